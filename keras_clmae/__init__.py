@@ -1,0 +1,3 @@
+"""Curriculum-Learned Masked Autoencoders for Keras 3."""
+
+from keras_clmae.version import __version__
