@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 
-from keras_clmae.data.sharding import process_shard
+from keras_clmae.data.sharding import EpochSampler
 
 
 class ArrayDataset(keras.utils.PyDataset):
@@ -74,36 +74,20 @@ class ArrayDataset(keras.utils.PyDataset):
                     "Argument `labels` must have one label an image, "
                     f"expected {len(images)}. Received: {len(labels)}"
                 )
-        if int(batch_size) != batch_size or batch_size < 1:
-            raise ValueError(
-                "Argument `batch_size` must be a positive integer. "
-                f"Received: batch_size={batch_size}"
-            )
         self.images = images
         self.labels = labels
-        self.batch_size = int(batch_size)
-        self.shuffle = shuffle
-        self.seed = int(seed)
-        self.drop_remainder = drop_remainder
-        self.process_index, self.process_count = process_shard(
-            process_index, process_count
+        self._sampler = EpochSampler(
+            len(images),
+            batch_size,
+            shuffle=shuffle,
+            seed=seed,
+            drop_remainder=drop_remainder,
+            process_index=process_index,
+            process_count=process_count,
         )
+        self.batch_size = self._sampler.batch_size
         self.num_examples = len(images)
-        share = self.num_examples // self.process_count
-        if not drop_remainder:
-            # The first processes take one more where the division leaves some.
-            share += self.process_index < self.num_examples % self.process_count
-        self.steps_per_epoch = (
-            share // self.batch_size
-            if drop_remainder
-            else -(-share // self.batch_size)
-        )
-        if self.steps_per_epoch == 0:
-            raise ValueError(
-                "Argument `batch_size` is larger than the number of examples "
-                "of this process, so that there is not a single batch. "
-                f"Received: batch_size={batch_size}, with {share} examples"
-            )
+        self.steps_per_epoch = self._sampler.steps_per_epoch
         self.set_epoch(0)
 
     def set_epoch(self, epoch):
@@ -112,27 +96,13 @@ class ArrayDataset(keras.utils.PyDataset):
         Args:
             epoch: Non-negative integer, the number of the epoch, 0 first.
         """
-        if int(epoch) != epoch or epoch < 0:
-            raise ValueError(
-                "Argument `epoch` must be a non-negative integer. "
-                f"Received: epoch={epoch}"
-            )
-        self.epoch = self._next_epoch = int(epoch)
-        self._order = self._epoch_order()
+        self._sampler.set_epoch(epoch)
+        self.epoch = self._sampler.epoch
+        self._order = self._sampler.order(self.epoch)
 
     def on_epoch_begin(self):
-        self.epoch = self._next_epoch
-        self._next_epoch += 1
-        self._order = self._epoch_order()
-
-    def _epoch_order(self):
-        if self.shuffle:
-            rng = np.random.default_rng((self.seed, self.epoch))
-            order = rng.permutation(self.num_examples)
-        else:
-            order = np.arange(self.num_examples)
-        # Every process draws the same order and takes its own part of it.
-        return order[self.process_index :: self.process_count]
+        self.epoch = self._sampler.next_epoch()
+        self._order = self._sampler.order(self.epoch)
 
     def __len__(self):
         return self.steps_per_epoch
