@@ -3,3 +3,8 @@
 from keras_clmae.evaluation.knn import KNN_PROTOCOLS
 from keras_clmae.evaluation.knn import knn_accuracy
 from keras_clmae.evaluation.knn import knn_scores
+from keras_clmae.evaluation.logistic_regression import draw_few_shot
+from keras_clmae.evaluation.logistic_regression import few_shot_accuracy
+from keras_clmae.evaluation.logistic_regression import (
+    logistic_regression_accuracy,
+)
