@@ -1,0 +1,61 @@
+import math
+import threading
+
+import keras
+
+
+class TerminateOnNonFinite(keras.callbacks.Callback):
+    """Stops training with an error at a loss that is infinite or not a number.
+
+    The running means of the log stay non-finite once a term was, so the first
+    batch with one names the term and the step. Keras may call it from another
+    thread, without stalling the training: it then raises at the next batch.
+
+    Raises:
+        FloatingPointError: naming the term and the step.
+
+    Example:
+
+    >>> callback = keras_clmae.trainers.TerminateOnNonFinite()
+    >>> callback.on_epoch_begin(0)
+    >>> try:
+    ...     callback.on_train_batch_end(3, {"loss": float("nan")})
+    ...     callback.on_train_batch_begin(4)
+    ... except FloatingPointError as error:
+    ...     print(error)
+    `loss` is nan at step 3 of epoch 0 (both count from 0).
+    """
+
+    # Keras may then dispatch the batch hooks asynchronously.
+    async_safe = True
+
+    def __init__(self):
+        super().__init__()
+        self._lock = threading.Lock()
+        self._epoch = 0
+        self._first = None
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._epoch = epoch
+
+    def on_train_batch_end(self, batch, logs=None):
+        for name, value in (logs or {}).items():
+            if not math.isfinite(value):
+                with self._lock:
+                    if self._first is None or batch < self._first[1]:
+                        self._first = (name, batch, value)
+                return
+
+    def on_train_batch_begin(self, batch, logs=None):
+        self._raise_if_found()
+
+    def on_epoch_end(self, epoch, logs=None):
+        self._raise_if_found()
+
+    def _raise_if_found(self):
+        if self._first is not None:
+            name, batch, value = self._first
+            raise FloatingPointError(
+                f"`{name}` is {value} at step {batch} of epoch {self._epoch} "
+                "(both count from 0)."
+            )
