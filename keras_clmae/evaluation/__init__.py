@@ -1,5 +1,7 @@
 """What a pretrained encoder is worth: scores by named protocols."""
 
+from keras_clmae.evaluation.features import FeatureExtractor
+from keras_clmae.evaluation.features import extract_features
 from keras_clmae.evaluation.knn import KNN_PROTOCOLS
 from keras_clmae.evaluation.knn import knn_accuracy
 from keras_clmae.evaluation.knn import knn_scores
