@@ -1,9 +1,11 @@
 """Curriculum-Learned Masked Autoencoders for Keras 3."""
 
 from keras_clmae import conversion
+from keras_clmae import evaluation
 from keras_clmae import layers
 from keras_clmae import losses
 from keras_clmae import models
+from keras_clmae import optimizers
 from keras_clmae import trainers
 from keras_clmae.curriculum import ConstantCurriculum
 from keras_clmae.curriculum import CosineCurriculum
