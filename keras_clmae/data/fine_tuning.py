@@ -74,21 +74,25 @@ class FineTuneTransform(PretrainTransform):
         self._augment, self._mixers = self._make_layers()
 
     def _make_layers(self):
+        tf = require("tensorflow", "The fine-tuning transform")
         keras_cv = require("keras_cv", "The fine-tuning transform")
         augment = None
+        # keras-cv's layers rely on `tf.function` to convert their `if`s.
         if self.magnitude:
-            augment = keras_cv.layers.RandAugment(
-                value_range=(0, 255),
-                augmentations_per_image=2,
-                magnitude=self.magnitude / 10,
-                magnitude_stddev=0.05,
+            augment = tf.function(
+                keras_cv.layers.RandAugment(
+                    value_range=(0, 255),
+                    augmentations_per_image=2,
+                    magnitude=self.magnitude / 10,
+                    magnitude_stddev=0.05,
+                )
             )
         mixers = []
         if self.mixup_alpha:
             mixers.append(keras_cv.layers.MixUp(alpha=self.mixup_alpha))
         if self.cutmix_alpha:
             mixers.append(keras_cv.layers.CutMix(alpha=self.cutmix_alpha))
-        return augment, mixers
+        return augment, [tf.function(layer) for layer in mixers]
 
     def batch(self, images, labels, normalization, num_classes, seed):
         tf = require("tensorflow", "Transforming pictures")
