@@ -1,0 +1,4 @@
+from keras_clmae.conversion.torch_checkpoint import load_torch_checkpoint
+from keras_clmae.conversion.torch_checkpoint import load_torch_weights
+from keras_clmae.conversion.torch_checkpoint import read_state_dict
+from keras_clmae.conversion.torch_checkpoint import save_torch_checkpoint

@@ -1,0 +1,12 @@
+"""What a pretrained encoder is worth: scores by named protocols."""
+
+from keras_clmae.evaluation.features import FeatureExtractor
+from keras_clmae.evaluation.features import extract_features
+from keras_clmae.evaluation.knn import KNN_PROTOCOLS
+from keras_clmae.evaluation.knn import knn_accuracy
+from keras_clmae.evaluation.knn import knn_scores
+from keras_clmae.evaluation.logistic_regression import draw_few_shot
+from keras_clmae.evaluation.logistic_regression import few_shot_accuracy
+from keras_clmae.evaluation.logistic_regression import (
+    logistic_regression_accuracy,
+)

@@ -1,0 +1,19 @@
+"""The train step of each backend, and the one place that asks which runs."""
+
+import keras
+
+from keras_clmae.trainers.base import BaseCLMAETrainer
+from keras_clmae.trainers.term_means import TermMeans
+from keras_clmae.trainers.terminate_on_non_finite import TerminateOnNonFinite
+
+if keras.backend.backend() == "jax":
+    from keras_clmae.trainers.jax_trainer import CLMAETrainer
+elif keras.backend.backend() == "tensorflow":
+    from keras_clmae.trainers.tensorflow_trainer import CLMAETrainer
+elif keras.backend.backend() == "torch":
+    from keras_clmae.trainers.torch_trainer import CLMAETrainer
+else:
+    raise RuntimeError(
+        "keras_clmae trains on the Keras backends 'jax', 'tensorflow' and "
+        f"'torch'. Received: KERAS_BACKEND={keras.backend.backend()!r}"
+    )

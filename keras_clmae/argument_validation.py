@@ -1,0 +1,108 @@
+"""Checks of arguments and images that several classes share."""
+
+import math
+
+import keras
+
+
+def check_positive_integer(name, value):
+    """Raises `ValueError` naming `name` unless `value` is an integer > 0."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ValueError(
+            f"`{name}` must be a positive integer. Received: {name}={value!r}"
+        )
+
+
+def check_number(name, value):
+    """Raises `ValueError` naming `name` unless `value` is a finite number."""
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, (int, float))
+        or not math.isfinite(value)
+    ):
+        raise ValueError(
+            f"`{name}` must be a finite number. Received: {name}={value!r}"
+        )
+
+
+def check_fraction(name, value):
+    """Raises `ValueError` naming `name` unless 0 <= `value` < 1."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        valid = False
+    else:
+        valid = 0.0 <= value < 1.0
+    if not valid:
+        raise ValueError(
+            f"`{name}` must be a number in [0, 1). Received: {name}={value!r}"
+        )
+
+
+def check_heads(hidden_dim, num_heads):
+    """Raises `ValueError` unless the width splits evenly into the heads."""
+    check_positive_integer("hidden_dim", hidden_dim)
+    check_positive_integer("num_heads", num_heads)
+    if hidden_dim % num_heads:
+        raise ValueError(
+            "`hidden_dim` must be divisible by `num_heads`. "
+            f"Received: hidden_dim={hidden_dim}, num_heads={num_heads}"
+        )
+
+
+def check_choice(name, value, choices):
+    """Raises `ValueError` naming `name` unless `value` is in `choices`."""
+    if value not in choices:
+        listed = ", ".join(repr(choice) for choice in choices)
+        raise ValueError(
+            f"`{name}` must be one of {listed}. Received: {name}={value!r}"
+        )
+
+
+def check_image_shape(image_shape, patch_size):
+    """Returns `image_shape` as a tuple of three integers, checked.
+
+    Args:
+        image_shape: (height, width, channels), in pixels.
+        patch_size: int. Both sides of the image must be multiples of it.
+    """
+    check_positive_integer("patch_size", patch_size)
+    try:
+        height, width, channels = (int(side) for side in image_shape)
+    except (TypeError, ValueError):
+        raise ValueError(
+            "`image_shape` must be three positive integers (height, width, "
+            f"channels). Received: image_shape={image_shape!r}"
+        ) from None
+    if min(height, width, channels) < 1:
+        raise ValueError(
+            "`image_shape` must be three positive integers (height, width, "
+            f"channels). Received: image_shape={image_shape!r}"
+        )
+    if height % patch_size or width % patch_size:
+        raise ValueError(
+            "`image_shape` must have a height and a width that are multiples "
+            f"of `patch_size`. Received: image_shape={image_shape!r}, "
+            f"patch_size={patch_size}"
+        )
+    return height, width, channels
+
+
+def check_images(images, image_shape):
+    """Raises `ValueError` unless `images` are float and of `image_shape`.
+
+    Args:
+        images: tensor or array, expected (batch, height, width, channels).
+        image_shape: (height, width, channels) that the model was made for.
+    """
+    dtype = keras.backend.standardize_dtype(images.dtype)
+    if "float" not in dtype:
+        raise ValueError(
+            "`images` must be of a floating-point type, normalized (for "
+            "instance `images / 127.5 - 1`). "
+            f"Received: images.dtype={dtype}"
+        )
+    if tuple(images.shape[1:]) != tuple(image_shape):
+        raise ValueError(
+            "`images` must be of shape (batch, height, width, channels) = "
+            f"(batch, {', '.join(map(str, image_shape))}). "
+            f"Received: images.shape={tuple(images.shape)}"
+        )

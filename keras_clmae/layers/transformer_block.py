@@ -1,0 +1,115 @@
+import keras
+from keras import ops
+
+from keras_clmae.argument_validation import check_fraction
+from keras_clmae.argument_validation import check_positive_integer
+from keras_clmae.layers.drop_path import DropPath
+from keras_clmae.layers.self_attention import SelfAttention
+
+
+@keras.saving.register_keras_serializable(package="keras_clmae")
+class TransformerBlock(keras.layers.Layer):
+    """Pre-norm transformer block of ViT (https://arxiv.org/abs/2010.11929).
+
+    `x + attention(norm(x))`, then `x + mlp(norm(x))` with the exact (erf) GELU.
+    Encoder, decoder and masking module are made of it.
+
+    Args:
+        num_heads: int. Must divide the width of the tokens.
+        mlp_dim: int. Width of the hidden layer of the MLP.
+        layer_norm_epsilon: float. Defaults to `1e-6`, as in MAE.
+        drop_path_rate: float in [0, 1). Probability with which the whole branch
+            is dropped for an image in training (stochastic depth,
+            https://arxiv.org/abs/1603.09382). Defaults to `0.0`.
+
+    Call arguments:
+        tokens: tensor of shape (batch, tokens, hidden_dim).
+        queries: optional tensor of shape (batch, queries, hidden_dim), some of
+            the `tokens`. When given, only these are computed, each as it would
+            be among all tokens: the saving of a last block whose other outputs
+            nobody reads.
+
+    Returns:
+        Tensor of the shape of `queries`, or of `tokens`.
+
+    Example:
+
+    >>> block = keras_clmae.layers.TransformerBlock(num_heads=2, mlp_dim=64)
+    >>> tokens = keras.random.normal((1, 6, 16))
+    >>> block(tokens).shape
+    (1, 6, 16)
+    >>> block(tokens, queries=tokens[:, :1]).shape
+    (1, 1, 16)
+    """
+
+    def __init__(
+        self,
+        num_heads,
+        mlp_dim,
+        layer_norm_epsilon=1e-6,
+        drop_path_rate=0.0,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        check_positive_integer("mlp_dim", mlp_dim)
+        check_fraction("drop_path_rate", drop_path_rate)
+        self.num_heads = num_heads
+        self.mlp_dim = mlp_dim
+        self.layer_norm_epsilon = layer_norm_epsilon
+        self.drop_path_rate = drop_path_rate
+
+    def build(self, tokens_shape, queries_shape=None):
+        hidden_dim = tokens_shape[-1]
+        shape = (None, None, hidden_dim)
+
+        def add(layer, input_shape=shape):
+            layer.build(input_shape)
+            return layer
+
+        policy = {"dtype": self.dtype_policy}
+        self.attention_norm = add(
+            keras.layers.LayerNormalization(
+                epsilon=self.layer_norm_epsilon, name="attention_norm", **policy
+            )
+        )
+        self.attention = add(
+            SelfAttention(self.num_heads, name="attention", **policy)
+        )
+        self.mlp_norm = add(
+            keras.layers.LayerNormalization(
+                epsilon=self.layer_norm_epsilon, name="mlp_norm", **policy
+            )
+        )
+        self.mlp_expand = add(
+            keras.layers.Dense(self.mlp_dim, name="mlp_expand", **policy)
+        )
+        self.mlp_contract = add(
+            keras.layers.Dense(hidden_dim, name="mlp_contract", **policy),
+            (None, None, self.mlp_dim),
+        )
+        self.drop_path = DropPath(
+            self.drop_path_rate, name="drop_path", **policy
+        )
+
+    def call(self, tokens, queries=None, training=None):
+        normalized = self.attention_norm(tokens)
+        if queries is None:
+            x, attended = tokens, self.attention(normalized)
+        else:
+            x = queries
+            attended = self.attention(normalized, self.attention_norm(queries))
+        x = x + self.drop_path(attended, training=training)
+        hidden = ops.gelu(self.mlp_expand(self.mlp_norm(x)), approximate=False)
+        return x + self.drop_path(self.mlp_contract(hidden), training=training)
+
+    def compute_output_shape(self, tokens_shape, queries_shape=None):
+        return tokens_shape if queries_shape is None else queries_shape
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "num_heads": self.num_heads,
+            "mlp_dim": self.mlp_dim,
+            "layer_norm_epsilon": self.layer_norm_epsilon,
+            "drop_path_rate": self.drop_path_rate,
+        }

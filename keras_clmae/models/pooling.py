@@ -1,0 +1,38 @@
+"""From tokens to one vector an image."""
+
+from keras import ops
+
+POOLINGS = ("mean", "class_token", "mean_before_norm")
+
+
+def check_pooling(pooling):
+    """Raises `ValueError` unless `pooling` is a name in `POOLINGS`."""
+    if pooling not in POOLINGS:
+        raise ValueError(
+            f"Argument `pooling` must be one of {POOLINGS}. Received: "
+            f"pooling={pooling!r}"
+        )
+
+
+def pool_tokens(encoder, images, pooling, training=False):
+    """One vector an image.
+
+    Args:
+        encoder: `ViTEncoder`.
+        images: Float tensor of shape `(batch, height, width, channels)`.
+        pooling: str. `"mean"`: mean of the patch tokens after the final norm;
+            `"class_token"`: the class token after the final norm;
+            `"mean_before_norm"`: mean of the patch tokens before the final
+            norm, as MAE's fine-tuning pools.
+        training: bool. Whether drop path is on. Defaults to `False`.
+
+    Returns:
+        Float32 tensor of shape `(batch, hidden_dim)`.
+    """
+    tokens = encoder(
+        images, training=training, normalize=pooling != "mean_before_norm"
+    )
+    tokens = ops.cast(tokens, "float32")
+    if pooling == "class_token":
+        return tokens[:, 0]
+    return ops.mean(tokens[:, 1:], axis=1)

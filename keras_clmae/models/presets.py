@@ -1,0 +1,184 @@
+"""The sizes that people name, and models that are made and stored by name."""
+
+import json
+import os
+
+import keras
+
+from keras_clmae.version import __version__
+
+# Encoders: table 1 of https://arxiv.org/abs/2010.11929 (base, large, huge) and
+# table 1 of https://arxiv.org/abs/2012.12877 (tiny, small). Decoders of base,
+# large and huge: appendix A.2 of https://arxiv.org/abs/2111.06377. The smaller
+# decoders are ours: a decoder should be narrower than its encoder.
+_ENCODERS = {
+    "tiny": {"hidden_dim": 192, "num_layers": 12, "num_heads": 3},
+    "small": {"hidden_dim": 384, "num_layers": 12, "num_heads": 6},
+    "base": {"hidden_dim": 768, "num_layers": 12, "num_heads": 12},
+    "large": {"hidden_dim": 1024, "num_layers": 24, "num_heads": 16},
+    "huge": {"hidden_dim": 1280, "num_layers": 32, "num_heads": 16},
+}
+_PUBLISHED_DECODER = {"hidden_dim": 512, "num_layers": 8, "num_heads": 16}
+_DECODERS = {
+    "tiny": {"hidden_dim": 128, "num_layers": 4, "num_heads": 4},
+    "small": {"hidden_dim": 256, "num_layers": 4, "num_heads": 8},
+    "base": _PUBLISHED_DECODER,
+    "large": _PUBLISHED_DECODER,
+    "huge": _PUBLISHED_DECODER,
+}
+# (size, patch size, side of the image in pixels).
+_SHAPES = (
+    ("tiny", 4, 32),
+    ("tiny", 16, 224),
+    ("small", 16, 224),
+    ("base", 16, 224),
+    ("base", 8, 224),
+    ("large", 16, 224),
+    ("huge", 14, 224),
+)
+
+
+def _sizes(size, patch_size, side):
+    decoder = {f"decoder_{k}": v for k, v in _DECODERS[size].items()}
+    return {
+        "image_shape": (side, side, 3),
+        "patch_size": patch_size,
+        **_ENCODERS[size],
+        **decoder,
+    }
+
+
+PRESETS = {
+    f"{size}_patch{patch_size}_{side}": _sizes(size, patch_size, side)
+    for size, patch_size, side in _SHAPES
+}
+
+
+class PresetModel(keras.Model):
+    """A model that can be made by the name of a size and stored as a folder.
+
+    Subclasses set `preset_prefix` and define `from_sizes(**sizes)` unless their
+    constructor takes the sizes as they are.
+    """
+
+    preset_prefix = ""
+
+    @classmethod
+    def preset_names(cls):
+        """Names that `from_preset` knows.
+
+        Example:
+
+        >>> keras_clmae.models.CLMAE.preset_names()[0]
+        'clmae_tiny_patch4_32'
+        """
+        return [cls.preset_prefix + name for name in PRESETS]
+
+    @classmethod
+    def from_sizes(cls, **sizes):
+        """Makes the model from the sizes of encoder and decoder.
+
+        Args:
+            **sizes: arguments of the constructor; sizes of the decoder
+                (`decoder_...`) are left out.
+        """
+        return cls(
+            **{k: v for k, v in sizes.items() if not k.startswith("decoder_")}
+        )
+
+    @classmethod
+    def from_preset(cls, preset, load_weights=True, **overrides):
+        """Makes the model from the name of a size, or from a folder.
+
+        Args:
+            preset: one of `preset_names()`, or a folder that `save_to_preset`
+                wrote.
+            load_weights: bool. Whether the weights in the folder are loaded.
+                No weights are published for the named sizes: pass `False`
+                there. Defaults to `True`.
+            **overrides: sizes that replace those of the named size, such as
+                `image_shape=(64, 64, 1)` or `decoder_num_layers=2`.
+
+        Returns:
+            An instance of the class.
+
+        Raises:
+            ValueError: if the name is unknown, or weights are asked for where
+                there are none.
+
+        Example:
+
+        >>> encoder = keras_clmae.models.ViTEncoder.from_preset(
+        ...     "vit_tiny_patch4_32", load_weights=False, num_layers=2
+        ... )
+        >>> encoder.hidden_dim
+        192
+        """
+        if os.path.isdir(preset):
+            if overrides:
+                raise ValueError(
+                    "`overrides` apply to named sizes only, not to a folder. "
+                    f"Received: {', '.join(overrides)} for preset={preset!r}"
+                )
+            return cls._from_folder(preset, load_weights)
+        if preset not in cls.preset_names():
+            raise ValueError(
+                "`preset` must be a folder or one of "
+                f"{', '.join(cls.preset_names())}. Received: preset={preset!r}"
+            )
+        if load_weights:
+            raise ValueError(
+                f"No weights are published for {preset!r}: pass "
+                "`load_weights=False` to start from random ones."
+            )
+        sizes = PRESETS[preset.removeprefix(cls.preset_prefix)]
+        return cls.from_sizes(**{**sizes, **overrides})
+
+    @classmethod
+    def _from_folder(cls, folder, load_weights):
+        path = os.path.join(folder, "config.json")
+        if not os.path.isfile(path):
+            raise ValueError(
+                "`preset` must be a folder with a config.json. "
+                f"Received: preset={folder!r}"
+            )
+        with open(path, encoding="utf-8") as file:
+            config = json.load(file)
+        if config.get("class_name") != cls.__name__:
+            raise ValueError(
+                f"`preset` holds a {config.get('class_name')}, not a "
+                f"{cls.__name__}. Received: preset={folder!r}"
+            )
+        model = keras.saving.deserialize_keras_object(config)
+        if load_weights:
+            model.load_weights(os.path.join(folder, "model.weights.h5"))
+        return model
+
+    def save_to_preset(self, folder):
+        """Writes config.json, model.weights.h5 and metadata.json.
+
+        Args:
+            folder: path, made if it does not exist.
+
+        Example:
+
+        >>> encoder = keras_clmae.models.ViTEncoder((8, 8, 1), 2, 16, 2, 2)
+        >>> folder = tempfile.mkdtemp()
+        >>> encoder.save_to_preset(folder)
+        >>> sorted(os.listdir(folder))
+        ['config.json', 'metadata.json', 'model.weights.h5']
+        """
+        os.makedirs(folder, exist_ok=True)
+        config = keras.saving.serialize_keras_object(self)
+        # How it was trained is not part of what it is.
+        config.pop("compile_config", None)
+        metadata = {
+            "keras_clmae_version": __version__,
+            "keras_version": keras.__version__,
+            "parameter_count": self.count_params(),
+        }
+        for name, content in (("config", config), ("metadata", metadata)):
+            path = os.path.join(folder, f"{name}.json")
+            with open(path, "w", encoding="utf-8") as file:
+                json.dump(content, file, indent=2)
+        self.save_weights(os.path.join(folder, "model.weights.h5"))

@@ -1,0 +1,120 @@
+import re
+
+import keras
+from keras import ops
+
+
+@keras.saving.register_keras_serializable(package="keras_clmae")
+class LayerDecayAdamW(keras.optimizers.AdamW):
+    """AdamW whose learning rate shrinks from the head down to the patches.
+
+    Layer-wise learning-rate decay as in BEiT and
+    [MAE](https://arxiv.org/abs/2111.06377): what lies before the first block
+    (patch embedding, class token, positions) has depth 0, block i has depth
+    i + 1, and what comes after the last block (norm, head) has depth
+    `num_layers + 1` and the full learning rate. A variable of depth d moves
+    with
+
+    ```python
+    learning_rate * layer_decay ** (num_layers + 1 - d)
+    ```
+
+    which also scales its weight decay. As in MAE, vectors (biases, norms), the
+    class token and position tables are not decayed. The depths are read off
+    the variables' paths, so that saving and restoring need nothing special.
+
+    Args:
+        learning_rate: float, `LearningRateSchedule`, or a callable without
+            arguments. Of the head. Defaults to `0.001`.
+        layer_decay: float in (0, 1]. Defaults to `0.75`, as in MAE's table 9;
+            MAE's published commands use 0.65 for ViT-B, 0.75 for L and H.
+        weight_decay: float. Defaults to `0.05`, MAE's.
+        **kwargs: Arguments of `keras.optimizers.AdamW`.
+
+    Raises:
+        ValueError: If `layer_decay` is not in (0, 1], or no variable belongs
+            to a `transformer_block_<i>`.
+
+    Example:
+
+    >>> import keras_clmae
+    >>> optimizer = keras_clmae.optimizers.LayerDecayAdamW(layer_decay=0.65)
+    """
+
+    def __init__(
+        self,
+        learning_rate=0.001,
+        layer_decay=0.75,
+        weight_decay=0.05,
+        **kwargs,
+    ):
+        super().__init__(
+            learning_rate=learning_rate, weight_decay=weight_decay, **kwargs
+        )
+        if not 0 < layer_decay <= 1:
+            raise ValueError(
+                "Argument `layer_decay` must be in (0, 1]. Received: "
+                f"layer_decay={layer_decay}"
+            )
+        self.layer_decay = layer_decay
+
+    def build(self, variables):
+        if self.built:
+            return
+        blocks = [_block_index(variable.path) for variable in variables]
+        if all(index is None for index in blocks):
+            raise ValueError(
+                "Layer-wise decay needs variables whose path holds "
+                "`transformer_block_<i>`. Received: "
+                f"{[variable.path for variable in variables[:3]]}, ..."
+            )
+        super().build(variables)
+        num_layers = 1 + max(index for index in blocks if index is not None)
+        self._scales = [
+            self.layer_decay ** (num_layers + 1 - depth)
+            for depth in (
+                _depth(variable.path, index, num_layers)
+                for variable, index in zip(variables, blocks, strict=True)
+            )
+        ]
+
+    def scale(self, variable):
+        """The factor on the learning rate of one variable, after `build`."""
+        return self._scales[self._get_variable_index(variable)]
+
+    def _apply_weight_decay(self, variables):
+        rate = ops.cast(self.learning_rate, "float32") * self.weight_decay
+        for variable in variables:
+            if self._decays(variable):
+                factor = ops.cast(
+                    1 - rate * self.scale(variable), variable.dtype
+                )
+                self.assign(variable, ops.multiply(variable, factor))
+
+    def _decays(self, variable):
+        return (
+            len(variable.shape) > 1
+            and not re.search("class_token|position_embedding", variable.path)
+            and self._use_weight_decay(variable)
+        )
+
+    def update_step(self, gradient, variable, learning_rate):
+        super().update_step(
+            gradient, variable, learning_rate * self.scale(variable)
+        )
+
+    def get_config(self):
+        return {**super().get_config(), "layer_decay": self.layer_decay}
+
+
+def _block_index(path):
+    found = re.search(r"transformer_block_(\d+)", path)
+    return None if found is None else int(found[1])
+
+
+def _depth(path, block_index, num_layers):
+    if block_index is not None:
+        return block_index + 1
+    if re.search("patch_embedding|class_token|position_embedding", path):
+        return 0
+    return num_layers + 1

@@ -1,0 +1,91 @@
+import contextlib
+
+import tensorflow as tf
+
+from keras_clmae.trainers.base import MASKING_TERMS
+from keras_clmae.trainers.base import BaseCLMAETrainer
+from keras_clmae.trainers.base import gradient_norm
+from keras_clmae.trainers.base import images_of
+
+
+class CLMAETrainer(BaseCLMAETrainer):
+    """The step of CL-MAE on TensorFlow: one tape for each player."""
+
+    def train_step(self, data):
+        images = images_of(data)
+        factor, masked = self.curriculum_factor(), self.is_masking_step()
+        if self.update == "simultaneous":
+            logs, masking_logs = self._both_phases(images, factor)
+        else:
+            logs = self._autoencoder_phase(images)
+            masking_logs = self._maybe_masking_phase(images, factor, masked)
+        logs["curriculum_factor"] = factor
+        return self.log_training(
+            images, logs, masking_logs, tf.cast(masked, "float32")
+        )
+
+    def _autoencoder_phase(self, images):
+        variables = self.autoencoder_variables
+        with _tape(variables) as tape:
+            loss, logs = self.autoencoder_loss(images)
+        norm = _apply(tape, loss, variables, self.autoencoder_optimizer)
+        return {**logs, "autoencoder_gradient_norm": norm}
+
+    def _masking_phase(self, images, factor):
+        variables = self.masking_variables
+        with _tape(variables) as tape:
+            loss, logs = self.masking_loss(images, factor)
+        norm = _apply(tape, loss, variables, self.masking_optimizer)
+        return {**logs, "masking_gradient_norm": norm}
+
+    def _maybe_masking_phase(self, images, factor, masked):
+        if self.masking_update_period == 1:
+            return self._masking_phase(images, factor)
+        return tf.cond(
+            masked,
+            lambda: self._masking_phase(images, factor),
+            lambda: dict.fromkeys(MASKING_TERMS, tf.zeros(())),
+        )
+
+    def _both_phases(self, images, factor):
+        autoencoder, masking = (
+            self.autoencoder_variables,
+            self.masking_variables,
+        )
+        with _tape(autoencoder) as tape, _tape(masking) as masking_tape:
+            (loss, logs), (masking_loss, masking_logs) = self.both_losses(
+                images, factor
+            )
+        # Both gradients before either player moves.
+        gradients = _gradients(tape, loss, autoencoder)
+        masking_gradients = _gradients(masking_tape, masking_loss, masking)
+        self.autoencoder_optimizer.apply(gradients, autoencoder)
+        self.masking_optimizer.apply(masking_gradients, masking)
+        return (
+            {**logs, "autoencoder_gradient_norm": gradient_norm(gradients)},
+            {
+                **masking_logs,
+                "masking_gradient_norm": gradient_norm(masking_gradients),
+            },
+        )
+
+    def test_step(self, data):
+        return self.log_validation(images_of(data))
+
+
+@contextlib.contextmanager
+def _tape(variables):
+    # Watching nothing else spares the gradient graph of the other player.
+    with tf.GradientTape(watch_accessed_variables=False) as tape:
+        tape.watch([variable.value for variable in variables])
+        yield tape
+
+
+def _gradients(tape, loss, variables):
+    return tape.gradient(loss, [variable.value for variable in variables])
+
+
+def _apply(tape, loss, variables, optimizer):
+    gradients = _gradients(tape, loss, variables)
+    optimizer.apply(gradients, variables)
+    return gradient_norm(gradients)

@@ -1,0 +1,243 @@
+"""`ImageClassifier`: heads, freezing, other image sizes, fit and saving."""
+
+import keras
+import numpy as np
+import pytest
+
+from keras_clmae.models import ImageClassifier
+from keras_clmae.models import ViTEncoder
+from keras_clmae.models import copy_encoder
+from keras_clmae.models import interpolate_position_table
+from keras_clmae.optimizers import LARS
+from keras_clmae.optimizers import LayerDecayAdamW
+
+RANDOM = np.random.default_rng(0)
+LABELS = np.arange(24) % 3
+# Images that a linear head can tell apart by their brightness.
+IMAGES = RANDOM.normal(size=(24, 8, 8, 1)) + LABELS[:, None, None, None] * 2
+IMAGES = IMAGES.astype("float32")
+
+
+def make_encoder(**kwargs):
+    return ViTEncoder((8, 8, 1), 2, 16, 2, 2, **kwargs)
+
+
+def compiled(optimizer=None, **kwargs):
+    classifier = ImageClassifier(make_encoder(), 3, **kwargs)
+    classifier.compile(
+        optimizer or LayerDecayAdamW(1e-2),
+        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        metrics=["accuracy"],
+    )
+    return classifier
+
+
+def array(tensor):
+    return keras.ops.convert_to_numpy(tensor)
+
+
+def test_head_starts_as_in_mae():
+    classifier = ImageClassifier(make_encoder(), 1000)
+    assert np.std(array(classifier.head.kernel)) == pytest.approx(
+        2e-5, rel=0.05
+    )
+    assert not np.any(array(classifier.head.bias))
+    assert classifier.head_norm == "layer_norm"
+    probe = ImageClassifier(make_encoder(), 1000, head_stddev=0.01)
+    assert np.std(array(probe.head.kernel)) == pytest.approx(0.01, rel=0.05)
+
+
+@pytest.mark.parametrize("pooling", ["mean", "class_token"])
+def test_logits_by_hand(pooling):
+    encoder = make_encoder()
+    classifier = ImageClassifier(encoder, 3, pooling=pooling, head_stddev=1.0)
+    tokens = array(encoder(IMAGES))
+    features = (
+        tokens[:, 0] if pooling == "class_token" else tokens[:, 1:].mean(axis=1)
+    )
+    expected = features @ array(classifier.head.kernel)
+    np.testing.assert_allclose(
+        array(classifier(IMAGES)), expected, rtol=1e-4, atol=1e-4
+    )
+
+
+def test_fit_moves_a_copy_and_all_that_is_used():
+    encoder = make_encoder()
+    before = encoder.get_weights()
+    classifier = ImageClassifier(encoder, 3, head_stddev=0.1)
+    start = classifier.get_weights()
+    classifier.compile(
+        LayerDecayAdamW(1e-2),
+        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        metrics=["accuracy"],
+    )
+    history = classifier.fit(IMAGES, LABELS, epochs=12, verbose=0).history
+    assert float(history["accuracy"][-1]) > float(history["accuracy"][0])
+    for old, new in zip(before, encoder.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, new)
+    unmoved = {
+        "/".join(variable.path.split("/")[-2:])
+        for old, variable in zip(start, classifier.weights, strict=True)
+        if np.array_equal(old, array(variable))
+    }
+    # Fixed positions, and the final norm that `head_norm` replaces.
+    assert unmoved == {
+        "position_embedding/position_table",
+        "class_token/position",
+        "norm/gamma",
+        "norm/beta",
+    }
+
+
+@pytest.mark.parametrize("optimizer", [LARS, keras.optimizers.AdamW])
+def test_a_frozen_encoder_does_not_move(optimizer):
+    classifier = compiled(
+        optimizer(0.1),
+        pooling="class_token",
+        head_norm="batch_norm",
+        freeze_encoder=True,
+        head_stddev=0.01,
+    )
+    before = classifier.encoder.get_weights()
+    classifier.fit(IMAGES, LABELS, epochs=2, verbose=0)
+    for old, new in zip(before, classifier.encoder.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, new)
+    assert len(classifier.trainable_variables) == 2
+
+
+def test_drop_path_is_on_in_training_only_and_off_when_frozen():
+    active, frozen = (
+        ImageClassifier(
+            make_encoder(),
+            3,
+            drop_path_rate=0.9,
+            head_stddev=1.0,
+            freeze_encoder=freeze,
+        )
+        for freeze in (False, True)
+    )
+    quiet, loud = array(active(IMAGES)), array(active(IMAGES, training=True))
+    np.testing.assert_array_equal(quiet, array(active(IMAGES)))
+    assert not np.allclose(quiet, loud)
+    np.testing.assert_allclose(
+        array(frozen(IMAGES)), array(frozen(IMAGES, training=True)), rtol=1e-5
+    )
+
+
+@pytest.mark.parametrize("head_norm", [None, "batch_norm", "none"])
+def test_saved_with_its_optimizer(tmp_path, head_norm):
+    schedule = keras.optimizers.schedules.CosineDecay(1e-2, 20)
+    classifier = compiled(
+        LayerDecayAdamW(schedule, layer_decay=0.65), head_norm=head_norm
+    )
+    fit = {"epochs": 1, "verbose": 0, "shuffle": False, "batch_size": 8}
+    classifier.fit(IMAGES, LABELS, **fit)
+    classifier.save(tmp_path / "model.keras")
+    restored = keras.saving.load_model(tmp_path / "model.keras")
+    np.testing.assert_allclose(
+        array(restored(IMAGES)), array(classifier(IMAGES)), rtol=1e-5
+    )
+    for each in (classifier, restored):
+        each.fit(IMAGES, LABELS, **fit)
+    np.testing.assert_allclose(
+        array(restored(IMAGES)),
+        array(classifier(IMAGES)),
+        rtol=1e-4,
+        atol=1e-5,
+    )
+
+
+def test_exponential_moving_average():
+    classifier = compiled(LayerDecayAdamW(1e-2, use_ema=True, ema_momentum=0.9))
+    classifier.fit(
+        IMAGES,
+        LABELS,
+        validation_data=(IMAGES, LABELS),
+        epochs=2,
+        verbose=0,
+        callbacks=[keras.callbacks.SwapEMAWeights(swap_on_epoch=True)],
+    )
+    averages = classifier.optimizer._model_variables_moving_average
+    assert not np.allclose(array(averages[-1]), 0)
+
+
+def test_soft_labels_and_label_smoothing():
+    classifier = compiled()
+    classifier.compile(
+        LayerDecayAdamW(1e-2),
+        keras.losses.CategoricalCrossentropy(
+            from_logits=True, label_smoothing=0.1
+        ),
+    )
+    classifier.fit(IMAGES, np.eye(3, dtype="float32")[LABELS], verbose=0)
+
+
+def test_config_round_trip():
+    classifier = ImageClassifier(
+        make_encoder(),
+        3,
+        pooling="mean",
+        head_norm="batch_norm",
+        freeze_encoder=True,
+        head_stddev=0.5,
+        drop_path_rate=0.25,
+        image_shape=(8, 12, 1),
+    )
+    config = classifier.get_config()
+    restored = ImageClassifier.from_config(config)
+    assert restored.get_config() == config
+    assert restored.encoder.drop_path_rate == 0.25
+
+
+def test_other_image_size():
+    encoder = make_encoder()
+    classifier = ImageClassifier(encoder, 3, image_shape=(16, 12, 1))
+    assert classifier(np.zeros((2, 16, 12, 1), "float32")).shape == (2, 3)
+    copy = copy_encoder(encoder)
+    np.testing.assert_array_equal(array(copy(IMAGES)), array(encoder(IMAGES)))
+
+
+def test_interpolation_agrees_with_torch():
+    torch = pytest.importorskip("torch")
+    table = RANDOM.normal(size=(4 * 5, 8)).astype("float32")
+    for grid in ((7, 3), (8, 10), (4, 5)):
+        image = torch.tensor(table.reshape(1, 4, 5, 8).transpose(0, 3, 1, 2))
+        expected = torch.nn.functional.interpolate(
+            image, size=grid, mode="bicubic", align_corners=False
+        )
+        expected = np.array(expected.tolist()).transpose(0, 2, 3, 1)
+        np.testing.assert_allclose(
+            interpolate_position_table(table, (4, 5), grid),
+            expected.reshape(-1, 8),
+            atol=1e-5,
+        )
+
+
+def test_interpolation_keeps_a_constant():
+    table = np.full((6, 4), 2.5)
+    got = interpolate_position_table(table, (2, 3), (5, 9))
+    np.testing.assert_allclose(got, 2.5, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ({"num_classes": 0}, "`num_classes`"),
+        ({"pooling": "max"}, "`pooling`.*'max'"),
+        ({"head_norm": "group"}, "`head_norm`.*'group'"),
+        ({"encoder": "vit"}, "`encoder` must be a ViTEncoder"),
+        ({"image_shape": (8, 8, 3)}, "`image_shape`.*channels, 1"),
+        ({"drop_path_rate": 1.0}, "`drop_path_rate`"),
+    ],
+)
+def test_errors(arguments, message):
+    arguments = {"encoder": make_encoder(), "num_classes": 3, **arguments}
+    with pytest.raises(ValueError, match=message):
+        ImageClassifier(**arguments)
+
+
+def test_labels_that_do_not_fit():
+    classifier = compiled()
+    for method in (classifier.fit, classifier.evaluate):
+        with pytest.raises(ValueError, match=r"`y`.*\[0, 3\).*from 0 to 3"):
+            method(IMAGES, np.arange(24) % 4, verbose=0)
