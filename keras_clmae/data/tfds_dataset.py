@@ -228,11 +228,18 @@ class _TfdsSource:
             num_parallel_calls=tf.data.AUTOTUNE,
             deterministic=True,
         )
-        return examples.shuffle(
-            self.shuffle_buffer,
-            seed=self.sampler.seed * 2**32 + epoch,
+        # `Dataset.shuffle` itself takes no tensor for a seed, and mixes the
+        # global seed in.
+        shuffled = tf.raw_ops.ShuffleDataset(
+            input_dataset=tf.data.experimental.to_variant(examples),
+            buffer_size=self.shuffle_buffer,
+            seed=self.sampler.seed + 1,
+            seed2=epoch + 1,
+            output_types=[spec.dtype for spec in self._spec],
+            output_shapes=[spec.shape for spec in self._spec],
             reshuffle_each_iteration=False,
         )
+        return tf.data.experimental.from_variant(shuffled, self._spec)
 
     def load(self, record):
         return record

@@ -4,9 +4,9 @@ import os
 import pathlib
 import tarfile
 
-import numpy as np
 import pytest
-from PIL import Image
+
+from tests.data.pictures import save_picture
 
 _REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
 _ARCHIVES = pathlib.Path(
@@ -52,24 +52,6 @@ def cifar10(tmp_path_factory):
         ),
     )
     return folder / "train"
-
-
-def smooth_picture(height=48, width=64, channels=3, seed=0):
-    """A uint8 picture without sharp edges."""
-    rng = np.random.default_rng(seed)
-    coarse = rng.integers(0, 256, (4, 5, channels)).astype("uint8")
-    planes = [
-        Image.fromarray(plane).resize((width, height), Image.BICUBIC)
-        for plane in np.moveaxis(coarse, -1, 0)
-    ]
-    return np.stack([np.asarray(plane) for plane in planes], axis=-1)
-
-
-def save_picture(path, mode="RGB", seed=0, size=(48, 64), **options):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    picture = Image.fromarray(smooth_picture(*size, seed=seed)).convert(mode)
-    picture.save(path, **options)
-    return picture
 
 
 @pytest.fixture

@@ -11,8 +11,9 @@ from PIL import Image
 
 from keras_clmae.data import EvaluationTransform
 from keras_clmae.data import image_folder
-from tests.data.conftest import save_picture
-from tests.data.conftest import smooth_picture
+from tests.data.pictures import epoch_numbers
+from tests.data.pictures import save_picture
+from tests.data.pictures import smooth_picture
 
 
 def read_one(path, size=(48, 64), **arguments):
@@ -21,12 +22,6 @@ def read_one(path, size=(48, 64), **arguments):
     dataset = image_folder(path, size, 1, transform=transform, **arguments)
     (batch,) = list(dataset)
     return dataset.normalization.inverse(batch)[0]
-
-
-def epoch_numbers(dataset):
-    """Identifies the pictures of an epoch by their mean."""
-    means = [np.mean(batch, axis=(1, 2, 3)) for batch in dataset]
-    return np.concatenate(means).round(4).tolist()
 
 
 @pytest.mark.parametrize(
