@@ -141,7 +141,7 @@ def image_folder(
         parts = {"training": training, "validation": validation}
     convert = channels is not None
     if not convert:
-        channels = _find_channels(pictures)
+        channels = find_channels(pictures)
     decoder = PictureDecoder(channels, convert)
 
     def measure():
@@ -281,8 +281,19 @@ class _DiskCache:
         return contents
 
 
-def _find_channels(pictures):
-    """Finds the number of channels that the pictures have."""
+def find_channels(pictures):
+    """Finds the number of channels that the pictures of a folder have.
+
+    Args:
+        pictures: A `PictureList`.
+
+    Returns:
+        Integer.
+
+    Raises:
+        ValueError: If the pictures have different numbers of channels, or
+            none of those that are looked at can be read.
+    """
     tf = require("tensorflow", "`image_folder`")
     decoder = PictureDecoder(None, convert=False)
     paths = pictures.paths
