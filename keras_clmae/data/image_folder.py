@@ -127,12 +127,7 @@ def image_folder(
             "Argument `validation_split` must be given with "
             f"`subset={subset!r}`. Received: validation_split=None"
         )
-    transform = get_transform(transform, image_size)
-    if isinstance(transform, FineTuneTransform) and not labels:
-        raise ValueError(
-            'Argument `labels` must be True with `transform="fine_tune"`. '
-            f"Received: labels={labels}"
-        )
+    transform = get_transform(transform, image_size, labels)
     pictures = list_pictures(path, labels, num_classes)
     if validation_split is None:
         parts = {"training": pictures}
@@ -191,7 +186,7 @@ def image_folder(
         return build(subset, transform, shuffle, drop_remainder)
     # Fine-tuning trains on one-hot labels, and so is validated on them.
     one_hot = one_hot or isinstance(transform, FineTuneTransform)
-    evaluation = get_transform("evaluation", transform.image_size)
+    evaluation = get_transform("evaluation", transform.image_size, labels)
     return (
         build("training", transform, shuffle, drop_remainder),
         build("validation", evaluation, False, False),

@@ -5,7 +5,6 @@ import os
 from keras_clmae.data.damage import diagnose_contents
 from keras_clmae.data.decoding import PictureDecoder
 from keras_clmae.data.dependencies import require
-from keras_clmae.data.fine_tuning import FineTuneTransform
 from keras_clmae.data.fine_tuning import get_transform
 from keras_clmae.data.pipeline import get_normalization
 from keras_clmae.data.pipeline import make_batches
@@ -96,12 +95,7 @@ def tfds_dataset(
     ```
     """
     require("tensorflow", "`tfds_dataset`")
-    transform = get_transform(transform, image_size)
-    if isinstance(transform, FineTuneTransform) and not labels:
-        raise ValueError(
-            'Argument `labels` must be True with `transform="fine_tune"`. '
-            f"Received: labels={labels}"
-        )
+    transform = get_transform(transform, image_size, labels)
     builder = _get_builder(name, data_dir, download)
     image_key, label_key = _find_features(builder, labels)
     if channels is None:

@@ -216,7 +216,7 @@ def test_fine_tuning_of_grey_pictures_needs_another_choice(tmp_path):
         (lambda: EvaluationTransform(8, crop_fraction=0), "`crop_fraction`"),
         (lambda: PretrainTransform(8, scale=(0.5, 0.2)), "`scale`"),
         (lambda: PretrainTransform(8, aspect_ratio=(0, 1)), "`aspect_ratio`"),
-        (lambda: FineTuneTransform(8, magnitude=11), "`magnitude`"),
+        (lambda: FineTuneTransform(8, magnitude=31), "`magnitude`"),
         (lambda: FineTuneTransform(8, erasing_rate=-1), "`erasing_rate`"),
     ],
 )
