@@ -24,7 +24,9 @@ def read_log(path):
     with open(path, encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     if not rows:
-        raise ValueError(f"`path` must have at least one epoch. Received: {path}")
+        raise ValueError(
+            f"`path` must have at least one epoch. Received: {path}"
+        )
     return {
         name: np.array([float(row[name] or "nan") for row in rows])
         for name in rows[0]

@@ -150,9 +150,7 @@ def prepare_folder(settings, model):
         del stored["resume"]
         text = jsonargparse.ArgumentParser()
         text.add_class_arguments(type(settings))
-        text.save(
-            text.parse_object(stored), config_path, overwrite=True
-        )
+        text.save(text.parse_object(stored), config_path, overwrite=True)
         return 0
     epoch = callbacks.restore_newest(
         model, os.path.join(settings.run_dir, "checkpoints")
