@@ -1,0 +1,1 @@
+from keras_clmae.callbacks.online_knn import OnlineKNN

@@ -5,8 +5,11 @@ from keras_clmae.evaluation.features import extract_features
 from keras_clmae.evaluation.knn import KNN_PROTOCOLS
 from keras_clmae.evaluation.knn import knn_accuracy
 from keras_clmae.evaluation.knn import knn_scores
+from keras_clmae.evaluation.linear_probe import linear_probe_accuracy
+from keras_clmae.evaluation.linear_probe import linear_probe_images
 from keras_clmae.evaluation.logistic_regression import draw_few_shot
 from keras_clmae.evaluation.logistic_regression import few_shot_accuracy
 from keras_clmae.evaluation.logistic_regression import (
     logistic_regression_accuracy,
 )
+from keras_clmae.evaluation.mask_statistics import mask_statistics

@@ -161,6 +161,8 @@ def count_batches(dataset, batch_size):
     """Number of batches of a data set; `None` where it does not say."""
     if _is_arrays(dataset):
         return -(-len(_split(dataset)[0]) // batch_size)
+    if getattr(dataset, "steps_per_epoch", None):
+        return dataset.steps_per_epoch
     if isinstance(dataset, keras.utils.PyDataset):
         return dataset.num_batches
     if hasattr(dataset, "cardinality"):
