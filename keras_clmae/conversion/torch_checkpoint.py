@@ -163,8 +163,8 @@ def read_state_dict(path):
     ) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ValueError(
-            "`path` must be a PyTorch checkpoint that holds weights only, whole "
-            f"and readable. Received: path={path!r} ({reason})"
+            "`path` must be a PyTorch checkpoint whole and with weights "
+            f"only. Received: path={path!r} ({reason})"
         ) from None
     state_dict = content.get("model") if isinstance(content, dict) else None
     if state_dict is None:
@@ -175,7 +175,7 @@ def read_state_dict(path):
         or not all(isinstance(v, torch.Tensor) for v in state_dict.values())
     ):
         raise ValueError(
-            '`path` must hold {"model": state_dict}, a dict of tensors by name. '
+            '`path` must hold {"model": state_dict}, tensors by name. '
             f"Received: path={path!r}, which holds {_describe(content)}"
         )
     return {

@@ -3,6 +3,7 @@ from keras import ops
 
 from keras_clmae.argument_validation import check_fraction
 from keras_clmae.argument_validation import check_positive_integer
+from keras_clmae.layers.drop_path import DropPath
 from keras_clmae.layers.self_attention import SelfAttention
 
 
@@ -86,12 +87,8 @@ class TransformerBlock(keras.layers.Layer):
             keras.layers.Dense(hidden_dim, name="mlp_contract", **policy),
             (None, None, self.mlp_dim),
         )
-        # One draw for each image: the noise is the same for all its tokens.
-        self.drop_path = keras.layers.Dropout(
-            self.drop_path_rate,
-            noise_shape=(None, 1, 1),
-            name="drop_path",
-            **policy,
+        self.drop_path = DropPath(
+            self.drop_path_rate, name="drop_path", **policy
         )
 
     def call(self, tokens, queries=None, training=None):

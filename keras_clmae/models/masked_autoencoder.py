@@ -12,10 +12,11 @@ from keras_clmae.losses.reconstruction import patch_statistics
 from keras_clmae.models.decoder import Decoder
 from keras_clmae.models.encoder import ViTEncoder
 from keras_clmae.models.presets import PresetModel
+from keras_clmae.random_state import SavesRandomState
 
 
 @keras.saving.register_keras_serializable(package="keras_clmae")
-class MaskedAutoencoder(PresetModel):
+class MaskedAutoencoder(SavesRandomState, PresetModel):
     """MAE: reconstructs randomly removed patches. The baseline of CL-MAE.
 
     After https://arxiv.org/abs/2111.06377. It trains with plain Keras:
@@ -139,8 +140,11 @@ class MaskedAutoencoder(PresetModel):
     def build(self, input_shape):
         if self.built:
             return
-        encoder = self.encoder
-        self.decoder.build((None, encoder.num_tokens + 1, encoder.hidden_dim))
+        if not self.decoder.built:
+            encoder = self.encoder
+            self.decoder.build(
+                (None, encoder.num_tokens + 1, encoder.hidden_dim)
+            )
         self.built = True
 
     def targets(self, images):

@@ -18,11 +18,11 @@ AUTOENCODER_TERMS = (
     "mask_overlap",
 )
 MASKING_TERMS = (
-    "masking_loss",
     "masking_reconstruction_loss",
     "gaussian_loss",
     "kl_loss",
     "diversity_loss",
+    "masking_loss",
     "masking_gradient_norm",
 )
 # Names of variables that AdamW's decay leaves alone, as in MAE.
@@ -189,7 +189,7 @@ class BaseCLMAETrainer:
             FloatingPointError: naming the term and the step, at a loss that is
                 infinite or not a number.
         """
-        guard = TerminateOnNonFinite()
+        guard = TerminateOnNonFinite(AUTOENCODER_TERMS + MASKING_TERMS)
         if isinstance(callbacks, keras.callbacks.CallbackList):
             guard.set_model(self)
             callbacks.callbacks.insert(0, guard)

@@ -11,6 +11,10 @@ class TerminateOnNonFinite(keras.callbacks.Callback):
     batch with one names the term and the step. Keras may call it from another
     thread, without stalling the training: it then raises at the next batch.
 
+    Args:
+        order: names of the log, causes before consequences: of several terms
+            the first is named. The other terms follow in the log's order.
+
     Raises:
         FloatingPointError: naming the term and the step.
 
@@ -29,8 +33,9 @@ class TerminateOnNonFinite(keras.callbacks.Callback):
     # Keras may then dispatch the batch hooks asynchronously.
     async_safe = True
 
-    def __init__(self):
+    def __init__(self, order=("loss",)):
         super().__init__()
+        self.order = tuple(order)
         self._lock = threading.Lock()
         self._epoch = 0
         self._first = None
@@ -39,11 +44,12 @@ class TerminateOnNonFinite(keras.callbacks.Callback):
         self._epoch = epoch
 
     def on_train_batch_end(self, batch, logs=None):
-        for name, value in (logs or {}).items():
-            if not math.isfinite(value):
+        logs = logs or {}
+        for name in (*self.order, *logs):
+            if name in logs and not math.isfinite(logs[name]):
                 with self._lock:
                     if self._first is None or batch < self._first[1]:
-                        self._first = (name, batch, value)
+                        self._first = (name, batch, logs[name])
                 return
 
     def on_train_batch_begin(self, batch, logs=None):

@@ -1,0 +1,164 @@
+"""Pictures that are already in memory, as batches. Needs no TensorFlow."""
+
+import keras
+import numpy as np
+
+from keras_clmae.data.sharding import EpochSampler
+
+
+class ArrayDataset(keras.utils.PyDataset):
+    """Batches of pictures held in NumPy arrays.
+
+    `fit`, `evaluate` and `predict` take it directly on every backend. The
+    order of the pictures in an epoch depends on `seed` and the number of the
+    epoch only, so that a run that was cut short can be repeated exactly: see
+    `set_epoch`. Each epoch that begins advances the number by one.
+
+    `fit` shuffles the order of the *batches* once more unless it is called
+    with `shuffle=False`; pass that for an order that depends on nothing else.
+
+    Args:
+        images: Array of shape `(num_examples, height, width, channels)`, or
+            `(num_examples, height, width)` for grey pictures. Integers and
+            floats are kept as they are.
+        labels: Array of shape `(num_examples, ...)`, or `None` for batches
+            of pictures alone. Defaults to `None`.
+        batch_size: Positive integer, examples in a batch of this process.
+            Defaults to `32`.
+        shuffle: Boolean, whether every epoch has an order of its own.
+            Defaults to `True`.
+        seed: Integer, seed of the order. Defaults to `0`.
+        drop_remainder: Boolean, whether to leave out a last batch that is
+            not full. Defaults to `False`.
+        process_index: Integer or `None`, see `process_shard`.
+        process_count: Integer or `None`, see `process_shard`.
+
+    Attributes:
+        num_examples: Integer, examples of all processes together.
+        steps_per_epoch: Integer, batches that this process gives in an epoch.
+        epoch: Integer, number of the epoch that is being read.
+
+    Example:
+
+    >>> images = np.zeros((10, 8, 8, 1), "float32")
+    >>> dataset = ArrayDataset(images, batch_size=4)
+    >>> [batch.shape[0] for batch in dataset]
+    [4, 4, 2]
+    """
+
+    def __init__(
+        self,
+        images,
+        labels=None,
+        batch_size=32,
+        shuffle=True,
+        seed=0,
+        drop_remainder=False,
+        process_index=None,
+        process_count=None,
+    ):
+        super().__init__(workers=1)
+        images = np.asarray(images)
+        if images.ndim == 3:
+            images = images[..., np.newaxis]
+        if images.ndim != 4 or not len(images):
+            raise ValueError(
+                "Argument `images` must be an array of shape (num_examples, "
+                "height, width, channels) with at least one example. "
+                f"Received: shape {images.shape}"
+            )
+        if labels is not None:
+            labels = np.asarray(labels)
+            if len(labels) != len(images):
+                raise ValueError(
+                    "Argument `labels` must have one label an image, "
+                    f"expected {len(images)}. Received: {len(labels)}"
+                )
+        self.images = images
+        self.labels = labels
+        self._sampler = EpochSampler(
+            len(images),
+            batch_size,
+            shuffle=shuffle,
+            seed=seed,
+            drop_remainder=drop_remainder,
+            process_index=process_index,
+            process_count=process_count,
+        )
+        self.batch_size = self._sampler.batch_size
+        self.num_examples = len(images)
+        self.steps_per_epoch = self._sampler.steps_per_epoch
+        self.set_epoch(0)
+
+    def set_epoch(self, epoch):
+        """Chooses the epoch that is read next.
+
+        Args:
+            epoch: Non-negative integer, the number of the epoch, 0 first.
+        """
+        self._sampler.set_epoch(epoch)
+        self.epoch = self._sampler.epoch
+        self._order = self._sampler.order(self.epoch)
+
+    def on_epoch_begin(self):
+        self.epoch = self._sampler.next_epoch()
+        self._order = self._sampler.order(self.epoch)
+
+    def __len__(self):
+        return self.steps_per_epoch
+
+    def __getitem__(self, index):
+        if not 0 <= index < len(self):
+            raise IndexError(f"Batch {index} of {len(self)}")
+        start = index * self.batch_size
+        chosen = self._order[start : start + self.batch_size]
+        if self.labels is None:
+            return self.images[chosen]
+        return self.images[chosen], self.labels[chosen]
+
+
+def array_dataset(
+    images,
+    labels=None,
+    batch_size=32,
+    shuffle=True,
+    seed=0,
+    drop_remainder=False,
+    process_index=None,
+    process_count=None,
+):
+    """Makes batches of pictures that are already in memory.
+
+    Args:
+        images: Array of shape `(num_examples, height, width, channels)`, or
+            `(num_examples, height, width)` for grey pictures.
+        labels: Array with one label an image, or `None`. Defaults to `None`.
+        batch_size: Positive integer. Defaults to `32`.
+        shuffle: Boolean, whether every epoch has an order of its own.
+            Defaults to `True`.
+        seed: Integer, seed of the order. Defaults to `0`.
+        drop_remainder: Boolean, whether to leave out a last batch that is
+            not full. Defaults to `False`.
+        process_index: Integer or `None`, see `process_shard`.
+        process_count: Integer or `None`, see `process_shard`.
+
+    Returns:
+        An `ArrayDataset`, of batches `images`, or `(images, labels)` where
+        `labels` are given.
+
+    Example:
+
+    >>> images = np.zeros((10, 8, 8, 3), "float32")
+    >>> len(array_dataset(images, batch_size=5))
+    2
+    """
+    return ArrayDataset(
+        images,
+        labels,
+        batch_size=batch_size,
+        shuffle=shuffle,
+        seed=seed,
+        drop_remainder=drop_remainder,
+        process_index=process_index,
+        process_count=process_count,
+    )

@@ -1,0 +1,122 @@
+"""Which part of a picture is shown, and how it is brought to size."""
+
+import math
+
+from keras_clmae.data.dependencies import require
+
+# Tries to fit a window into the picture before it falls back to a central one.
+_ATTEMPTS = 10
+# Reductions that a JPEG decoder makes almost for free.
+REDUCTIONS = (1, 2, 4, 8)
+
+
+def random_window(shape, seed, scale, aspect_ratio):
+    """Draws the window of a random resized crop.
+
+    The share of the picture's area is uniform in `scale` and the logarithm
+    of width / height uniform in `aspect_ratio` (Szegedy et al., "Going Deeper
+    with Convolutions", CVPR 2015, section 6). A pair that does not fit into
+    the picture is drawn again; after ten of them the largest central window
+    within `aspect_ratio` is taken.
+
+    Args:
+        shape: Integer tensor `(height, width)` of the picture.
+        seed: Integer tensor of shape `(2,)`.
+        scale: Pair of floats in (0, 1], the least and the largest area.
+        aspect_ratio: Pair of positive floats, least and largest width / height.
+
+    Returns:
+        An int32 tensor `(top, left, height, width)`.
+    """
+    tf = require("tensorflow", "Cropping pictures")
+    height, width = tf.unstack(tf.cast(shape, "float32"))
+    low, high = (math.log(ratio) for ratio in aspect_ratio)
+    draws = tf.random.stateless_uniform((_ATTEMPTS + 1, 2), seed)
+    areas = (scale[0] + (scale[1] - scale[0]) * draws[1:, 0]) * height * width
+    ratios = tf.exp(low + (high - low) * draws[1:, 1])
+    heights = tf.maximum(tf.round(tf.sqrt(areas / ratios)), 1)
+    widths = tf.maximum(tf.round(tf.sqrt(areas * ratios)), 1)
+    fits = (heights <= height) & (widths <= width)
+
+    def drawn():
+        first = tf.argmax(fits)
+        size = tf.stack([heights[first], widths[first]])
+        room = tf.stack([height, width]) - size + 1
+        return tf.concat([tf.floor(draws[0] * room), size], axis=0)
+
+    def central():
+        size = tf.stack(
+            [
+                tf.minimum(height, tf.round(width / aspect_ratio[0])),
+                tf.minimum(width, tf.round(height * aspect_ratio[1])),
+            ]
+        )
+        size = tf.maximum(size, 1)
+        start = tf.floor((tf.stack([height, width]) - size) / 2)
+        return tf.concat([start, size], axis=0)
+
+    window = tf.cond(tf.reduce_any(fits), drawn, central)
+    return tf.cast(window, "int32")
+
+
+def central_resize(pixels, image_size, crop_fraction):
+    """Resizes a picture to cover a frame, and cuts out the frame's middle.
+
+    Bicubic, with the wider kernel that keeps a picture clean when it is made
+    smaller.
+
+    Args:
+        pixels: Tensor of shape `(height, width, channels)`.
+        image_size: Pair of integers, height and width of the result.
+        crop_fraction: Float in (0, 1], the result's share of the frame's
+            sides.
+
+    Returns:
+        A float32 tensor of shape `(*image_size, channels)`.
+    """
+    tf = require("tensorflow", "Cropping pictures")
+    frame = [round(size / crop_fraction) for size in image_size]
+    shape = tf.cast(tf.shape(pixels)[:2], "float32")
+    factor = tf.reduce_max(tf.constant(frame, "float32") / shape)
+    # The small term keeps a product that should be whole from rounding down.
+    size = tf.cast(tf.floor(shape * factor + 1e-3), "int32")
+    size = tf.maximum(size, frame)
+    pixels = tf.image.resize(pixels, size, "bicubic", antialias=True)
+    start = (size - tf.constant(image_size)) // 2
+    return pixels[
+        start[0] : start[0] + image_size[0],
+        start[1] : start[1] + image_size[1],
+    ]
+
+
+def resize_window(pixels, image_size):
+    """Resizes a window of a picture, bicubic, as fast as TensorFlow can.
+
+    Args:
+        pixels: Tensor of shape `(height, width, channels)`.
+        image_size: Pair of integers, height and width of the result.
+
+    Returns:
+        A float32 tensor of shape `(*image_size, channels)`.
+    """
+    tf = require("tensorflow", "Cropping pictures")
+    resized = tf.raw_ops.ResizeBicubic(
+        images=pixels[tf.newaxis], size=image_size, half_pixel_centers=True
+    )
+    return resized[0]
+
+
+def reduction_index(window_size, image_size):
+    """Chooses how far a JPEG may be reduced while it is decoded.
+
+    Args:
+        window_size: Integer tensor `(height, width)` of the window.
+        image_size: Pair of integers, height and width it is resized to.
+
+    Returns:
+        Scalar int32 tensor, index into `REDUCTIONS`: the largest one that
+        leaves the window at least as large as the result.
+    """
+    tf = require("tensorflow", "Cropping pictures")
+    factor = tf.reduce_min(window_size // tf.constant(image_size, "int32"))
+    return tf.reduce_sum(tf.cast(factor >= REDUCTIONS[1:], "int32"))

@@ -1,0 +1,134 @@
+"""What is wrong with a picture file, in words."""
+
+import errno
+import os
+import warnings
+
+from keras_clmae.data.decoding import SIGNATURES
+from keras_clmae.data.dependencies import require
+
+_SYSTEM_ERRORS = {
+    errno.EACCES: "there is no permission to read it",
+    errno.ENOENT: "it does not exist, or is a link to nowhere",
+    errno.ELOOP: "it is a symbolic link that leads back to itself",
+    errno.EISDIR: "it is a folder",
+}
+
+
+def diagnose(path, decoder):
+    """Finds out why a picture file cannot be used.
+
+    Args:
+        path: String, the file.
+        decoder: The `PictureDecoder` that is to read it.
+
+    Returns:
+        A string that follows "the picture cannot be read: ", or `None` if
+        the file can be read.
+    """
+    try:
+        with open(path, "rb") as file:
+            contents = file.read()
+    except OSError as error:
+        return _SYSTEM_ERRORS.get(error.errno, error.strerror)
+    return diagnose_contents(contents, decoder)
+
+
+def diagnose_contents(contents, decoder):
+    """Finds out why the bytes of a picture file cannot be used.
+
+    Args:
+        contents: Bytes of the file.
+        decoder: The `PictureDecoder` that is to read it.
+
+    Returns:
+        A string, or `None` if they can be decoded.
+    """
+    tf = require("tensorflow", "Reading picture files")
+    if not contents:
+        return "it is empty"
+    kinds = [
+        kind for kind, start in SIGNATURES.items() if contents.startswith(start)
+    ]
+    if not kinds:
+        return f"it is not a picture of a known kind ({', '.join(SIGNATURES)})"
+    try:
+        decoder.decode(tf.constant(contents))
+    except (tf.errors.OpError, ValueError) as error:
+        text = str(error)
+        if "ensure_shape" in text.lower() or "EnsureShape" in text:
+            return (
+                f"it does not have {decoder.channels} channel(s) as the others "
+                "have; pass `channels` to convert pictures"
+            )
+        return f"the {kinds[0]} data is truncated or damaged"
+    return None
+
+
+class DamageReport:
+    """Names each unreadable picture once, and counts them.
+
+    Args:
+        describe: Callable, `(epoch, position) -> (name, reason)`, where
+            `position` is a place in the order of the epoch and `reason` is
+            `None` for a picture that can be read after all.
+        on_error: `"skip"` to warn of each file once, or `"raise"` to stop at
+            the first one.
+
+    Attributes:
+        skipped: Dictionary of the skipped pictures, names to reasons.
+    """
+
+    def __init__(self, describe, on_error):
+        if on_error not in ("skip", "raise"):
+            raise ValueError(
+                'Argument `on_error` must be "skip" or "raise". '
+                f"Received: on_error={on_error!r}"
+            )
+        self.describe = describe
+        self.on_error = on_error
+        self.skipped = {}
+        self._counted = 0
+
+    def missing(self, epoch, position):
+        """Reports a picture that should have come and did not.
+
+        Args:
+            epoch: Integer, number of the epoch.
+            position: Integer, its place in the order of the epoch.
+        """
+        name, reason = self.describe(epoch, position)
+        if name in self.skipped:
+            return
+        reason = reason or "a part of it is damaged"
+        message = f"The picture {name!r} cannot be read: {reason}."
+        if self.on_error == "raise":
+            raise ValueError(f'{message} Remove it, or pass `on_error="skip"`.')
+        self.skipped[name] = reason
+        warnings.warn(f"{message} It is skipped.", stacklevel=2)
+
+    def end_epoch(self, num_examples):
+        """Tells how many pictures have been skipped, if there are new ones.
+
+        Args:
+            num_examples: Integer, how many pictures there are.
+        """
+        if len(self.skipped) > self._counted:
+            self._counted = len(self.skipped)
+            warnings.warn(
+                f"Skipped {self._counted} of {num_examples} pictures that "
+                "cannot be read.",
+                stacklevel=2,
+            )
+
+
+def display_name(path):
+    """Makes a path printable.
+
+    Args:
+        path: String or bytes.
+
+    Returns:
+        A string without undecodable bytes.
+    """
+    return os.fsencode(path).decode("utf-8", "replace")

@@ -1,0 +1,202 @@
+"""Strong augmentation with labels, and transforms by their names."""
+
+import math
+
+from keras_clmae.data.dependencies import require
+from keras_clmae.data.transforms import EvaluationTransform
+from keras_clmae.data.transforms import PretrainTransform
+from keras_clmae.data.transforms import normalize
+from keras_clmae.data.transforms import standardize_image_size
+
+
+class FineTuneTransform(PretrainTransform):
+    """The crop of `PretrainTransform` and strong augmentation, with labels.
+
+    RandAugment, MixUp and CutMix are keras-cv's; half of the batches get
+    MixUp, the other half CutMix. Labels come out as floats of shape
+    `(batch, num_classes)`, mixed and smoothed, for
+    `keras.losses.CategoricalCrossentropy`.
+
+    Args:
+        image_size: Integer, or pair of integers (height, width).
+        scale: Pair of floats in (0, 1]. Defaults to `(0.2, 1.0)`.
+        aspect_ratio: Pair of positive floats. Defaults to `(3 / 4, 4 / 3)`.
+        flip: Boolean. Defaults to `True`.
+        magnitude: Float from 0 to 10, strength of RandAugment's two
+            operations; 0 leaves RandAugment out. Defaults to `9`.
+        erasing_rate: Float from 0 to 1, share of the pictures of which a
+            rectangle is replaced by noise. Defaults to `0.25`.
+        mixup_alpha: Non-negative float, of the Beta distribution of MixUp; 0
+            leaves MixUp out. Defaults to `0.8`.
+        cutmix_alpha: Non-negative float, of the Beta distribution of CutMix;
+            0 leaves CutMix out. Defaults to `1.0`.
+        label_smoothing: Float in [0, 1). Defaults to `0.1`.
+
+    References:
+
+    - [He et al., 2022](https://arxiv.org/abs/2111.06377), appendix A.1
+    - [Cubuk et al., 2020](https://arxiv.org/abs/1909.13719) (RandAugment)
+    - [Zhong et al., 2020](https://arxiv.org/abs/1708.04896) (random erasing)
+    - [Zhang et al., 2018](https://arxiv.org/abs/1710.09412) (MixUp)
+    - [Yun et al., 2019](https://arxiv.org/abs/1905.04899) (CutMix)
+    """
+
+    def __init__(
+        self,
+        image_size,
+        scale=(0.2, 1.0),
+        aspect_ratio=(3 / 4, 4 / 3),
+        flip=True,
+        magnitude=9,
+        erasing_rate=0.25,
+        mixup_alpha=0.8,
+        cutmix_alpha=1.0,
+        label_smoothing=0.1,
+    ):
+        super().__init__(image_size, scale, aspect_ratio, flip)
+        for name, value, largest in (
+            ("magnitude", magnitude, 10),
+            ("erasing_rate", erasing_rate, 1),
+            ("mixup_alpha", mixup_alpha, math.inf),
+            ("cutmix_alpha", cutmix_alpha, math.inf),
+            ("label_smoothing", label_smoothing, 1),
+        ):
+            if not 0 <= value <= largest:
+                raise ValueError(
+                    f"Argument `{name}` must be from 0 to {largest}. "
+                    f"Received: {name}={value}"
+                )
+        self.magnitude = magnitude
+        self.erasing_rate = erasing_rate
+        self.mixup_alpha = mixup_alpha
+        self.cutmix_alpha = cutmix_alpha
+        self.label_smoothing = label_smoothing
+        self._augment, self._mixers = self._make_layers()
+
+    def _make_layers(self):
+        keras_cv = require("keras_cv", "The fine-tuning transform")
+        augment = None
+        if self.magnitude:
+            augment = keras_cv.layers.RandAugment(
+                value_range=(0, 255),
+                augmentations_per_image=2,
+                magnitude=self.magnitude / 10,
+                magnitude_stddev=0.05,
+            )
+        mixers = []
+        if self.mixup_alpha:
+            mixers.append(keras_cv.layers.MixUp(alpha=self.mixup_alpha))
+        if self.cutmix_alpha:
+            mixers.append(keras_cv.layers.CutMix(alpha=self.cutmix_alpha))
+        return augment, mixers
+
+    def batch(self, images, labels, normalization, num_classes, seed):
+        tf = require("tensorflow", "Transforming pictures")
+        if self._augment is not None:
+            if images.shape[-1] != 3:
+                raise ValueError(
+                    "Argument `magnitude` must be 0 for pictures of another "
+                    "number of channels than 3: RandAugment changes colours. "
+                    f"Received: {images.shape[-1]} channels"
+                )
+            images = self._augment(images)
+        images = normalize(images, normalization)
+        if self.erasing_rate:
+            images = erase_rectangles(images, self.erasing_rate, seed)
+        if labels is None:
+            return images, None
+        labels = tf.one_hot(labels, num_classes)
+        labels = (
+            labels * (1 - self.label_smoothing)
+            + self.label_smoothing / num_classes
+        )
+        if not self._mixers:
+            return images, labels
+
+        def mix(layer):
+            def mixed():
+                outputs = layer({"images": images, "labels": labels})
+                return outputs["images"], outputs["labels"]
+
+            return mixed
+
+        chosen = tf.random.stateless_uniform(
+            (), seed + (2, 0), 0, len(self._mixers), "int32"
+        )
+        mixed, labels = tf.switch_case(
+            chosen, [mix(layer) for layer in self._mixers]
+        )
+        return tf.ensure_shape(mixed, images.shape), labels
+
+
+def erase_rectangles(images, rate, seed):
+    """Replaces a rectangle of some pictures by normal noise.
+
+    Its area is uniform in 2% to a third of the picture's, the logarithm of
+    its height / width uniform in 0.3 to 1 / 0.3 (Zhong et al., 2020).
+
+    Args:
+        images: float32 tensor of shape `(batch, height, width, channels)`,
+            standardised.
+        rate: Float from 0 to 1, share of the pictures.
+        seed: Integer tensor of shape `(2,)`.
+
+    Returns:
+        A tensor of the same shape.
+    """
+    tf = require("tensorflow", "Transforming pictures")
+    shape = tf.shape(images)
+    height, width = (float(side) for side in images.shape[1:3])
+    draws = tf.random.stateless_uniform((5, shape[0]), seed + (3, 0))
+    chosen, area, ratio, top, left = tf.unstack(draws)
+    area = (0.02 + (1 / 3 - 0.02) * area) * height * width
+    ratio = tf.exp((2 * ratio - 1) * math.log(1 / 0.3))
+    heights = tf.minimum(tf.round(tf.sqrt(area * ratio)), height)
+    widths = tf.minimum(tf.round(tf.sqrt(area / ratio)), width)
+    tops = tf.floor(top * (height - heights + 1))
+    lefts = tf.floor(left * (width - widths + 1))
+
+    def between(positions, starts, lengths):
+        distance = positions - starts[:, tf.newaxis]
+        return (distance >= 0) & (distance < lengths[:, tf.newaxis])
+
+    rows = between(tf.range(height), tops, heights)
+    columns = between(tf.range(width), lefts, widths)
+    inside = rows[:, :, tf.newaxis] & columns[:, tf.newaxis, :]
+    inside &= (chosen < rate)[:, tf.newaxis, tf.newaxis]
+    noise = tf.random.stateless_normal(shape, seed + (4, 0))
+    return tf.where(inside[..., tf.newaxis], noise, images)
+
+
+TRANSFORMS = {
+    "pretrain": PretrainTransform,
+    "fine_tune": FineTuneTransform,
+    "evaluation": EvaluationTransform,
+}
+
+
+def get_transform(transform, image_size):
+    """Makes a transform from its name.
+
+    Args:
+        transform: `"pretrain"`, `"fine_tune"`, `"evaluation"`, or a
+            transform, which is returned as it is.
+        image_size: Integer, or pair of integers (height, width).
+
+    Returns:
+        A transform.
+    """
+    image_size = standardize_image_size(image_size)
+    if isinstance(transform, EvaluationTransform):
+        if transform.image_size != image_size:
+            raise ValueError(
+                "Argument `image_size` must be that of the transform, "
+                f"{transform.image_size}. Received: image_size={image_size}"
+            )
+        return transform
+    if transform not in TRANSFORMS:
+        raise ValueError(
+            f"Argument `transform` must be one of {sorted(TRANSFORMS)} or a "
+            f"transform. Received: transform={transform!r}"
+        )
+    return TRANSFORMS[transform](image_size)

@@ -1,0 +1,321 @@
+"""A folder of picture files as a data set."""
+
+import hashlib
+import os
+import tempfile
+
+import numpy as np
+
+from keras_clmae.data.damage import diagnose
+from keras_clmae.data.damage import display_name
+from keras_clmae.data.decoding import PictureDecoder
+from keras_clmae.data.dependencies import require
+from keras_clmae.data.fine_tuning import FineTuneTransform
+from keras_clmae.data.fine_tuning import get_transform
+from keras_clmae.data.listing import list_pictures
+from keras_clmae.data.listing import split_pictures
+from keras_clmae.data.pipeline import get_normalization
+from keras_clmae.data.pipeline import make_batches
+from keras_clmae.data.pipeline import measure_statistics
+from keras_clmae.data.sharding import EpochSampler
+
+_SUBSETS = ("training", "validation", "both")
+# Pictures that are looked at to find their number of channels.
+_CHANNEL_SAMPLES = 256
+
+
+def image_folder(
+    path,
+    image_size,
+    batch_size,
+    transform="pretrain",
+    labels=False,
+    channels=None,
+    statistics="imagenet",
+    validation_split=None,
+    subset="training",
+    num_classes=None,
+    one_hot=False,
+    shuffle=None,
+    seed=0,
+    drop_remainder=None,
+    cache=None,
+    on_error="skip",
+    process_index=None,
+    process_count=None,
+):
+    """Makes batches of the pictures in a folder.
+
+    JPEG, PNG, GIF (the first frame), BMP, WebP and NumPy files (`.npy`) in
+    any depth of folders. In a training order each epoch is a new permutation
+    of all files; order and random draws depend on `seed` and the number of
+    the epoch only (keras-cv's own draws in `"fine_tune"` excepted).
+
+    Args:
+        path: String or path object, the folder.
+        image_size: Positive integer, or pair of them (height, width).
+        batch_size: Positive integer, examples in a batch of this process.
+        transform: `"pretrain"`, `"fine_tune"`, `"evaluation"`, or a
+            transform such as `PretrainTransform(224, scale=(0.5, 1.0))`.
+            Defaults to `"pretrain"`.
+        labels: Boolean, whether each folder directly below `path` is a class
+            and batches are `(images, labels)`. Defaults to `False`.
+        channels: 1, 3 or 4 to convert all pictures to this number, or `None`
+            to take them as they are, which must be the same in all of them.
+            Defaults to `None`.
+        statistics: `"imagenet"`, `"from_data"` to measure the pictures (of
+            the training part) in one pass, or a pair (mean, std) in units of
+            white = 1. Defaults to `"imagenet"`.
+        validation_split: Float between 0 and 1, share of the pictures that
+            are for validation, or `None`. It depends on `seed` and the paths
+            below `path` only. Defaults to `None`.
+        subset: `"training"`, `"validation"`, or `"both"` for a pair of data
+            sets, the second one in fixed order with the evaluation
+            transform. Defaults to `"training"`.
+        num_classes: Integer, the largest number of classes that is allowed,
+            and the width of one-hot labels, or `None` for the number of
+            folders. Defaults to `None`.
+        one_hot: Boolean, whether labels are one-hot floats, as they always
+            are with `"fine_tune"`. Defaults to `False`.
+        shuffle: Boolean, or `None` for `True` with a training transform.
+            Defaults to `None`.
+        seed: Non-negative integer. Defaults to `0`.
+        drop_remainder: Boolean, whether to leave out a last batch that is
+            not full, or `None` for the value of `shuffle`. Defaults to
+            `None`.
+        cache: `"memory"` to keep the files in memory once they are read, a
+            path to keep copies in a folder on a faster disk, or `None`.
+            Defaults to `None`.
+        on_error: `"skip"` to leave out pictures that cannot be read, with one
+            warning for each that names it and their count at the end of an
+            epoch, or `"raise"` to stop at the first one. Defaults to
+            `"skip"`.
+        process_index: Integer or `None`, see `process_shard`.
+        process_count: Integer or `None`, see `process_shard`.
+
+    Returns:
+        A `tf.data.Dataset` of batches of float32 images of shape
+        `(batch_size, height, width, channels)`, or of pairs with their
+        labels (int32, shape `(batch_size,)`), for `fit`, `evaluate` and
+        `predict` on every backend. It has the attributes `num_examples`,
+        `steps_per_epoch` (`None` where pictures may be skipped from a fixed
+        order), `class_names`, `file_paths`, `normalization`, `skipped` and
+        `set_epoch`. A pair of such data sets for `subset="both"`.
+
+    Raises:
+        FileNotFoundError: If there is no such path.
+        ValueError: If the folder or an argument cannot be used; each message
+            names the argument.
+
+    Example:
+
+    ```python
+    dataset = keras_clmae.data.image_folder(
+        "photos", image_size=32, batch_size=128
+    )
+    model.fit(dataset, epochs=100, shuffle=False)
+    ```
+    """
+    require("tensorflow", "`image_folder`")
+    if subset not in _SUBSETS:
+        raise ValueError(
+            f"Argument `subset` must be one of {_SUBSETS}. "
+            f"Received: subset={subset!r}"
+        )
+    if subset != "training" and validation_split is None:
+        raise ValueError(
+            "Argument `validation_split` must be given with "
+            f"`subset={subset!r}`. Received: validation_split=None"
+        )
+    transform = get_transform(transform, image_size)
+    if isinstance(transform, FineTuneTransform) and not labels:
+        raise ValueError(
+            'Argument `labels` must be True with `transform="fine_tune"`. '
+            f"Received: labels={labels}"
+        )
+    pictures = list_pictures(path, labels, num_classes)
+    if validation_split is None:
+        parts = {"training": pictures}
+    else:
+        training, validation = split_pictures(pictures, validation_split, seed)
+        parts = {"training": training, "validation": validation}
+    convert = channels is not None
+    if not convert:
+        channels = _find_channels(pictures)
+    decoder = PictureDecoder(channels, convert)
+
+    def measure():
+        sampler = EpochSampler(
+            len(parts["training"]),
+            batch_size=1,
+            shuffle=False,
+            process_index=0,
+            process_count=1,
+        )
+        source = _FolderSource(parts["training"], cache, decoder, sampler)
+        return measure_statistics(source, decoder, transform.image_size)
+
+    normalization = get_normalization(statistics, channels, measure)
+
+    def build(part, transform, shuffle, drop_remainder):
+        if shuffle is None:
+            shuffle = transform.is_training
+        if drop_remainder is None:
+            drop_remainder = shuffle
+        sampler = EpochSampler(
+            len(parts[part]),
+            batch_size,
+            shuffle=shuffle,
+            seed=seed,
+            drop_remainder=drop_remainder,
+            process_index=process_index,
+            process_count=process_count,
+        )
+        source = _FolderSource(parts[part], cache, decoder, sampler)
+        dataset = make_batches(
+            source,
+            sampler,
+            transform,
+            decoder,
+            normalization,
+            labels=labels,
+            one_hot=one_hot,
+            num_classes=num_classes or len(pictures.class_names or ()),
+            on_error=on_error,
+        )
+        dataset.class_names = pictures.class_names
+        dataset.file_paths = source.paths
+        return dataset
+
+    if subset != "both":
+        return build(subset, transform, shuffle, drop_remainder)
+    # Fine-tuning trains on one-hot labels, and so is validated on them.
+    one_hot = one_hot or isinstance(transform, FineTuneTransform)
+    evaluation = get_transform("evaluation", transform.image_size)
+    return (
+        build("training", transform, shuffle, drop_remainder),
+        build("validation", evaluation, False, False),
+    )
+
+
+class _FolderSource:
+    """Files of a folder as records for `make_batches`.
+
+    Args:
+        pictures: A `PictureList`.
+        cache: `"memory"`, a path, or `None`.
+        decoder: A `PictureDecoder`.
+        sampler: An `EpochSampler`.
+    """
+
+    def __init__(self, pictures, cache, decoder, sampler):
+        self.paths = pictures.paths
+        self.decoder = decoder
+        self.sampler = sampler
+        labels = pictures.labels
+        if labels is None:
+            labels = np.zeros(len(pictures), "int32")
+        tf = require("tensorflow", "`image_folder`")
+        self._tf = tf
+        self._path_tensor = tf.constant([os.fsencode(p) for p in self.paths])
+        self._label_tensor = tf.constant(labels)
+        self._read = tf.io.read_file
+        if cache is not None:
+            reader = _MemoryCache() if cache == "memory" else _DiskCache(cache)
+            self._read = lambda path: tf.ensure_shape(
+                tf.numpy_function(reader, [path], "string"), ()
+            )
+
+    def stream(self, epoch):
+        order = self._tf.numpy_function(self.sampler.order, [epoch], "int64")
+        return self._tf.data.Dataset.from_tensor_slices(
+            self._tf.ensure_shape(order, (None,))
+        )
+
+    def load(self, record):
+        contents = self._read(self._path_tensor[record])
+        return contents, self._label_tensor[record]
+
+    def describe(self, epoch, position):
+        order = self.sampler.order(epoch)
+        path = self.paths[order[position % len(order)]]
+        return display_name(path), diagnose(path, self.decoder)
+
+
+class _MemoryCache(dict):
+    """Reads files, and keeps their bytes."""
+
+    def __call__(self, path):
+        if path not in self:
+            with open(path, "rb") as file:
+                self[path] = file.read()
+        return self[path]
+
+
+class _DiskCache:
+    """Reads files, and keeps copies of them in a folder."""
+
+    def __init__(self, folder):
+        self.folder = os.fspath(folder)
+        os.makedirs(self.folder, exist_ok=True)
+
+    def __call__(self, path):
+        name = hashlib.blake2b(
+            os.path.abspath(path), digest_size=16
+        ).hexdigest()
+        copy = os.path.join(self.folder, name[:2], name)
+        try:
+            with open(copy, "rb") as file:
+                return file.read()
+        except FileNotFoundError:
+            pass
+        with open(path, "rb") as file:
+            contents = file.read()
+        os.makedirs(os.path.dirname(copy), exist_ok=True)
+        # Written aside and renamed, for other processes that read meanwhile.
+        with tempfile.NamedTemporaryFile(
+            dir=os.path.dirname(copy), delete=False
+        ) as file:
+            file.write(contents)
+        os.replace(file.name, copy)
+        return contents
+
+
+def _find_channels(pictures):
+    """Finds the number of channels that the pictures have."""
+    tf = require("tensorflow", "`image_folder`")
+    decoder = PictureDecoder(None, convert=False)
+    paths = pictures.paths
+    stride = max(1, len(paths) // _CHANNEL_SAMPLES)
+    found = {}
+    for path in paths[::stride]:
+        try:
+            contents = tf.io.read_file(os.fsencode(path))
+            if decoder.is_jpeg(contents):
+                # A JPEG of four channels is CMYK, and is decoded to RGB.
+                count = min(int(tf.io.extract_jpeg_shape(contents)[2]), 3)
+            else:
+                count = decoder.decode_other(contents).shape[-1]
+        except (tf.errors.OpError, ValueError):
+            continue
+        found.setdefault(count, path)
+        if len(found) > 1:
+            break
+    if not found:
+        raise ValueError(
+            "Argument `path` must be a folder with pictures that can be read. "
+            f"Received: {pictures.root!r}, where "
+            f"{display_name(paths[0])!r} cannot be read: "
+            f"{diagnose(paths[0], decoder)}"
+        )
+    if len(found) > 1:
+        examples = ", ".join(
+            f"{count} in {display_name(path)!r}"
+            for count, path in found.items()
+        )
+        raise ValueError(
+            "Argument `channels` must be given where pictures have different "
+            "numbers of channels, for example `channels=3` to make them RGB. "
+            f"Received: channels=None, with {examples}"
+        )
+    return next(iter(found))

@@ -1,0 +1,229 @@
+"""Which picture files a folder holds, their classes, and their split."""
+
+import dataclasses
+import hashlib
+import os
+import warnings
+
+import numpy as np
+
+from keras_clmae.data.decoding import EXTENSIONS
+
+
+@dataclasses.dataclass(frozen=True)
+class PictureList:
+    """Picture files in an order that does not depend on the file system.
+
+    Attributes:
+        root: String, the folder.
+        names: List of strings, paths relative to `root`, sorted, with `/`
+            between their parts.
+        labels: int32 array, one a file, or `None`.
+        class_names: List of strings, or `None`.
+    """
+
+    root: str
+    names: list
+    labels: np.ndarray | None = None
+    class_names: list | None = None
+
+    def __len__(self):
+        return len(self.names)
+
+    @property
+    def paths(self):
+        """List of strings, paths of the files."""
+        return [
+            os.path.join(self.root, *name.split("/")) for name in self.names
+        ]
+
+    def select(self, chosen):
+        """Takes some of the files.
+
+        Args:
+            chosen: Boolean array, one entry a file.
+
+        Returns:
+            A `PictureList` with the same classes.
+        """
+        names = [n for n, c in zip(self.names, chosen, strict=True) if c]
+        labels = None if self.labels is None else self.labels[chosen]
+        return dataclasses.replace(self, names=names, labels=labels)
+
+
+def list_pictures(path, labels=False, num_classes=None):
+    """Lists the picture files of a folder and of all folders below it.
+
+    Hidden files and folders are left out. Symbolic links are followed; a
+    link that leads back to a folder above it is skipped, and so is a folder
+    that may not be read, each with a warning that names it.
+
+    Args:
+        path: String or path object, the folder.
+        labels: Boolean, whether each folder directly below `path` is a class.
+            Classes are numbered in the order of their sorted names. Defaults
+            to `False`.
+        num_classes: Integer, the largest number of classes that the model can
+            tell, or `None`. Defaults to `None`.
+
+    Returns:
+        A `PictureList`.
+
+    Raises:
+        FileNotFoundError: If there is no such path.
+        NotADirectoryError: If it is not a folder.
+        ValueError: If there is no picture, only one class, a class without
+            pictures, or more classes than `num_classes`.
+    """
+    root = os.fspath(path)
+    if not os.path.exists(root):
+        raise FileNotFoundError(
+            f"Argument `path` must be a folder of pictures. Received: {root!r},"
+            " which does not exist"
+        )
+    if not os.path.isdir(root):
+        raise NotADirectoryError(
+            "Argument `path` must be a folder of pictures. "
+            f"Received: {root!r}, which is a file"
+        )
+    names = sorted(_walk(root))
+    if not names:
+        raise ValueError(
+            "Argument `path` must be a folder with pictures "
+            f"({', '.join(EXTENSIONS)}) in it or below it. Received: {root!r}, "
+            "which has not a single one"
+        )
+    if not labels:
+        return PictureList(root, names)
+    return _with_labels(root, names, num_classes)
+
+
+def _walk(root):
+    """Gives the relative name of each picture file below `root`."""
+    pending = [("", (os.path.realpath(root),))]
+    while pending:
+        folder, above = pending.pop()
+        try:
+            with os.scandir(os.path.join(root, folder)) as scan:
+                entries = sorted(scan, key=lambda entry: entry.name)
+        except OSError as error:
+            warnings.warn(
+                f"Skipped the folder {os.path.join(root, folder)!r}: "
+                f"{error.strerror}",
+                stacklevel=4,
+            )
+            continue
+        for entry in entries:
+            name = f"{folder}/{entry.name}" if folder else entry.name
+            if entry.name.startswith("."):
+                continue
+            if _is_folder(entry):
+                real = (
+                    os.path.realpath(entry.path)
+                    if entry.is_symlink()
+                    else (os.path.join(above[-1], entry.name))
+                )
+                if real in above:
+                    warnings.warn(
+                        f"Skipped the folder {entry.path!r}: a symbolic link "
+                        "that leads back to a folder above it",
+                        stacklevel=4,
+                    )
+                else:
+                    pending.append((name, (*above, real)))
+            elif entry.name.lower().endswith(EXTENSIONS):
+                yield name
+
+
+def _is_folder(entry):
+    try:
+        return entry.is_dir()
+    except OSError:
+        # A link to itself: listed as a file, and reported when it is read.
+        return False
+
+
+def _with_labels(root, names, num_classes):
+    parts = [name.split("/", 1) for name in names]
+    loose = [part[0] for part in parts if len(part) == 1]
+    if loose:
+        warnings.warn(
+            f"Skipped {len(loose)} picture(s) that lie in {root!r} itself, "
+            f"not in the folder of a class, for example {loose[0]!r}",
+            stacklevel=4,
+        )
+    names = [name for name, part in zip(names, parts, strict=True) if part[1:]]
+    owners = [part[0] for part in parts if part[1:]]
+    class_names = sorted(set(owners))
+    empty = sorted(
+        entry.name
+        for entry in os.scandir(root)
+        if _is_folder(entry)
+        and not entry.name.startswith(".")
+        and entry.name not in class_names
+    )
+    if empty:
+        raise ValueError(
+            "Argument `path` must have pictures in the folder of each class. "
+            f"Received: {root!r}, where there is none in {empty[0]!r}"
+            + (f" and {len(empty) - 1} more" if empty[1:] else "")
+        )
+    if len(class_names) < 2:
+        raise ValueError(
+            "Argument `path` must have one folder a class, of two classes or "
+            f"more, when `labels=True`. Received: {root!r}, with the class(es) "
+            f"{class_names}"
+        )
+    if num_classes is not None and len(class_names) > num_classes:
+        raise ValueError(
+            "Argument `path` must have at most `num_classes` folders of "
+            f"classes. Received: num_classes={num_classes}, and {root!r} with "
+            f"{len(class_names)} classes"
+        )
+    index = {name: number for number, name in enumerate(class_names)}
+    labels = np.array([index[owner] for owner in owners], "int32")
+    return PictureList(root, names, labels, class_names)
+
+
+def split_pictures(pictures, validation_split, seed):
+    """Splits a list of pictures into training and validation.
+
+    Which part a file falls into depends on its path below the root and on
+    `seed`, not on where the root is. Of each class (or of all files, without
+    labels) the same share is taken.
+
+    Args:
+        pictures: A `PictureList`.
+        validation_split: Float between 0 and 1, share of the validation part.
+        seed: Integer.
+
+    Returns:
+        A pair of `PictureList`s, training and validation.
+    """
+    if not 0 < validation_split < 1:
+        raise ValueError(
+            "Argument `validation_split` must be between 0 and 1. "
+            f"Received: validation_split={validation_split}"
+        )
+    scores = np.array([_score(name, seed) for name in pictures.names])
+    labels = pictures.labels
+    if labels is None:
+        labels = np.zeros(len(pictures), "int32")
+    is_validation = np.zeros(len(pictures), bool)
+    for label in np.unique(labels):
+        members = np.flatnonzero(labels == label)
+        count = round(validation_split * len(members))
+        is_validation[members[np.argsort(scores[members])[:count]]] = True
+    if is_validation.all() or not is_validation.any():
+        raise ValueError(
+            "Argument `validation_split` must leave at least one picture in "
+            f"each part. Received: validation_split={validation_split}, for "
+            f"{len(pictures)} pictures"
+        )
+    return pictures.select(~is_validation), pictures.select(is_validation)
+
+
+def _score(name, seed):
+    text = f"{seed}/{name}".encode("utf-8", "surrogateescape")
+    digest = hashlib.blake2b(text, digest_size=8).digest()
+    return int.from_bytes(digest, "big")

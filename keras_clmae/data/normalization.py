@@ -1,0 +1,109 @@
+"""Mean and standard deviation of pictures, and the way back."""
+
+import keras
+import numpy as np
+
+# Of the ImageNet training set, red, green and blue, in units of white = 1.
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+class PixelNormalization:
+    """Standardises the channels of pictures, and inverts it.
+
+    `normalized = (pixels / 255 - mean) / std`, channel by channel.
+
+    Args:
+        mean: Sequence of floats, one a channel, in units of white = 1.
+        std: Sequence of positive floats, one a channel.
+
+    Example:
+
+    >>> normalization = PixelNormalization(mean=[0.5], std=[0.25])
+    >>> pictures = np.full((1, 8, 8, 1), 255, "uint8")
+    >>> float(normalization(pictures)[0, 0, 0, 0])
+    2.0
+    >>> int(normalization.inverse(normalization(pictures))[0, 0, 0, 0])
+    255
+    """
+
+    def __init__(self, mean, std):
+        mean = np.asarray(mean, "float32").reshape(-1)
+        std = np.asarray(std, "float32").reshape(-1)
+        if mean.shape != std.shape or not mean.size:
+            raise ValueError(
+                "Arguments `mean` and `std` must have one number a channel, "
+                f"the same number of each. Received: mean={mean}, std={std}"
+            )
+        if not (np.isfinite(mean).all() and np.isfinite(std).all()):
+            raise ValueError(
+                "Arguments `mean` and `std` must be finite. "
+                f"Received: mean={mean}, std={std}"
+            )
+        if (std <= 0).any():
+            raise ValueError(
+                "Argument `std` must be positive in every channel. "
+                f"Received: std={std}"
+            )
+        self.mean = mean
+        self.std = std
+
+    @property
+    def channels(self):
+        """Integer, number of channels."""
+        return self.mean.size
+
+    def __call__(self, pixels):
+        """Standardises pictures.
+
+        Args:
+            pixels: Array of shape `(..., channels)`, 0 is black and 255
+                white.
+
+        Returns:
+            A float32 array of the same shape.
+        """
+        pixels = np.asarray(pixels, "float32") / np.float32(255)
+        return (pixels - self.mean) / self.std
+
+    def inverse(self, images):
+        """Turns standardised images back into pictures to look at.
+
+        Args:
+            images: Array or tensor of any backend, shape `(..., channels)`.
+
+        Returns:
+            A uint8 NumPy array of the same shape, rounded and clipped to 0
+            to 255.
+        """
+        images = keras.ops.convert_to_numpy(images).astype("float32")
+        pixels = (images * self.std + self.mean) * 255
+        return np.clip(np.rint(pixels), 0, 255).astype("uint8")
+
+    def __repr__(self):
+        return (
+            f"PixelNormalization(mean={self.mean.tolist()}, "
+            f"std={self.std.tolist()})"
+        )
+
+
+def imagenet_normalization(channels):
+    """Makes the normalisation with ImageNet's statistics.
+
+    Args:
+        channels: Integer, 3, or 1 for the means over the three colours.
+
+    Returns:
+        A `PixelNormalization`.
+    """
+    if channels == 3:
+        return PixelNormalization(IMAGENET_MEAN, IMAGENET_STD)
+    if channels == 1:
+        return PixelNormalization(
+            [np.mean(IMAGENET_MEAN)], [np.mean(IMAGENET_STD)]
+        )
+    raise ValueError(
+        'Argument `statistics="imagenet"` knows pictures of 1 or 3 channels. '
+        f"Received: pictures of {channels} channels. Pass "
+        '`statistics="from_data"` or a pair (mean, std)'
+    )

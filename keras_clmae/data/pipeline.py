@@ -1,0 +1,274 @@
+"""From records to batches: one `tf.data` pipeline for every source."""
+
+import numpy as np
+
+from keras_clmae.data.damage import DamageReport
+from keras_clmae.data.dependencies import require
+from keras_clmae.data.normalization import PixelNormalization
+from keras_clmae.data.normalization import imagenet_normalization
+from keras_clmae.data.transforms import EvaluationTransform
+
+
+def make_batches(
+    source,
+    sampler,
+    transform,
+    decoder,
+    normalization,
+    labels=False,
+    one_hot=False,
+    num_classes=None,
+    on_error="skip",
+):
+    """Builds the pipeline from the records of a source.
+
+    A picture that cannot be decoded drops out of the stream. Every picture
+    carries its place in the order of the epoch, so that a gap tells which
+    one is missing, at no cost to the others.
+
+    In a training order (`sampler.shuffle`) a second pass over the epoch's
+    order makes up for pictures that dropped out, so that every epoch has the
+    promised number of steps. Otherwise nothing is repeated, and with
+    `on_error="skip"` the length is unknown before the end of the first epoch.
+
+    Args:
+        source: Has `stream(epoch)`, a `tf.data.Dataset` of the records of an
+            epoch; `load(record)`, the bytes of a picture file and its label;
+            and `describe(epoch, position)`, see `DamageReport`.
+        sampler: An `EpochSampler`.
+        transform: A transform.
+        decoder: A `PictureDecoder`.
+        normalization: A `PixelNormalization`.
+        labels: Boolean, whether batches are `(images, labels)`.
+        one_hot: Boolean, whether labels are one-hot floats.
+        num_classes: Integer or `None`.
+        on_error: `"skip"` or `"raise"`.
+
+    Returns:
+        A `tf.data.Dataset` of batches, with the attributes `num_examples`,
+        `steps_per_epoch` (`None` where it cannot be known), `normalization`,
+        `transform`, `skipped` (dictionary of the names and troubles of the
+        pictures skipped so far), and `set_epoch(epoch)`.
+    """
+    tf = require("tensorflow", "A `tf.data` pipeline")
+    refills = sampler.shuffle and on_error == "skip"
+    length_known = sampler.shuffle or on_error == "raise"
+    report = DamageReport(source.describe, on_error)
+
+    @tf.autograph.experimental.do_not_convert
+    def epoch_records(_):
+        epoch = tf.numpy_function(
+            lambda: np.int64(sampler.next_epoch()), [], "int64"
+        )
+        epoch.set_shape(())
+        records = source.stream(epoch)
+        if refills:
+            records = records.concatenate(source.stream(epoch))
+        return records.enumerate().map(
+            lambda position, record: (epoch, position, record)
+        )
+
+    @tf.autograph.experimental.do_not_convert
+    def load(epoch, position, record):
+        contents, label = source.load(record)
+        seed = tf.stack([sampler.seed * 2**32 + epoch, position])
+        pixels = transform.example(contents, decoder, seed)
+        return (epoch, position), pixels, label
+
+    examples = (
+        tf.data.Dataset.range(1)
+        .flat_map(epoch_records)
+        .map(load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+        .ignore_errors()
+    )
+    if sampler.shuffle or sampler.drop_remainder:
+        examples = examples.take(sampler.examples_per_epoch)
+    batches = examples.batch(
+        sampler.batch_size, drop_remainder=sampler.drop_remainder
+    )
+    batches = _report_gaps(batches, sampler, report)
+
+    @tf.autograph.experimental.do_not_convert
+    def finish(place, images, targets):
+        seed = tf.stack([sampler.seed * 2**32 + place[0][0], place[1][0]])
+        images, targets = transform.batch(
+            images,
+            targets if labels else None,
+            normalization,
+            num_classes,
+            seed,
+        )
+        if not labels:
+            return images
+        if one_hot and targets.dtype.is_integer:
+            targets = tf.one_hot(targets, num_classes)
+        return images, targets
+
+    dataset = batches.map(
+        finish, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
+    )
+    if length_known:
+        dataset = dataset.apply(
+            tf.data.experimental.assert_cardinality(sampler.steps_per_epoch)
+        )
+    dataset = dataset.prefetch(tf.data.AUTOTUNE)
+    dataset.num_examples = sampler.num_examples
+    dataset.steps_per_epoch = sampler.steps_per_epoch if length_known else None
+    dataset.normalization = normalization
+    dataset.transform = transform
+    dataset.skipped = report.skipped
+    dataset.set_epoch = sampler.set_epoch
+    return dataset
+
+
+def _report_gaps(batches, sampler, report):
+    """Watches the places in the order, and reports those that are missing."""
+    tf = require("tensorflow", "A `tf.data` pipeline")
+    # After the last batch comes an empty one, which shows a gap at the end.
+    end = tf.data.Dataset.from_tensors(
+        tf.nest.map_structure(
+            lambda spec: tf.fill(
+                [
+                    sampler.batch_size if side is None else side
+                    for side in spec.shape
+                ],
+                tf.constant(-1, spec.dtype),
+            ),
+            batches.element_spec,
+        )
+    )
+
+    def inspect(epoch, previous, step, positions):
+        if positions[0] >= 0:
+            places = set(range(previous + 1, positions[-1] + 1))
+            missing = places.difference(positions.tolist())
+        elif sampler.shuffle and step:
+            # What lies behind the last example of the epoch is not missed.
+            missing = ()
+        else:
+            missing = range(previous + 1, sampler.examples_per_epoch)
+        for position in sorted(missing):
+            report.missing(int(epoch), position)
+        missing_steps = sampler.steps_per_epoch - step
+        is_end = positions[0] < 0
+        if is_end or (sampler.shuffle and missing_steps == 1):
+            report.end_epoch(sampler.num_examples)
+        if is_end and missing_steps and (sampler.shuffle or step == 0):
+            raise ValueError(
+                "Too many pictures cannot be read: the others make "
+                f"{step} of {sampler.steps_per_epoch} batches."
+            )
+        return np.int64(0)
+
+    @tf.autograph.experimental.do_not_convert
+    def watch(state, batch):
+        epoch, previous, step = state
+        (epochs, positions), _, _ = batch
+        is_end = positions[0] < 0
+        epoch = tf.where(is_end, epoch, epochs[0])
+        is_complete = tf.equal(
+            positions[-1] - previous, tf.size(positions, "int64")
+        )
+        is_last = tf.equal(step + 1, sampler.steps_per_epoch)
+        tf.cond(
+            is_end | is_last | ~is_complete,
+            lambda: tf.numpy_function(
+                inspect, [epoch, previous, step, positions], "int64"
+            ),
+            lambda: tf.constant(0, "int64"),
+        )
+        return (epoch, positions[-1], step + 1), batch
+
+    start = tuple(tf.constant(value, "int64") for value in (0, -1, 0))
+    return (
+        batches.concatenate(end)
+        .scan(start, watch)
+        .take_while(lambda place, images, labels: place[1][0] >= 0)
+    )
+
+
+def get_normalization(statistics, channels, measure):
+    """Makes the normalisation that the argument `statistics` asks for.
+
+    Args:
+        statistics: `"imagenet"`, `"from_data"`, a pair (mean, std) of
+            sequences with one number a channel, or a `PixelNormalization`.
+        channels: Integer, channels of the pictures.
+        measure: Callable without arguments that measures the data.
+
+    Returns:
+        A `PixelNormalization`.
+    """
+    if isinstance(statistics, str):
+        if statistics == "imagenet":
+            return imagenet_normalization(channels)
+        if statistics == "from_data":
+            return measure()
+    elif isinstance(statistics, PixelNormalization):
+        if statistics.channels == channels:
+            return statistics
+    elif len(statistics) == 2:
+        normalization = PixelNormalization(*statistics)
+        if normalization.channels == channels:
+            return normalization
+    raise ValueError(
+        'Argument `statistics` must be "imagenet", "from_data", or a pair '
+        f"(mean, std) with one number for each of the {channels} channel(s). "
+        f"Received: statistics={statistics!r}"
+    )
+
+
+def measure_statistics(source, decoder, image_size):
+    """Measures mean and standard deviation of pictures in one pass.
+
+    Over the pixels of the pictures as the evaluation transform shows them.
+    Pictures that cannot be read are left out.
+
+    Args:
+        source: See `make_batches`; of all pictures, in one process.
+        decoder: A `PictureDecoder`.
+        image_size: Pair of integers (height, width).
+
+    Returns:
+        A `PixelNormalization`.
+    """
+    tf = require("tensorflow", "Measuring the statistics of pictures")
+    transform = EvaluationTransform(image_size, crop_fraction=1.0)
+
+    def sums(record):
+        contents, _ = source.load(record)
+        pixels = transform.example(contents, decoder, None) / 255
+        # Within one picture float32 is enough; between them it is not.
+        moments = tf.stack(
+            [
+                tf.reduce_mean(pixels, axis=(0, 1)),
+                tf.reduce_mean(tf.square(pixels), axis=(0, 1)),
+            ]
+        )
+        return tf.cast(moments, "float64")
+
+    moments = (
+        source.stream(tf.constant(0, "int64"))
+        .map(sums, num_parallel_calls=tf.data.AUTOTUNE)
+        .ignore_errors()
+    )
+    count, total = moments.reduce(
+        (
+            tf.constant(0, "int64"),
+            tf.zeros((2, decoder.channels), "float64"),
+        ),
+        lambda state, value: (state[0] + 1, state[1] + value),
+    )
+    if not count:
+        raise ValueError(
+            'Argument `statistics="from_data"` needs pictures that can be '
+            "read. Received: not a single one"
+        )
+    mean, square = total.numpy() / float(count)
+    variance = np.maximum(square - mean**2, 0)
+    if not variance.all():
+        raise ValueError(
+            'Argument `statistics="from_data"` needs pictures that vary in '
+            f"every channel. Received: standard deviations {np.sqrt(variance)}"
+        )
+    return PixelNormalization(mean, np.sqrt(variance))

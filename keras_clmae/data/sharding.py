@@ -1,0 +1,183 @@
+"""Which examples this process reads, in which order."""
+
+import os
+
+import keras
+import numpy as np
+
+
+def process_shard(process_index=None, process_count=None):
+    """Finds the index of this process and the number of processes.
+
+    In this order: the arguments; the environment variables `RANK` and
+    `WORLD_SIZE` that `torchrun` sets, on the PyTorch backend; the process
+    index of JAX, on the JAX backend. Otherwise the process is alone. Under a
+    `keras.distribution` that shards `tf.data` pipelines by itself
+    (`auto_shard_dataset=True`), every process gets the whole data set here,
+    and Keras takes each process's part of every batch.
+
+    Args:
+        process_index: Integer from 0 to `process_count - 1`, or `None` to
+            look it up. Defaults to `None`.
+        process_count: Positive integer, or `None` to look it up. Defaults to
+            `None`. Give both or neither.
+
+    Returns:
+        A tuple of integers, `(process_index, process_count)`.
+
+    Example:
+
+    >>> process_shard(process_index=1, process_count=4)
+    (1, 4)
+    """
+    if (process_index is None) != (process_count is None):
+        raise ValueError(
+            "Arguments `process_index` and `process_count` must be given "
+            f"together. Received: process_index={process_index}, "
+            f"process_count={process_count}"
+        )
+    if process_index is None:
+        process_index, process_count = _detect()
+    if process_count < 1 or not 0 <= process_index < process_count:
+        raise ValueError(
+            "Argument `process_index` must be an integer from 0 to "
+            "`process_count - 1`. "
+            f"Received: process_index={process_index}, "
+            f"process_count={process_count}"
+        )
+    return int(process_index), int(process_count)
+
+
+def _detect():
+    distribution = keras.distribution.distribution()
+    if getattr(distribution, "auto_shard_dataset", False) and getattr(
+        distribution, "_is_multi_process", False
+    ):
+        return 0, 1
+    backend = keras.backend.backend()
+    if backend == "torch" and "WORLD_SIZE" in os.environ:
+        return int(os.environ.get("RANK", 0)), int(os.environ["WORLD_SIZE"])
+    if backend == "jax":
+        import jax
+
+        return jax.process_index(), jax.process_count()
+    return 0, 1
+
+
+class EpochSampler:
+    """Order of the examples of one process, epoch by epoch.
+
+    Every process draws the same permutation from `seed` and the number of
+    the epoch, and takes its own part of it, so that an epoch neither loses
+    nor doubles an example. With `drop_remainder`, all processes make the
+    same number of steps; the fewer than `batch_size * process_count`
+    examples that are left over differ from epoch to epoch.
+
+    Args:
+        num_examples: Positive integer, examples of all processes together.
+        batch_size: Positive integer, examples in a batch of this process.
+        shuffle: Boolean, whether every epoch has an order of its own.
+        seed: Integer, seed of the order.
+        drop_remainder: Boolean, whether to leave out a last batch that is
+            not full.
+        process_index: Integer or `None`, see `process_shard`.
+        process_count: Integer or `None`, see `process_shard`.
+
+    Attributes:
+        examples_per_epoch: Integer, examples of this process in an epoch.
+        steps_per_epoch: Integer, batches of this process in an epoch.
+        epoch: Integer, number of the epoch that `order` gives next.
+
+    Example:
+
+    >>> sampler = EpochSampler(10, batch_size=4, shuffle=False)
+    >>> sampler.steps_per_epoch
+    3
+    >>> sampler.order(epoch=0).tolist()
+    [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]
+    """
+
+    def __init__(
+        self,
+        num_examples,
+        batch_size,
+        shuffle=True,
+        seed=0,
+        drop_remainder=False,
+        process_index=None,
+        process_count=None,
+    ):
+        if int(batch_size) != batch_size or batch_size < 1:
+            raise ValueError(
+                "Argument `batch_size` must be a positive integer. "
+                f"Received: batch_size={batch_size}"
+            )
+        if int(seed) != seed or seed < 0:
+            raise ValueError(
+                "Argument `seed` must be a non-negative integer. "
+                f"Received: seed={seed}"
+            )
+        index, count = process_shard(process_index, process_count)
+        share = num_examples // count
+        if not drop_remainder:
+            # The first processes take one more where the division leaves some.
+            share += index < num_examples % count
+        full, rest = divmod(share, batch_size)
+        self.steps_per_epoch = full + (rest > 0 and not drop_remainder)
+        self.examples_per_epoch = full * batch_size if drop_remainder else share
+        if self.steps_per_epoch == 0:
+            raise ValueError(
+                "Argument `batch_size` must leave at least one batch to each "
+                f"process; there are {num_examples} examples for {count} "
+                "process(es). Take a smaller one, or `drop_remainder=False`. "
+                f"Received: batch_size={batch_size}, "
+                f"drop_remainder={drop_remainder}"
+            )
+        self.num_examples = num_examples
+        self.batch_size = int(batch_size)
+        self.shuffle = shuffle
+        self.seed = int(seed)
+        self.drop_remainder = drop_remainder
+        self.process_index = index
+        self.process_count = count
+        self.epoch = 0
+
+    def set_epoch(self, epoch):
+        """Chooses the epoch that is read next.
+
+        Args:
+            epoch: Non-negative integer, the number of the epoch, 0 first.
+        """
+        if int(epoch) != epoch or epoch < 0:
+            raise ValueError(
+                "Argument `epoch` must be a non-negative integer. "
+                f"Received: epoch={epoch}"
+            )
+        self.epoch = int(epoch)
+
+    def next_epoch(self):
+        """Starts the next epoch.
+
+        Returns:
+            Integer, the number of the epoch that starts.
+        """
+        epoch = self.epoch
+        self.epoch += 1
+        return epoch
+
+    def order(self, epoch):
+        """Gives the examples of one epoch.
+
+        Args:
+            epoch: Non-negative integer.
+
+        Returns:
+            An int64 array, the numbers of this process's examples. With
+            `drop_remainder` it holds those of the dropped batch, too.
+        """
+        if self.shuffle:
+            rng = np.random.default_rng((self.seed, epoch))
+            order = rng.permutation(self.num_examples)
+        else:
+            order = np.arange(self.num_examples)
+        return order[self.process_index :: self.process_count]

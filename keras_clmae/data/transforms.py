@@ -1,0 +1,219 @@
+"""What is done to a picture between its file and the model."""
+
+from keras_clmae.data import crops
+from keras_clmae.data.decoding import exif_orientation
+from keras_clmae.data.decoding import orient
+from keras_clmae.data.dependencies import require
+
+
+class EvaluationTransform:
+    """Resizes the short side to 256 / 224 of the target, cuts the centre out.
+
+    Also the base of the other transforms. `example` runs on each picture in
+    `tf.data`, `batch` on each batch after it.
+
+    Args:
+        image_size: Integer, or pair of integers (height, width).
+        crop_fraction: Float in (0, 1], share of the resized picture's short
+            side that is kept. Defaults to `224 / 256`.
+
+    Example:
+
+    ```python
+    transform = keras_clmae.data.EvaluationTransform(224)
+    dataset = keras_clmae.data.image_folder(
+        "photos", image_size=224, batch_size=64, transform=transform
+    )
+    ```
+    """
+
+    def __init__(self, image_size, crop_fraction=224 / 256):
+        self.image_size = standardize_image_size(image_size)
+        if not 0 < crop_fraction <= 1:
+            raise ValueError(
+                "Argument `crop_fraction` must be in (0, 1]. "
+                f"Received: crop_fraction={crop_fraction}"
+            )
+        self.crop_fraction = crop_fraction
+
+    # Whether a data set is in random order with this transform by default.
+    is_training = False
+
+    def example(self, contents, decoder, seed):
+        """Turns the bytes of one picture file into pixels.
+
+        Args:
+            contents: Scalar string tensor.
+            decoder: A `PictureDecoder`.
+            seed: Integer tensor of shape `(2,)`, of the random draws.
+
+        Returns:
+            A float32 tensor of shape `(*image_size, channels)`, 0 is black
+            and 255 white.
+        """
+        tf = require("tensorflow", "Transforming pictures")
+        pixels = crops.central_resize(
+            decoder.decode(contents), self.image_size, self.crop_fraction
+        )
+        # Bicubic interpolation overshoots at edges.
+        pixels = tf.clip_by_value(pixels, 0.0, 255.0)
+        return tf.ensure_shape(pixels, (*self.image_size, decoder.channels))
+
+    def batch(self, images, labels, normalization, num_classes, seed):
+        """Finishes a batch: standardises the pixels.
+
+        Args:
+            images: float32 tensor of shape `(batch, *image_size, channels)`,
+                from `example`.
+            labels: int32 tensor of shape `(batch,)`, or `None`.
+            normalization: A `PixelNormalization`.
+            num_classes: Integer or `None`.
+            seed: Integer tensor of shape `(2,)`, of the random draws.
+
+        Returns:
+            A pair of the images and the labels.
+        """
+        return normalize(images, normalization), labels
+
+
+class PretrainTransform(EvaluationTransform):
+    """Random resized crop and horizontal flip: MAE's augmentation.
+
+    Of a JPEG file only the window is decoded, and a window more than twice
+    as large as the result is reduced by 2, 4 or 8 while it is decoded. The
+    rest of the way is plain bicubic interpolation.
+
+    Args:
+        image_size: Integer, or pair of integers (height, width).
+        scale: Pair of floats in (0, 1], least and largest share of the
+            picture's area. Defaults to `(0.2, 1.0)`.
+        aspect_ratio: Pair of positive floats, least and largest width /
+            height of the window. Defaults to `(3 / 4, 4 / 3)`.
+        flip: Boolean, whether to mirror every other picture. Defaults to
+            `True`.
+
+    Reference:
+
+    - [He et al., 2022](https://arxiv.org/abs/2111.06377), appendix A.1
+    """
+
+    is_training = True
+
+    def __init__(
+        self,
+        image_size,
+        scale=(0.2, 1.0),
+        aspect_ratio=(3 / 4, 4 / 3),
+        flip=True,
+    ):
+        super().__init__(image_size)
+        scale = tuple(scale)
+        aspect_ratio = tuple(aspect_ratio)
+        if len(scale) != 2 or not 0 < scale[0] <= scale[1] <= 1:
+            raise ValueError(
+                "Argument `scale` must be a pair of increasing numbers in "
+                f"(0, 1]. Received: scale={scale}"
+            )
+        if len(aspect_ratio) != 2 or not 0 < aspect_ratio[0] <= aspect_ratio[1]:
+            raise ValueError(
+                "Argument `aspect_ratio` must be a pair of increasing "
+                f"positive numbers. Received: aspect_ratio={aspect_ratio}"
+            )
+        self.scale = scale
+        self.aspect_ratio = aspect_ratio
+        self.flip = flip
+
+    def example(self, contents, decoder, seed):
+        tf = require("tensorflow", "Transforming pictures")
+        pixels = tf.cond(
+            decoder.is_jpeg(contents),
+            lambda: self._from_jpeg(contents, decoder, seed),
+            lambda: self._from_other(contents, decoder, seed),
+        )
+        if self.flip:
+            draw = tf.random.stateless_uniform((), seed + (1, 0))
+            # On three dimensions, which is the fast case of the operation.
+            pixels = tf.raw_ops.Reverse(
+                tensor=pixels, dims=tf.stack([False, draw < 0.5, False])
+            )
+        pixels = tf.clip_by_value(pixels, 0.0, 255.0)
+        return tf.ensure_shape(pixels, (*self.image_size, decoder.channels))
+
+    def _from_jpeg(self, contents, decoder, seed):
+        tf = require("tensorflow", "Transforming pictures")
+        shape = tf.io.extract_jpeg_shape(contents)[:2]
+        orientation = exif_orientation(contents)
+        is_lying = orientation >= 5
+        upright = tf.cond(is_lying, lambda: shape[::-1], lambda: shape)
+        window = random_window = crops.random_window(
+            upright, seed, self.scale, self.aspect_ratio
+        )
+        index = crops.reduction_index(window[2:], self.image_size)
+        # The file holds the picture as the camera saw it. The place of the
+        # window is uniform, so that only its sides need to be exchanged.
+        window = tf.cond(
+            is_lying,
+            lambda: tf.gather(random_window, (1, 0, 3, 2)),
+            lambda: random_window,
+        )
+
+        def decode(reduction):
+            return lambda: decoder.decode_jpeg_window(
+                contents, window // reduction, reduction
+            )
+
+        pixels = tf.switch_case(index, [decode(r) for r in crops.REDUCTIONS])
+        pixels = orient(pixels, orientation)
+        return crops.resize_window(pixels, self.image_size)
+
+    def _from_other(self, contents, decoder, seed):
+        tf = require("tensorflow", "Transforming pictures")
+        pixels = decoder.decode_other(contents)
+        top, left, height, width = tf.unstack(
+            crops.random_window(
+                tf.shape(pixels)[:2], seed, self.scale, self.aspect_ratio
+            )
+        )
+        pixels = pixels[top : top + height, left : left + width]
+        return crops.resize_window(pixels, self.image_size)
+
+
+def normalize(images, normalization):
+    """Standardises the pixels of images in `tf.data`.
+
+    Args:
+        images: float32 tensor of shape `(..., width, channels)`.
+        normalization: A `PixelNormalization`.
+
+    Returns:
+        A tensor of the same shape.
+    """
+    tf = require("tensorflow", "Transforming pictures")
+    width = images.shape[-2]
+    # A whole row of pixels at a time: broadcasting over a few channels alone
+    # is several times slower.
+    scale = tf.tile(tf.constant(1 / (255 * normalization.std)), [width])
+    offset = tf.tile(
+        tf.constant(-normalization.mean / normalization.std), [width]
+    )
+    rows = tf.reshape(images, (-1, width * normalization.channels))
+    return tf.reshape(rows * scale + offset, tf.shape(images))
+
+
+def standardize_image_size(image_size):
+    """Checks an image size and makes it a pair.
+
+    Args:
+        image_size: Positive integer, or pair of them (height, width).
+
+    Returns:
+        A pair of integers.
+    """
+    sides = (image_size,) * 2 if isinstance(image_size, int) else image_size
+    sides = tuple(sides)
+    if len(sides) != 2 or any(int(side) != side or side < 1 for side in sides):
+        raise ValueError(
+            "Argument `image_size` must be a positive integer or a pair of "
+            f"them (height, width). Received: image_size={image_size}"
+        )
+    return tuple(int(side) for side in sides)
