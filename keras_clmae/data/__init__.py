@@ -6,10 +6,12 @@ from keras_clmae.data.digits import digits
 from keras_clmae.data.digits import digits_normalization
 from keras_clmae.data.digits import load_digits_arrays
 from keras_clmae.data.fine_tuning import FineTuneTransform
+from keras_clmae.data.from_spec import from_spec
 from keras_clmae.data.image_folder import image_folder
 from keras_clmae.data.normalization import IMAGENET_MEAN
 from keras_clmae.data.normalization import IMAGENET_STD
 from keras_clmae.data.normalization import PixelNormalization
 from keras_clmae.data.sharding import process_shard
+from keras_clmae.data.tfds_dataset import tfds_dataset
 from keras_clmae.data.transforms import EvaluationTransform
 from keras_clmae.data.transforms import PretrainTransform

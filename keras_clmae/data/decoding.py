@@ -17,6 +17,9 @@ SIGNATURES = {
 }
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp", ".npy")
 
+# Gives the same pixels as Pillow; the faster one saves nothing to speak of.
+_DCT_METHOD = "INTEGER_ACCURATE"
+
 # The Exif block of a photograph comes first in the file, and the list that
 # holds the orientation comes first in the block.
 _EXIF_SEARCH_BYTES = 4096
@@ -72,7 +75,9 @@ class PictureDecoder:
         tf = self._tf
 
         def jpeg():
-            pixels = tf.io.decode_jpeg(contents, channels=self._jpeg_channels)
+            pixels = tf.io.decode_jpeg(
+                contents, self._jpeg_channels, dct_method=_DCT_METHOD
+            )
             pixels = orient(pixels, exif_orientation(contents))
             return tf.cast(self._from_jpeg(pixels), "float32")
 
@@ -98,6 +103,7 @@ class PictureDecoder:
             crop_window=window,
             channels=self._jpeg_channels,
             ratio=reduction,
+            dct_method=_DCT_METHOD,
         )
         return self._from_jpeg(pixels)
 
@@ -258,6 +264,8 @@ def _decode_in_python(contents):
     Its BMP decoder takes the numbers of a palette for grey levels, and older
     releases know no WebP.
     """
+    # TensorFlow passes bytes in a graph, an array of them outside of one.
+    contents = contents if isinstance(contents, bytes) else contents.item()
     if contents.startswith(SIGNATURES["NumPy"]):
         pixels = np.load(io.BytesIO(contents), allow_pickle=False)
         if pixels.dtype == np.uint16:

@@ -8,6 +8,11 @@ from keras_clmae.data.transforms import PretrainTransform
 from keras_clmae.data.transforms import normalize
 from keras_clmae.data.transforms import standardize_image_size
 
+# Of RandAugment's paper; keras-cv goes from 0 to 1.
+_MAX_MAGNITUDE = 30
+# Of the magnitude from picture to picture.
+_MAGNITUDE_STDDEV = 0.5
+
 
 class FineTuneTransform(PretrainTransform):
     """The crop of `PretrainTransform` and strong augmentation, with labels.
@@ -22,8 +27,9 @@ class FineTuneTransform(PretrainTransform):
         scale: Pair of floats in (0, 1]. Defaults to `(0.2, 1.0)`.
         aspect_ratio: Pair of positive floats. Defaults to `(3 / 4, 4 / 3)`.
         flip: Boolean. Defaults to `True`.
-        magnitude: Float from 0 to 10, strength of RandAugment's two
-            operations; 0 leaves RandAugment out. Defaults to `9`.
+        magnitude: Float from 0 to 30, strength of RandAugment's two
+            operations on the scale of its paper; 0 leaves RandAugment out.
+            Defaults to `9`.
         erasing_rate: Float from 0 to 1, share of the pictures of which a
             rectangle is replaced by noise. Defaults to `0.25`.
         mixup_alpha: Non-negative float, of the Beta distribution of MixUp; 0
@@ -55,7 +61,7 @@ class FineTuneTransform(PretrainTransform):
     ):
         super().__init__(image_size, scale, aspect_ratio, flip)
         for name, value, largest in (
-            ("magnitude", magnitude, 10),
+            ("magnitude", magnitude, _MAX_MAGNITUDE),
             ("erasing_rate", erasing_rate, 1),
             ("mixup_alpha", mixup_alpha, math.inf),
             ("cutmix_alpha", cutmix_alpha, math.inf),
@@ -74,21 +80,25 @@ class FineTuneTransform(PretrainTransform):
         self._augment, self._mixers = self._make_layers()
 
     def _make_layers(self):
+        tf = require("tensorflow", "The fine-tuning transform")
         keras_cv = require("keras_cv", "The fine-tuning transform")
         augment = None
+        # keras-cv's layers rely on `tf.function` to convert their `if`s.
         if self.magnitude:
-            augment = keras_cv.layers.RandAugment(
-                value_range=(0, 255),
-                augmentations_per_image=2,
-                magnitude=self.magnitude / 10,
-                magnitude_stddev=0.05,
+            augment = tf.function(
+                keras_cv.layers.RandAugment(
+                    value_range=(0, 255),
+                    augmentations_per_image=2,
+                    magnitude=self.magnitude / _MAX_MAGNITUDE,
+                    magnitude_stddev=_MAGNITUDE_STDDEV / _MAX_MAGNITUDE,
+                )
             )
         mixers = []
         if self.mixup_alpha:
             mixers.append(keras_cv.layers.MixUp(alpha=self.mixup_alpha))
         if self.cutmix_alpha:
             mixers.append(keras_cv.layers.CutMix(alpha=self.cutmix_alpha))
-        return augment, mixers
+        return augment, [tf.function(layer) for layer in mixers]
 
     def batch(self, images, labels, normalization, num_classes, seed):
         tf = require("tensorflow", "Transforming pictures")
@@ -175,13 +185,15 @@ TRANSFORMS = {
 }
 
 
-def get_transform(transform, image_size):
+def get_transform(transform, image_size, labels):
     """Makes a transform from its name.
 
     Args:
         transform: `"pretrain"`, `"fine_tune"`, `"evaluation"`, or a
             transform, which is returned as it is.
         image_size: Integer, or pair of integers (height, width).
+        labels: Boolean, whether the pictures have labels, which the named
+            `"fine_tune"` mixes. A `FineTuneTransform` does without.
 
     Returns:
         A transform.
@@ -198,5 +210,10 @@ def get_transform(transform, image_size):
         raise ValueError(
             f"Argument `transform` must be one of {sorted(TRANSFORMS)} or a "
             f"transform. Received: transform={transform!r}"
+        )
+    if transform == "fine_tune" and not labels:
+        raise ValueError(
+            'Argument `labels` must be True with `transform="fine_tune"`. '
+            f"Received: labels={labels}"
         )
     return TRANSFORMS[transform](image_size)

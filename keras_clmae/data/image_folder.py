@@ -127,12 +127,7 @@ def image_folder(
             "Argument `validation_split` must be given with "
             f"`subset={subset!r}`. Received: validation_split=None"
         )
-    transform = get_transform(transform, image_size)
-    if isinstance(transform, FineTuneTransform) and not labels:
-        raise ValueError(
-            'Argument `labels` must be True with `transform="fine_tune"`. '
-            f"Received: labels={labels}"
-        )
+    transform = get_transform(transform, image_size, labels)
     pictures = list_pictures(path, labels, num_classes)
     if validation_split is None:
         parts = {"training": pictures}
@@ -141,7 +136,7 @@ def image_folder(
         parts = {"training": training, "validation": validation}
     convert = channels is not None
     if not convert:
-        channels = _find_channels(pictures)
+        channels = find_channels(pictures)
     decoder = PictureDecoder(channels, convert)
 
     def measure():
@@ -191,7 +186,7 @@ def image_folder(
         return build(subset, transform, shuffle, drop_remainder)
     # Fine-tuning trains on one-hot labels, and so is validated on them.
     one_hot = one_hot or isinstance(transform, FineTuneTransform)
-    evaluation = get_transform("evaluation", transform.image_size)
+    evaluation = get_transform("evaluation", transform.image_size, labels)
     return (
         build("training", transform, shuffle, drop_remainder),
         build("validation", evaluation, False, False),
@@ -281,8 +276,19 @@ class _DiskCache:
         return contents
 
 
-def _find_channels(pictures):
-    """Finds the number of channels that the pictures have."""
+def find_channels(pictures):
+    """Finds the number of channels that the pictures of a folder have.
+
+    Args:
+        pictures: A `PictureList`.
+
+    Returns:
+        Integer.
+
+    Raises:
+        ValueError: If the pictures have different numbers of channels, or
+            none of those that are looked at can be read.
+    """
     tf = require("tensorflow", "`image_folder`")
     decoder = PictureDecoder(None, convert=False)
     paths = pictures.paths

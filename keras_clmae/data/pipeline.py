@@ -235,7 +235,8 @@ def measure_statistics(source, decoder, image_size):
     tf = require("tensorflow", "Measuring the statistics of pictures")
     transform = EvaluationTransform(image_size, crop_fraction=1.0)
 
-    def sums(record):
+    @tf.autograph.experimental.do_not_convert
+    def sums(_, record):
         contents, _ = source.load(record)
         pixels = transform.example(contents, decoder, None) / 255
         # Within one picture float32 is enough; between them it is not.
@@ -249,6 +250,7 @@ def measure_statistics(source, decoder, image_size):
 
     moments = (
         source.stream(tf.constant(0, "int64"))
+        .enumerate()
         .map(sums, num_parallel_calls=tf.data.AUTOTUNE)
         .ignore_errors()
     )

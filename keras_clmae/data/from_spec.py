@@ -1,0 +1,79 @@
+"""Data sets by one string, as the programs in `scripts` take them."""
+
+import os
+
+from keras_clmae.data.digits import digits
+from keras_clmae.data.image_folder import image_folder
+from keras_clmae.data.tfds_dataset import tfds_dataset
+
+_DIGITS_SIZE = 8
+
+
+def from_spec(
+    spec,
+    image_size=None,
+    batch_size=64,
+    split="train",
+    transform="pretrain",
+    labels=False,
+    **arguments,
+):
+    """Makes a data set from a string that says where its pictures are.
+
+    Args:
+        spec: `"digits"`, `"folder:PATH"` or `"tfds:NAME"`. A folder with one
+            of the name of `split` in it is read from there.
+        image_size: Positive integer or pair of them (height, width), or
+            `None` with `"digits"`, whose size is 8. Defaults to `None`.
+        batch_size: Positive integer. Defaults to `64`.
+        split: String, the split. Defaults to `"train"`.
+        transform: See `image_folder`. The digits have none, but are in fixed
+            order with `"evaluation"`. Defaults to `"pretrain"`.
+        labels: Boolean, whether batches are `(images, labels)`. Defaults to
+            `False`.
+        **arguments: Further arguments of `digits`, `image_folder` or
+            `tfds_dataset`.
+
+    Returns:
+        What that function returns.
+
+    Example:
+
+    >>> dataset = from_spec("digits", batch_size=32)
+    >>> dataset.steps_per_epoch
+    44
+    """
+    kind, _, place = spec.partition(":")
+    if spec == "digits":
+        if image_size not in (None, _DIGITS_SIZE, (_DIGITS_SIZE,) * 2):
+            raise ValueError(
+                f"Argument `image_size` must be {_DIGITS_SIZE} or None for "
+                f"the digits. Received: image_size={image_size}"
+            )
+        if transform == "evaluation":
+            arguments = {"shuffle": False, **arguments}
+        return digits(
+            batch_size=batch_size, split=split, labels=labels, **arguments
+        )
+    if kind not in ("folder", "tfds") or not place:
+        raise ValueError(
+            'Argument `spec` must be "digits", "folder:PATH" or "tfds:NAME". '
+            f"Received: spec={spec!r}"
+        )
+    if image_size is None:
+        raise ValueError(
+            f"Argument `image_size` must be given with {kind!r}. "
+            "Received: image_size=None"
+        )
+    arguments = {"transform": transform, "labels": labels, **arguments}
+    if kind == "tfds":
+        return tfds_dataset(place, split, image_size, batch_size, **arguments)
+    part = os.path.join(place, split)
+    if os.path.isdir(part):
+        place = part
+    elif split != "train":
+        raise ValueError(
+            "Argument `split` must be a folder in the folder of `spec`. "
+            f"Received: split={split!r}, spec={spec!r}"
+        )
+    return image_folder(place, image_size, batch_size, **arguments)

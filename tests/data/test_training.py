@@ -1,0 +1,122 @@
+"""Training from every source, and what works without TensorFlow."""
+
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+import tensorflow_datasets as tfds
+
+from keras_clmae.curriculum import LinearCurriculum
+from keras_clmae.data import dependencies
+from keras_clmae.data import from_spec
+from keras_clmae.models import CLMAE
+from keras_clmae.models import ImageClassifier
+
+
+def small_model():
+    return CLMAE.from_preset(
+        "clmae_tiny_patch4_32",
+        load_weights=False,
+        num_layers=1,
+        decoder_num_layers=1,
+    )
+
+
+def pretrain(dataset, epochs=1):
+    model = small_model()
+    total_steps = dataset.steps_per_epoch * epochs
+    model.compile(
+        keras.optimizers.AdamW(1e-3),
+        curriculum=LinearCurriculum(total_steps),
+    )
+    history = model.fit(dataset, epochs=epochs, shuffle=False, verbose=0)
+    return model, {name: float(v[-1]) for name, v in history.history.items()}
+
+
+def test_pretraining_from_the_cifar10_folder(cifar10):
+    dataset = from_spec(
+        f"folder:{cifar10.parent}", 32, batch_size=64, channels=3
+    )
+    assert dataset.num_examples == 200 and dataset.steps_per_epoch == 3
+    model, logs = pretrain(dataset, epochs=2)
+    assert np.isfinite(list(logs.values())).all()
+    # The curriculum has just arrived at its end.
+    assert logs["curriculum_factor"] < 0
+    features = model.encoder.predict(dataset, verbose=0)
+    assert features.shape[0] == 192
+
+
+def test_pretraining_from_imagenet_examples():
+    with tfds.testing.mock_data(num_examples=8):
+        dataset = from_spec("tfds:imagenet2012", 32, batch_size=4)
+        _, logs = pretrain(dataset)
+    assert np.isfinite(list(logs.values())).all()
+
+
+def test_fine_tuning_from_the_cifar10_folder(cifar10):
+    model = small_model()
+    classifier = ImageClassifier(model.encoder, num_classes=10)
+    classifier.compile(
+        keras.optimizers.AdamW(1e-3),
+        keras.losses.CategoricalCrossentropy(from_logits=True),
+    )
+    training, validation = from_spec(
+        f"folder:{cifar10}",
+        32,
+        batch_size=50,
+        transform="fine_tune",
+        labels=True,
+        validation_split=0.25,
+        subset="both",
+        channels=3,
+    )
+    history = classifier.fit(
+        training, validation_data=validation, shuffle=False, verbose=0
+    )
+    assert np.isfinite(float(history.history["val_loss"][-1]))
+
+
+@pytest.mark.parametrize(
+    ("spec", "arguments", "message"),
+    [
+        ("digit", {}, "`spec`"),
+        ("folder:", {"image_size": 8}, "`spec`"),
+        ("folder:pictures", {}, "`image_size`"),
+        ("digits", {"image_size": 32}, "`image_size`"),
+        ("folder:pictures", {"image_size": 8, "split": "test"}, "`split`"),
+    ],
+)
+def test_bad_specifications(spec, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        from_spec(spec, **arguments)
+
+
+def test_digits_by_name():
+    dataset = from_spec("digits", split="test", transform="evaluation")
+    np.testing.assert_array_equal(
+        dataset[0], from_spec("digits", split="test")[0]
+    )
+
+
+@pytest.mark.skipif(
+    keras.backend.backend() == "tensorflow", reason="is TensorFlow"
+)
+def test_arrays_and_digits_need_no_tensorflow():
+    code = (
+        "import sys; sys.modules['tensorflow'] = None\n"
+        "import keras_clmae.data as data\n"
+        "assert len(data.digits()) and 'keras_cv' not in sys.modules\n"
+        "data.image_folder('.', 8, 1)\n"
+    )
+    process = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True
+    )
+    assert 'pip install "keras-clmae[data]"' in process.stderr
+
+
+def test_message_names_the_extra(monkeypatch):
+    monkeypatch.setitem(dependencies._EXTRAS, "no_such_package", "data")
+    with pytest.raises(ImportError, match=r"`no_such_package`.*\[data\]"):
+        dependencies.require("no_such_package", "A test")

@@ -1,0 +1,225 @@
+"""Windows, resizing and normalisation against their definitions."""
+
+import warnings
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+from keras_clmae.data import EvaluationTransform
+from keras_clmae.data import FineTuneTransform
+from keras_clmae.data import PixelNormalization
+from keras_clmae.data import PretrainTransform
+from keras_clmae.data import image_folder
+from keras_clmae.data.crops import random_window
+from keras_clmae.data.crops import reduction_index
+from keras_clmae.data.decoding import PictureDecoder
+from keras_clmae.data.fine_tuning import erase_rectangles
+from tests.data.pictures import save_picture
+from tests.data.pictures import smooth_picture
+
+
+def draw_windows(shape, count=4000, scale=(0.2, 1.0), ratio=(3 / 4, 4 / 3)):
+    windows = tf.data.Dataset.range(count).map(
+        lambda number: random_window(
+            tf.constant(shape), tf.stack([number, 0]), scale, ratio
+        )
+    )
+    return np.stack(list(windows.as_numpy_iterator())).astype("float64")
+
+
+def quantiles(values):
+    return np.quantile(values, [0.05, 0.25, 0.5, 0.75, 0.95])
+
+
+def test_area_and_aspect_of_the_windows():
+    # Areas up to a half fit into a square for every aspect ratio: no draw is
+    # rejected, and both distributions are uniform.
+    top, left, height, width = draw_windows((1000, 1000), scale=(0.2, 0.5)).T
+    area = height * width / 1e6
+    expected = 0.2 + 0.3 * np.array([0.05, 0.25, 0.5, 0.75, 0.95])
+    np.testing.assert_allclose(quantiles(area), expected, atol=0.012)
+    aspect = np.log(width / height) / np.log(4 / 3)
+    expected = np.array([-0.9, -0.5, 0, 0.5, 0.9])
+    np.testing.assert_allclose(quantiles(aspect), expected, atol=0.06)
+    assert abs(np.corrcoef(area, aspect)[0, 1]) < 0.06
+    place = top / (1000 - height)
+    expected = [0.05, 0.25, 0.5, 0.75, 0.95]
+    np.testing.assert_allclose(quantiles(place), expected, atol=0.03)
+    assert ((top + height <= 1000) & (left + width <= 1000)).all()
+
+
+def test_windows_against_rejection_sampling():
+    rng = np.random.default_rng(0)
+    height, width = 300, 500
+    areas = rng.uniform(0.2, 1, 20_000) * height * width
+    ratios = np.exp(rng.uniform(np.log(3 / 4), np.log(4 / 3), 20_000))
+    heights, widths = np.sqrt(areas / ratios), np.sqrt(areas * ratios)
+    fits = (heights.round() <= height) & (widths.round() <= width)
+    _, _, drawn_heights, drawn_widths = draw_windows((height, width)).T
+    for drawn, reference in (
+        (drawn_heights, heights[fits]),
+        (drawn_widths, widths[fits]),
+    ):
+        np.testing.assert_allclose(
+            quantiles(drawn), quantiles(reference), rtol=0.03
+        )
+
+
+def test_central_window_of_a_long_picture():
+    windows = draw_windows((10, 1000), count=20)
+    assert (windows[:, 2] == 10).all() and (windows[:, 3] == 13).all()
+    assert (windows[:, 1] == 493).all()
+
+
+def test_reduction_leaves_enough_pixels():
+    for side, expected in ((223, 0), (447, 0), (448, 1), (900, 2), (9000, 3)):
+        index = reduction_index(tf.constant([side, 5000]), (224, 224))
+        assert int(index) == expected
+
+
+def reference_evaluation(path, size):
+    with Image.open(path) as picture:
+        picture = picture.convert("RGB")
+        frame = round(size * 256 / 224)
+        factor = frame / min(picture.size)
+        width, height = (max(frame, int(s * factor)) for s in picture.size)
+        picture = picture.resize((width, height), Image.BICUBIC)
+        left, top = (width - size) // 2, (height - size) // 2
+        return np.asarray(picture.crop((left, top, left + size, top + size)))
+
+
+def test_evaluation_equals_pillow(photographs):
+    dataset = image_folder(
+        photographs, 224, 10, transform="evaluation", channels=3
+    )
+    pixels = np.concatenate(
+        [dataset.normalization.inverse(images) for images in dataset]
+    )
+    expected = np.stack(
+        [reference_evaluation(path, 224) for path in dataset.file_paths]
+    )
+    error = np.abs(pixels - expected.astype("float32")).mean((1, 2, 3))
+    assert error.max() < 2 and error.mean() < 0.5
+
+
+def test_pretrain_crop_equals_pillow(photographs):
+    """Made smaller, the same window differs by the kernel alone."""
+    transform = PretrainTransform(224, scale=(0.15, 0.25), flip=False)
+    decoder = PictureDecoder(3, convert=True)
+    errors = []
+    for number, path in enumerate(sorted(photographs.glob("*.JPEG"))[:8]):
+        seed = tf.constant([number, 0], "int64")
+        pixels = transform.example(tf.io.read_file(str(path)), decoder, seed)
+        with Image.open(path) as picture:
+            picture = picture.convert("RGB")
+            top, left, height, width = random_window(
+                picture.size[::-1], seed, (0.15, 0.25), (3 / 4, 4 / 3)
+            ).numpy()
+            box = (left, top, left + width, top + height)
+            expected = np.asarray(
+                picture.resize((224, 224), Image.BICUBIC, box=box), "float32"
+            )
+        errors.append(np.abs(pixels - expected).mean())
+    assert np.median(errors) < 2
+
+
+def test_flip_mirrors_every_other_picture(tmp_path):
+    save_picture(tmp_path / "p.png", size=(32, 32))
+    transform = PretrainTransform(32, scale=(1, 1), aspect_ratio=(1, 1))
+    contents = (tmp_path / "p.png").read_bytes()
+    decoder = PictureDecoder(3, convert=False)
+    draws = tf.data.Dataset.range(200).map(
+        lambda number: transform.example(
+            contents, decoder, tf.stack([number, 0])
+        )
+    )
+    draws = np.stack(list(draws.as_numpy_iterator()))
+    upright = (draws == draws[0]).all(axis=(1, 2, 3))
+    mirrored = (draws == draws[0, :, ::-1]).all(axis=(1, 2, 3))
+    assert (upright ^ mirrored).all() and 60 < upright.sum() < 140
+
+
+def test_lying_photograph_is_cropped_upright(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    # Dark left half; upright, the dark half is above.
+    pixels = np.zeros((40, 120, 3), "uint8")
+    pixels[:, 60:] = 255
+    Image.fromarray(pixels).save(tmp_path / "p.jpg", exif=exif, quality=95)
+    transform = PretrainTransform((60, 20), (1, 1), (1 / 3, 1 / 3))
+    dataset = image_folder(tmp_path, (60, 20), 1, transform=transform)
+    (images,) = list(dataset)
+    upright = dataset.normalization.inverse(images)[0]
+    assert upright[:25].mean() < 10 and upright[35:].mean() > 245
+
+
+def test_normalization_and_its_inverse():
+    normalization = PixelNormalization([0.2, 0.4], [0.5, 0.25])
+    pixels = smooth_picture(channels=2)
+    images = normalization(pixels)
+    np.testing.assert_allclose(
+        images, (pixels / 255 - [0.2, 0.4]) / [0.5, 0.25], atol=1e-5
+    )
+    np.testing.assert_array_equal(normalization.inverse(images), pixels)
+    for mean, std in (([], []), ([0.5], [0.5, 0.5]), ([np.nan], [1])):
+        with pytest.raises(ValueError, match="`mean`"):
+            PixelNormalization(mean, std)
+
+
+def test_erased_rectangles():
+    images = tf.zeros((2000, 32, 32, 1))
+    erased = erase_rectangles(images, 0.25, tf.constant([0, 0], "int64"))
+    share = np.mean(erased != 0, axis=(1, 2, 3))
+    assert 0.2 < np.mean(share > 0) < 0.3
+    share = share[share > 0]
+    assert share.min() > 0.01 and share.max() < 0.36
+    assert abs(np.std(erased[erased != 0]) - 1) < 0.02
+
+
+@pytest.mark.parametrize(
+    ("mixup", "cutmix"), [(0.0, 0.0), (0.8, 0.0), (0.0, 1.0)]
+)
+def test_fine_tuning_labels(picture_folder, mixup, cutmix):
+    transform = FineTuneTransform(
+        16, mixup_alpha=mixup, cutmix_alpha=cutmix, label_smoothing=0.3
+    )
+    dataset = image_folder(
+        picture_folder, 16, 12, transform=transform, labels=True
+    )
+    ((images, labels),) = list(dataset)
+    assert images.shape == (12, 16, 16, 3) and labels.dtype == "float32"
+    np.testing.assert_allclose(np.sum(labels, axis=1), 1, rtol=1e-5)
+    assert np.min(labels) >= 0.1 - 1e-6 and np.max(labels) <= 0.8 + 1e-6
+    if not mixup and not cutmix:
+        np.testing.assert_allclose(np.max(labels, axis=1), 0.8, rtol=1e-5)
+
+
+def test_fine_tuning_of_grey_pictures_needs_another_choice(tmp_path):
+    for number in range(4):
+        save_picture(tmp_path / str(number % 2) / f"{number}.png", "L")
+    arguments = {"image_size": 16, "batch_size": 4, "labels": True}
+    with pytest.raises(ValueError, match="`magnitude`"):
+        image_folder(tmp_path, transform="fine_tune", **arguments)
+    transform = FineTuneTransform(16, magnitude=0)
+    dataset = image_folder(tmp_path, transform=transform, **arguments)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert next(iter(dataset))[0].shape == (4, 16, 16, 1)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: EvaluationTransform((8, 8, 8)), "`image_size`"),
+        (lambda: EvaluationTransform(8, crop_fraction=0), "`crop_fraction`"),
+        (lambda: PretrainTransform(8, scale=(0.5, 0.2)), "`scale`"),
+        (lambda: PretrainTransform(8, aspect_ratio=(0, 1)), "`aspect_ratio`"),
+        (lambda: FineTuneTransform(8, magnitude=31), "`magnitude`"),
+        (lambda: FineTuneTransform(8, erasing_rate=-1), "`erasing_rate`"),
+    ],
+)
+def test_bad_arguments(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
