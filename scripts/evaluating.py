@@ -87,7 +87,7 @@ def run_program(description, own_class, evaluate, arguments=None):
     os.environ.setdefault("KERAS_BACKEND", "jax")
     try:
         return _run(common, own, evaluate)
-    except (ValueError, ImportError) as error:
+    except (ValueError, ImportError, OSError) as error:
         sys.exit(f"error: {error}")
 
 
