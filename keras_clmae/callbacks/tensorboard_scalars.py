@@ -1,0 +1,58 @@
+import keras
+
+
+class TensorBoardScalars(keras.callbacks.Callback):
+    """Writes the log of every epoch as TensorBoard events, on any backend.
+
+    Keras's own `TensorBoard` callback needs TensorFlow; this one needs
+    `tensorboardX` only.
+
+    Args:
+        directory: folder of the events; training and validation go to `train`
+            and `validation` below it.
+
+    Raises:
+        ImportError: if tensorboardX is not installed.
+
+    Example:
+
+    >>> directory = tempfile.mkdtemp()
+    >>> callback = keras_clmae.callbacks.TensorBoardScalars(directory)
+    >>> callback.on_train_begin()
+    >>> callback.on_epoch_end(0, {"loss": 1.0, "val_loss": 2.0})
+    >>> callback.on_train_end()
+    >>> sorted(os.listdir(directory))
+    ['train', 'validation']
+    """
+
+    def __init__(self, directory):
+        super().__init__()
+        try:
+            import tensorboardX
+        except ImportError:
+            raise ImportError(
+                "TensorBoardScalars needs tensorboardX: "
+                "pip install keras-clmae[scripts]"
+            ) from None
+        self._summary_writer = tensorboardX.SummaryWriter
+        self._writers = {}
+        self.directory = directory
+
+    def on_train_begin(self, logs=None):
+        self._writers = {
+            name: self._summary_writer(f"{self.directory}/{name}")
+            for name in ("train", "validation")
+        }
+
+    def on_epoch_end(self, epoch, logs=None):
+        for name, value in (logs or {}).items():
+            part = "validation" if name.startswith("val_") else "train"
+            self._writers[part].add_scalar(
+                name.removeprefix("val_"), value, epoch
+            )
+        for writer in self._writers.values():
+            writer.flush()
+
+    def on_train_end(self, logs=None):
+        for writer in self._writers.values():
+            writer.close()

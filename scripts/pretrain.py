@@ -1,0 +1,141 @@
+"""Pretrains CL-MAE, or plain MAE, on pictures without labels.
+
+    python scripts/pretrain.py --config scripts/recipes/digits.yaml
+
+A recipe is a YAML file of the options below; options on the command line
+replace those of the recipe. The run folder receives the resolved settings, the
+log as CSV and TensorBoard events, checkpoints, pictures and model.keras.
+"""
+
+import dataclasses
+import os
+import sys
+import time
+from typing import Any
+from typing import Literal
+
+import jsonargparse
+
+
+@dataclasses.dataclass
+class Settings:
+    """What a pretraining run is made of.
+
+    Args:
+        run_dir: Folder of the run. It must not hold another run.
+        data: `digits` (embedded, no download), `folder:PATH` or `tfds:NAME`.
+        method: `clmae`, or `mae` for the baseline with random masks.
+        preset: Name of a size without its prefix, such as `tiny_patch4_32`.
+            Without it, `model` gives all sizes.
+        model: Sizes and arguments of the model, such as `hidden_dim` or
+            `mask_ratio`; with `preset`, those that differ.
+        image_size: Side of the images in pixels, for folders and TFDS.
+        batch_size: Images in a step.
+        epochs: Passes over the images.
+        base_learning_rate: Highest learning rate for a batch of 256 images; it
+            scales with the batch size.
+        warmup_epochs: Epochs in which the learning rate rises from 0. Then it
+            falls along half a cosine.
+        weight_decay: AdamW's decay, of both players.
+        curriculum: How the curriculum factor falls: `linear` every step,
+            `linear_per_epoch` as in the published code, `cosine`, or `constant`.
+        initial_factor: Curriculum factor at the start, or the constant one.
+        final_factor: Curriculum factor at the end.
+        masking_update_period: Steps from one masking phase to the next.
+        update: `alternating` or `simultaneous`.
+        precision: `float32` or `mixed_bfloat16`.
+        jit_compile: Whether to compile the step; `auto` is Keras's choice.
+        steps_per_execution: Steps in one call of the compiled step.
+        seed: Seed of weights, masks and the order of the images.
+        checkpoint_every: Epochs from one checkpoint to the next.
+        keep: Number of newest checkpoints that stay.
+        verbose: Keras's: 1 a progress bar, 2 a line an epoch, 0 nothing.
+        resume: Go on from the newest checkpoint of the run folder, with the
+            settings stored there.
+    """
+
+    run_dir: str
+    data: str = "digits"
+    method: Literal["clmae", "mae"] = "clmae"
+    preset: str | None = None
+    model: dict[str, Any] = dataclasses.field(default_factory=dict)
+    image_size: int = 224
+    batch_size: int = 256
+    epochs: int = 200
+    base_learning_rate: float = 1e-3
+    warmup_epochs: int = 40
+    weight_decay: float = 0.05
+    curriculum: Literal["linear", "linear_per_epoch", "cosine", "constant"] = (
+        "linear"
+    )
+    initial_factor: float = 1.0
+    final_factor: float = -1.0
+    masking_update_period: int = 1
+    update: Literal["alternating", "simultaneous"] = "alternating"
+    precision: Literal["float32", "mixed_bfloat16"] = "float32"
+    jit_compile: bool | Literal["auto"] = "auto"
+    steps_per_execution: int = 1
+    seed: int = 0
+    checkpoint_every: int = 1
+    keep: int = 2
+    verbose: int = 1
+    resume: bool = False
+
+
+def build_parser():
+    parser = jsonargparse.ArgumentParser(
+        prog="pretrain.py",
+        description=__doc__,
+        formatter_class=jsonargparse.DefaultHelpFormatter,
+    )
+    parser.add_argument(
+        "--config", action="config", help="Recipe: a YAML file of options."
+    )
+    parser.add_class_arguments(Settings)
+    return parser
+
+
+def parse_settings(arguments=None):
+    """Reads the command line, on top of the stored settings when resuming."""
+    parser = build_parser()
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    parsed = parser.parse_args(arguments)
+    if parsed.resume:
+        stored = os.path.join(parsed.run_dir, "config.yaml")
+        if not os.path.isfile(stored):
+            parser.error(
+                "`run_dir` must hold the config.yaml of the run to resume. "
+                f"Received: run_dir={parsed.run_dir!r}"
+            )
+        parsed = parser.parse_args([f"--config={stored}", *arguments])
+    elif os.path.exists(os.path.join(parsed.run_dir, "config.yaml")):
+        parser.error(
+            "`run_dir` holds a run already: choose another folder, or pass "
+            f"--resume to go on with it. Received: run_dir={parsed.run_dir!r}"
+        )
+    values = parsed.as_dict()
+    values.pop("config", None)
+    return Settings(**values)
+
+
+def main(arguments=None):
+    settings = parse_settings(arguments)
+    os.environ.setdefault("KERAS_BACKEND", "jax")
+    # Keras and its backend load here, so that --help answers at once.
+    from pretraining import run
+
+    started = time.time()
+    try:
+        result = run(settings)
+    except (ValueError, ImportError) as error:
+        sys.exit(f"error: {error}")
+    print(
+        f"Done in {time.time() - started:.0f} s. Everything is in "
+        f"{settings.run_dir}: model.keras, log.csv, tensorboard/, "
+        "checkpoints/ and the pictures."
+    )
+    return result
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,262 @@
+"""What a pretraining run does once its settings are known."""
+
+import csv
+import dataclasses
+import os
+
+import jsonargparse
+import keras
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+import keras_clmae
+from keras_clmae import callbacks
+from keras_clmae import data
+from keras_clmae import models
+from keras_clmae import visualization
+from keras_clmae.optimizers import warmup_cosine
+from keras_clmae.trainers import NO_WEIGHT_DECAY
+
+# Images in the picture of masks.
+NUM_PICTURES = 6
+
+
+def run(settings):
+    """Pretrains as `settings` say and returns the model.
+
+    Args:
+        settings: `pretrain.Settings`.
+
+    Returns:
+        The trained `CLMAE` or `MaskedAutoencoder`.
+    """
+    keras.utils.set_random_seed(settings.seed)
+    keras.config.set_dtype_policy(settings.precision)
+    train, validation = load_data(settings)
+    images = first_images(validation or train)
+    model = build_model(settings, images.shape[1:])
+    compile_model(model, settings, train.steps_per_epoch)
+    initial_epoch = prepare_folder(settings, model)
+    # An order that depends on seed and epoch only: a resumed run sees what an
+    # undisturbed one sees.
+    train.set_epoch(initial_epoch)
+    print_summary(settings, model, train, initial_epoch)
+    model.fit(
+        train,
+        validation_data=validation,
+        epochs=settings.epochs,
+        initial_epoch=initial_epoch,
+        shuffle=False,
+        callbacks=make_callbacks(settings, images),
+        verbose=settings.verbose,
+    )
+    save_whole(model, os.path.join(settings.run_dir, "model.keras"))
+    if settings.method == "clmae":
+        draw_pictures(settings, model, images, train.normalization.inverse)
+    return model
+
+
+def load_data(settings):
+    """Makes the training and validation batches; the latter may be `None`."""
+    if settings.data == "digits":
+        return (
+            data.digits(settings.batch_size, "train", seed=settings.seed),
+            data.digits(settings.batch_size, "test"),
+        )
+    return data.from_spec(
+        settings.data,
+        image_size=settings.image_size,
+        batch_size=settings.batch_size,
+        seed=settings.seed,
+    )
+
+
+def first_images(batches):
+    """The images of the first batch, as many as the pictures show."""
+    batch = next(iter(batches))
+    images, _, _ = keras.utils.unpack_x_y_sample_weight(batch)
+    return np.asarray(images[:NUM_PICTURES])
+
+
+def build_model(settings, image_shape):
+    """Makes the model for images of `image_shape`."""
+    model_class = {"clmae": models.CLMAE, "mae": models.MaskedAutoencoder}[
+        settings.method
+    ]
+    sizes = {**settings.model, "image_shape": tuple(image_shape)}
+    if settings.preset is None:
+        return model_class.from_sizes(seed=settings.seed, **sizes)
+    return model_class.from_preset(
+        model_class.preset_prefix + settings.preset,
+        load_weights=False,
+        seed=settings.seed,
+        **sizes,
+    )
+
+
+def compile_model(model, settings, steps_per_epoch):
+    """Compiles with MAE's optimizer and the curriculum of the settings."""
+    total_steps = settings.epochs * steps_per_epoch
+    optimizer = keras.optimizers.AdamW(
+        warmup_cosine(
+            settings.base_learning_rate * settings.batch_size / 256,
+            total_steps,
+            settings.warmup_epochs * steps_per_epoch,
+        ),
+        weight_decay=settings.weight_decay,
+        beta_2=0.95,
+    )
+    common = {
+        "jit_compile": settings.jit_compile,
+        "steps_per_execution": settings.steps_per_execution,
+    }
+    if settings.method == "mae":
+        optimizer.exclude_from_weight_decay(var_names=list(NO_WEIGHT_DECAY))
+        model.compile(optimizer, **common)
+        # Restoring needs its variables to exist.
+        optimizer.build(model.trainable_variables)
+        return
+    model.compile(
+        optimizer,
+        curriculum=make_curriculum(settings, total_steps, steps_per_epoch),
+        masking_update_period=settings.masking_update_period,
+        update=settings.update,
+        **common,
+    )
+
+
+def make_curriculum(settings, total_steps, steps_per_epoch):
+    """Makes the curriculum that the settings name."""
+    if settings.curriculum == "constant":
+        return keras_clmae.ConstantCurriculum(settings.initial_factor)
+    ends = (settings.initial_factor, settings.final_factor)
+    if settings.curriculum == "cosine":
+        return keras_clmae.CosineCurriculum(total_steps, *ends)
+    per_epoch = settings.curriculum == "linear_per_epoch"
+    return keras_clmae.LinearCurriculum(
+        total_steps,
+        *ends,
+        steps_per_epoch=steps_per_epoch if per_epoch else None,
+    )
+
+
+def prepare_folder(settings, model):
+    """Writes the settings, or restores the run; gives the first epoch."""
+    config_path = os.path.join(settings.run_dir, "config.yaml")
+    if not settings.resume:
+        os.makedirs(settings.run_dir, exist_ok=True)
+        stored = dataclasses.asdict(settings)
+        del stored["resume"]
+        text = jsonargparse.ArgumentParser()
+        text.add_class_arguments(type(settings))
+        text.save(
+            text.parse_object(stored), config_path, overwrite=True
+        )
+        return 0
+    epoch = callbacks.restore_newest(
+        model, os.path.join(settings.run_dir, "checkpoints")
+    )
+    _forget_epochs(os.path.join(settings.run_dir, "log.csv"), epoch)
+    return epoch
+
+
+def _forget_epochs(path, epoch):
+    """Drops the rows of epochs that will be run again."""
+    if not os.path.exists(path):
+        return
+    with open(path, encoding="utf-8", newline="") as file:
+        header, *rows = csv.reader(file)
+    rows = [row for row in rows if row and int(row[0]) < epoch]
+    unfinished = f"{path}.unfinished"
+    with open(unfinished, "w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([header, *rows])
+    os.replace(unfinished, path)
+
+
+def make_callbacks(settings, images):
+    """The log, the pictures' snapshots and, last, the checkpoint."""
+
+    def path(name):
+        return os.path.join(settings.run_dir, name)
+
+    chosen = [
+        keras.callbacks.CSVLogger(path("log.csv"), append=settings.resume),
+        callbacks.TensorBoardScalars(path("tensorboard")),
+    ]
+    if settings.method == "clmae":
+        # Start, middle and end.
+        epochs = (0, max(settings.epochs // 2, 1), settings.epochs)
+        chosen.append(
+            callbacks.MaskSnapshots(images, path("snapshots"), epochs)
+        )
+    # What an epoch left behind is complete before it counts as finished.
+    chosen.append(
+        callbacks.RunCheckpoint(
+            path("checkpoints"),
+            every=settings.checkpoint_every,
+            keep=settings.keep,
+        )
+    )
+    return chosen
+
+
+def save_whole(model, path):
+    """Saves a `.keras` file that is whole or absent."""
+    # Keras asks for the ending.
+    unfinished = f"{path.removesuffix('.keras')}_unfinished.keras"
+    model.save(unfinished)
+    os.replace(unfinished, path)
+
+
+def draw_pictures(settings, model, images, inverse):
+    """Writes curves.png and masks.png into the run folder."""
+    folder = settings.run_dir
+    log = visualization.read_log(os.path.join(folder, "log.csv"))
+    visualization.save_figure(
+        visualization.curves_figure(log, title=_title(settings)),
+        os.path.join(folder, "curves.png"),
+    )
+    visualization.save_figure(
+        visualization.masks_figure(
+            images,
+            callbacks.load_snapshots(os.path.join(folder, "snapshots")),
+            inverse,
+            model.encoder.grid_size,
+            title=_title(settings),
+        ),
+        os.path.join(folder, "masks.png"),
+    )
+
+
+def _title(settings):
+    return f"CL-MAE on {settings.data}, {settings.epochs} epochs"
+
+
+def print_summary(settings, model, train, initial_epoch):
+    """Prints what is about to run, as one table."""
+    autoencoder = model.autoencoder if settings.method == "clmae" else model
+    parts = {"encoder": autoencoder.encoder, "decoder": autoencoder.decoder}
+    if settings.method == "clmae":
+        parts["masking module"] = model.masking_module
+    table = Table(show_header=False)
+    height, width, channels = autoencoder.image_shape
+    rows = {
+        "method": settings.method,
+        "data": f"{settings.data}, {height} x {width} x {channels}",
+        "backend": f"{keras.backend.backend()}, {settings.precision}",
+        **{
+            f"parameters, {name}": f"{part.count_params():,}"
+            for name, part in parts.items()
+        },
+        "tokens": f"{autoencoder.encoder.num_tokens}, of which "
+        f"{autoencoder.num_visible} stay visible",
+        "steps": f"{settings.epochs} epochs of {train.steps_per_epoch}"
+        + (f", from epoch {initial_epoch + 1}" if initial_epoch else ""),
+        "learning rate": "up to "
+        f"{settings.base_learning_rate * settings.batch_size / 256:g}",
+        "run folder": settings.run_dir,
+    }
+    for name, value in rows.items():
+        table.add_row(name, value)
+    Console().print(table)
