@@ -1,5 +1,6 @@
 """Curriculum-Learned Masked Autoencoders for Keras 3."""
 
+from keras_clmae import callbacks
 from keras_clmae import conversion
 from keras_clmae import evaluation
 from keras_clmae import layers

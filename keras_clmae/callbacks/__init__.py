@@ -1,5 +1,6 @@
 from keras_clmae.callbacks.mask_snapshots import MaskSnapshots
 from keras_clmae.callbacks.mask_snapshots import load_snapshots
+from keras_clmae.callbacks.online_knn import OnlineKNN
 from keras_clmae.callbacks.run_checkpoint import RunCheckpoint
 from keras_clmae.callbacks.run_checkpoint import list_checkpoints
 from keras_clmae.callbacks.run_checkpoint import restore_newest

@@ -49,37 +49,57 @@ class FeatureExtractor(keras.Model):
 
     def extract(self, dataset, batch_size=256, verbose="auto"):
         """Features of a whole data set: see `extract_features`."""
-        size = None
-        num_images = []
-        labels = []
+        return predict_dataset(self, dataset, batch_size, verbose)
 
-        def padded_batches():
-            nonlocal size
-            for images, batch_labels in iterate_batches(dataset, batch_size):
-                # Every batch gets the first one's size, so that one program is
-                # compiled and several devices get equal shares.
-                size = size or len(images)
-                num_images.append(len(images))
-                if batch_labels is not None:
-                    labels.append(batch_labels)
-                padding = max(0, size - len(images))
-                widths = [(0, padding)] + [(0, 0)] * (images.ndim - 1)
-                yield (np.pad(images, widths),)
 
-        with warnings.catch_warnings():
-            # A generator of unknown length ends when it ends.
-            warnings.filterwarnings("ignore", "Your input ran out of data")
-            padded = self.predict(
-                padded_batches(),
-                steps=count_batches(dataset, batch_size),
-                verbose=verbose,
-            )
-        kept = [
-            np.arange(number) + position * size
-            for position, number in enumerate(num_images)
-        ]
-        features = padded[np.concatenate(kept)]
-        return features, np.concatenate(labels) if labels else None
+def predict_dataset(model, dataset, batch_size=256, verbose="auto"):
+    """Outputs of a model for a data set, and the data set's labels.
+
+    Args:
+        model: Keras model from images to one tensor.
+        dataset: As in `extract_features`.
+        batch_size: int. Images in a batch where arrays are given. Defaults
+            to 256.
+        verbose: `"auto"`, 0, 1 or 2, as in `keras.Model.predict`.
+
+    Returns:
+        A pair of arrays, in the order of the data set: outputs, and labels or
+        `None`.
+
+    Raises:
+        ValueError: If the data set is empty.
+    """
+    size = None
+    num_images = []
+    labels = []
+
+    def padded_batches():
+        nonlocal size
+        for images, batch_labels in iterate_batches(dataset, batch_size):
+            # Every batch gets the first one's size, so that one program is
+            # compiled and several devices get equal shares.
+            size = size or len(images)
+            num_images.append(len(images))
+            if batch_labels is not None:
+                labels.append(batch_labels)
+            padding = max(0, size - len(images))
+            widths = [(0, padding)] + [(0, 0)] * (images.ndim - 1)
+            yield (np.pad(images, widths),)
+
+    with warnings.catch_warnings():
+        # A generator of unknown length ends when it ends.
+        warnings.filterwarnings("ignore", "Your input ran out of data")
+        padded = model.predict(
+            padded_batches(),
+            steps=count_batches(dataset, batch_size),
+            verbose=verbose,
+        )
+    kept = [
+        np.arange(number) + position * size
+        for position, number in enumerate(num_images)
+    ]
+    outputs = padded[np.concatenate(kept)]
+    return outputs, np.concatenate(labels) if labels else None
 
 
 def extract_features(
@@ -161,6 +181,8 @@ def count_batches(dataset, batch_size):
     """Number of batches of a data set; `None` where it does not say."""
     if _is_arrays(dataset):
         return -(-len(_split(dataset)[0]) // batch_size)
+    if getattr(dataset, "steps_per_epoch", None):
+        return dataset.steps_per_epoch
     if isinstance(dataset, keras.utils.PyDataset):
         return dataset.num_batches
     if hasattr(dataset, "cardinality"):

@@ -98,33 +98,19 @@ class ImageClassifier(keras.Model):
         if before_norm:
             # Nothing reads it, so nothing may move it either.
             self.encoder.norm.trainable = False
-        if head_norm == "layer_norm":
-            self.norm = keras.layers.LayerNormalization(
-                epsilon=encoder.layer_norm_epsilon,
-                name="head_norm",
-                dtype="float32",
-            )
-        elif head_norm == "batch_norm":
-            # Epsilon and momentum: MAE's main_linprobe.py.
-            self.norm = keras.layers.BatchNormalization(
-                momentum=0.9,
-                epsilon=1e-6,
-                center=False,
-                scale=False,
-                name="head_norm",
-                dtype="float32",
-            )
+        if head_norm == "batch_norm":
+            self.norm, self.head = batch_norm_head(num_classes, head_stddev)
         else:
-            self.norm = keras.layers.Identity(name="head_norm")
-        self.head = keras.layers.Dense(
-            num_classes,
-            # MAE truncates at an absolute 2, far out: a plain normal.
-            kernel_initializer=keras.initializers.RandomNormal(
-                stddev=head_stddev
-            ),
-            name="head",
-            dtype="float32",
-        )
+            self.norm = (
+                keras.layers.LayerNormalization(
+                    epsilon=encoder.layer_norm_epsilon,
+                    name="head_norm",
+                    dtype="float32",
+                )
+                if head_norm == "layer_norm"
+                else keras.layers.Identity(name="head_norm")
+            )
+            self.head = linear_head(num_classes, head_stddev)
 
         # === Config ===
         self.num_classes = num_classes
@@ -155,11 +141,13 @@ class ImageClassifier(keras.Model):
         return (input_shape[0], self.num_classes)
 
     def fit(self, x=None, y=None, *args, **kwargs):
-        self._check_labels(y)
+        # A data set of arrays shows its labels.
+        self._check_labels(getattr(x, "labels", y))
         return super().fit(x, y, *args, **kwargs)
 
     def evaluate(self, x=None, y=None, *args, **kwargs):
-        self._check_labels(y)
+        # A data set of arrays shows its labels.
+        self._check_labels(getattr(x, "labels", y))
         return super().evaluate(x, y, *args, **kwargs)
 
     def _check_labels(self, labels):
@@ -195,3 +183,48 @@ class ImageClassifier(keras.Model):
             config["encoder"], custom_objects=custom_objects
         )
         return cls(**{**config, "encoder": encoder})
+
+
+def linear_head(num_classes, stddev, seed=None):
+    """The linear layer of a classifier, in float32.
+
+    Args:
+        num_classes: int.
+        stddev: float. Standard deviation of its first weights.
+        seed: int. Defaults to `None`: drawn.
+
+    Returns:
+        A `keras.layers.Dense`.
+    """
+    return keras.layers.Dense(
+        num_classes,
+        # MAE truncates at an absolute 2, far out: a plain normal.
+        kernel_initializer=keras.initializers.RandomNormal(
+            stddev=stddev, seed=seed
+        ),
+        name="head",
+        dtype="float32",
+    )
+
+
+def batch_norm_head(num_classes, stddev, seed=None):
+    """Head of MAE's linear probe: batch norm without scale and offset first.
+
+    Args:
+        num_classes: int.
+        stddev: float. Standard deviation of the linear layer's first weights.
+        seed: int. Defaults to `None`: drawn.
+
+    Returns:
+        A `keras.layers.BatchNormalization` and a `keras.layers.Dense`.
+    """
+    # Epsilon and momentum: MAE's main_linprobe.py, in Keras's terms.
+    norm = keras.layers.BatchNormalization(
+        momentum=0.9,
+        epsilon=1e-6,
+        center=False,
+        scale=False,
+        name="head_norm",
+        dtype="float32",
+    )
+    return norm, linear_head(num_classes, stddev, seed)

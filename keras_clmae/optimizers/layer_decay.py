@@ -3,6 +3,9 @@ import re
 import keras
 from keras import ops
 
+# Beside all vectors: biases that have a shape of their own, and tokens.
+UNDECAYED = "bias$|class_token|position_embedding"
+
 
 @keras.saving.register_keras_serializable(package="keras_clmae")
 class LayerDecayAdamW(keras.optimizers.AdamW):
@@ -19,8 +22,8 @@ class LayerDecayAdamW(keras.optimizers.AdamW):
     learning_rate * layer_decay ** (num_layers + 1 - d)
     ```
 
-    which also scales its weight decay. As in MAE, vectors (biases, norms), the
-    class token and position tables are not decayed. The depths are read off
+    which also scales its weight decay. As in MAE, biases, norms, the class
+    token and position tables are not decayed. The depths are read off
     the variables' paths, so that saving and restoring need nothing special.
 
     Args:
@@ -94,7 +97,7 @@ class LayerDecayAdamW(keras.optimizers.AdamW):
     def _decays(self, variable):
         return (
             len(variable.shape) > 1
-            and not re.search("class_token|position_embedding", variable.path)
+            and not re.search(UNDECAYED, variable.path)
             and self._use_weight_decay(variable)
         )
 

@@ -55,12 +55,15 @@ def test_first_step_by_hand():
     assert values(created) == pytest.approx(expected, abs=1e-5)
 
 
-def test_vectors_and_positions_are_not_decayed():
+def test_biases_vectors_and_positions_are_not_decayed():
     created = variables(shape=(3,))
-    for name in ("class_token", "position_embedding"):
-        created.append(variable(f"{name}/table", (1, 1, 4)))
+    for path in ("class_token/token", "position_embedding/table"):
+        created.append(variable(path, (1, 1, 4)))
+    created.append(variable("transformer_block_1/qkv_bias", (3, 2, 4)))
     apply_ones(LayerDecayAdamW(0.1, layer_decay=0.5, weight_decay=9), created)
-    expected = [1 - 0.1 * scale for scale in (*SCALES.values(), 0.125, 0.125)]
+    expected = [
+        1 - 0.1 * scale for scale in (*SCALES.values(), 0.125, 0.125, 0.5)
+    ]
     assert values(created) == pytest.approx(expected, abs=1e-5)
 
 

@@ -1,0 +1,122 @@
+import time
+
+import keras
+
+from keras_clmae.evaluation.feature_arrays import check_labels
+from keras_clmae.evaluation.features import FeatureExtractor
+from keras_clmae.evaluation.knn import KNN_PROTOCOLS
+from keras_clmae.evaluation.knn import knn_accuracy
+
+
+class OnlineKNN(keras.callbacks.Callback):
+    """k-NN accuracy of the encoder while it is being pretrained.
+
+    Puts `knn_accuracy` into the log of every n-th epoch, from where `History`,
+    the progress bar and every callback after this one get it: put it before
+    `TensorBoard` and `CSVLogger`. On a few thousand images it costs a few
+    percent of an epoch of CIFAR-10.
+
+    Args:
+        train_data: Pair `(images, labels)` of arrays: the bank of neighbours,
+            for instance 5,000 images.
+        test_data: Pair `(images, labels)` of arrays.
+        epochs: int. Measures after every so many epochs. Defaults to 1.
+        k: int. Defaults to the protocol's own.
+        protocol: str. `"cosine_weighted"` or `"clmae"`: see
+            `evaluation.knn_scores`. Defaults to `"cosine_weighted"`.
+        pooling: str. See `evaluation.extract_features`. Defaults to `"mean"`.
+        batch_size: int. Defaults to 256.
+        name: str. The name in the log. Defaults to `"knn_accuracy"`.
+
+    Attributes:
+        seconds: list of float. What each measurement took.
+
+    Raises:
+        ValueError: If images and labels do not fit each other, `k` is larger
+            than the bank, or the model has no encoder.
+
+    Example:
+
+    ```python
+    model.fit(
+        dataset,
+        epochs=100,
+        callbacks=[
+            keras_clmae.callbacks.OnlineKNN(
+                (train_images, train_labels), (test_images, test_labels)
+            ),
+            keras.callbacks.TensorBoard("logs"),
+        ],
+    )
+    ```
+    """
+
+    def __init__(
+        self,
+        train_data,
+        test_data,
+        epochs=1,
+        k=None,
+        protocol="cosine_weighted",
+        pooling="mean",
+        batch_size=256,
+        name="knn_accuracy",
+    ):
+        super().__init__()
+        if not isinstance(epochs, int) or epochs < 1:
+            raise ValueError(
+                "Argument `epochs` must be a positive integer. Received: "
+                f"epochs={epochs}"
+            )
+        if protocol not in KNN_PROTOCOLS:
+            raise ValueError(
+                f"Argument `protocol` must be one of {sorted(KNN_PROTOCOLS)}. "
+                f"Received: protocol={protocol!r}"
+            )
+        k = KNN_PROTOCOLS[protocol] if k is None else k
+        for data, argument in (
+            (train_data, "train_data"),
+            (test_data, "test_data"),
+        ):
+            images, labels = data
+            check_labels(labels, len(images), argument)
+        if not 1 <= k <= len(train_data[0]):
+            raise ValueError(
+                "Argument `k` must be from 1 to the number of training "
+                f"images, {len(train_data[0])}. Received: k={k}"
+            )
+        self.train_data = train_data
+        self.test_data = test_data
+        self.epochs = epochs
+        self.k = k
+        self.protocol = protocol
+        self.pooling = pooling
+        self.batch_size = batch_size
+        self.name = name
+        self.seconds = []
+        self._extractor = None
+
+    def on_train_begin(self, logs=None):
+        if not hasattr(self.model, "encoder"):
+            raise ValueError(
+                "OnlineKNN needs a model with an `encoder`. Received: "
+                f"model={self.model!r}"
+            )
+
+    def on_epoch_end(self, epoch, logs=None):
+        if (epoch + 1) % self.epochs or logs is None:
+            return
+        start = time.perf_counter()
+        # Reading `self.model` also writes the state of a compiled step back
+        # into the variables, which the extractor shares.
+        encoder = self.model.encoder
+        if self._extractor is None or self._extractor.encoder is not encoder:
+            self._extractor = FeatureExtractor(encoder, self.pooling)
+        features = [
+            self._extractor.extract(data, self.batch_size, verbose=0)
+            for data in (self.train_data, self.test_data)
+        ]
+        logs[self.name] = knn_accuracy(
+            *features[0], *features[1], k=self.k, protocol=self.protocol
+        )
+        self.seconds.append(time.perf_counter() - start)

@@ -1,0 +1,85 @@
+"""Every kind of place that an encoder comes from."""
+
+import keras
+import numpy as np
+import pytest
+
+from keras_clmae.conversion import save_torch_checkpoint
+from keras_clmae.evaluation import load_encoder
+from keras_clmae.evaluation import untrained_copy
+from keras_clmae.models import ImageClassifier
+from keras_clmae.models import MaskedAutoencoder
+
+IMAGES = np.random.default_rng(0).normal(size=(2, 8, 8, 1)).astype("float32")
+
+
+@pytest.fixture
+def model():
+    return MaskedAutoencoder.from_sizes(
+        image_shape=(8, 8, 1),
+        patch_size=4,
+        hidden_dim=16,
+        num_layers=2,
+        num_heads=2,
+        decoder_hidden_dim=16,
+        decoder_num_layers=1,
+        decoder_num_heads=2,
+    )
+
+
+def latent(encoder):
+    return keras.ops.convert_to_numpy(encoder(IMAGES))
+
+
+def test_files_and_folders(model, tmp_path):
+    expected = latent(model.encoder)
+    model.save(tmp_path / "model.keras")
+    model.encoder.save(tmp_path / "encoder.keras")
+    ImageClassifier(model.encoder, 3).save(tmp_path / "classifier.keras")
+    model.save_to_preset(str(tmp_path / "preset"))
+    model.encoder.save_to_preset(str(tmp_path / "encoder"))
+    for name in (
+        ".",
+        "model.keras",
+        "encoder.keras",
+        "classifier.keras",
+        "preset",
+        "encoder",
+    ):
+        encoder = load_encoder(str(tmp_path / name))
+        np.testing.assert_allclose(
+            latent(encoder), expected, rtol=1e-5, atol=1e-6
+        )
+
+
+def test_published_checkpoint(model, tmp_path):
+    pytest.importorskip("torch")
+    path = str(tmp_path / "published.pth")
+    save_torch_checkpoint(model, path)
+    encoder = load_encoder(path, num_heads=2, decoder_num_heads=2)
+    np.testing.assert_allclose(
+        latent(encoder), latent(model.encoder), rtol=1e-5, atol=1e-6
+    )
+    with pytest.raises(ValueError, match="`num_heads`.*num_heads=None"):
+        load_encoder(path)
+
+
+def test_preset_name_and_untrained_copy():
+    encoder = load_encoder("vit_tiny_patch4_32")
+    assert encoder.num_layers == 12
+    keras.utils.set_random_seed(1)
+    first = untrained_copy(encoder).get_weights()[0]
+    assert not np.allclose(first, encoder.get_weights()[0])
+    keras.utils.set_random_seed(1)
+    again = untrained_copy(encoder).get_weights()[0]
+    np.testing.assert_array_equal(first, again)
+
+
+def test_errors(tmp_path):
+    for source in ("nothing", str(tmp_path)):
+        with pytest.raises(ValueError, match="`source` must be the folder"):
+            load_encoder(source)
+    path = tmp_path / "dense.keras"
+    keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)]).save(path)
+    with pytest.raises(ValueError, match="`source`.*holds Sequential"):
+        load_encoder(str(path))

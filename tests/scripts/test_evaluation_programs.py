@@ -1,0 +1,135 @@
+"""knn.py, linear_probe.py, finetune.py and report.py on the digits."""
+
+import importlib
+import json
+import pathlib
+
+import keras
+import pytest
+
+from keras_clmae.models import ImageClassifier
+from keras_clmae.models import MaskedAutoencoder
+
+pytest.importorskip("sklearn")
+pytest.importorskip("jsonargparse")
+pytest.importorskip("rich")
+
+SCRIPTS = pathlib.Path(__file__).resolve().parents[2] / "scripts"
+
+
+@pytest.fixture
+def program(monkeypatch):
+    monkeypatch.syspath_prepend(str(SCRIPTS))
+    return importlib.import_module
+
+
+@pytest.fixture
+def run_folder(tmp_path):
+    folder = tmp_path / "run_seed7"
+    folder.mkdir()
+    model = MaskedAutoencoder.from_sizes(
+        image_shape=(8, 8, 1),
+        patch_size=4,
+        hidden_dim=16,
+        num_layers=2,
+        num_heads=2,
+        decoder_hidden_dim=16,
+        decoder_num_layers=1,
+        decoder_num_heads=2,
+    )
+    model.save(folder / "model.keras")
+    return folder
+
+
+def test_knn(program, run_folder):
+    record = program("knn").main(
+        [str(run_folder), "digits", "--baseline=random", "--k=[5,1]"]
+        + ["--protocol=clmae", "--verbose=0", "--seed=3"]
+    )
+    (path,) = run_folder.glob("*.json")
+    stored = json.loads(path.read_text())
+    assert stored["protocol"] == "knn clmae k=5 mean"
+    assert stored["settings"]["protocol"] == "clmae"
+    assert stored["settings"]["pooling"] == "mean"
+    assert stored["versions"]["backend"] == keras.backend.backend()
+    assert stored["seconds"] > 0
+    assert stored["name"].endswith("run")
+    for scores in stored["scores"].values():
+        assert set(scores["by_k"]) == {"5", "1"}
+        assert 0.1 < scores["accuracy"] < scores["any_correct"] <= 1
+    accuracies = [s["accuracy"] for s in record["scores"].values()]
+    assert accuracies[0] != accuracies[1]
+
+
+def test_linear_probe(program, run_folder, tmp_path):
+    output = str(tmp_path / "scores" / "probe.json")
+    common = [str(run_folder), "digits", "--verbose=0", f"--output={output}"]
+    probe = program("linear_probe")
+    closed_form = probe.main(common)["scores"]["pretrained"]["accuracy"]
+    assert closed_form > 0.5
+    arguments = ["--solver=sgd", "--probe_batch_size=128", "--epochs=12"]
+    record = probe.main(common + arguments)
+    assert record["protocol"] == "linear probe sgd mean"
+    assert record["scores"]["pretrained"]["accuracy"] > 0.5
+    record = probe.main(common + ["--few_shot=true", "--shots=[1,4]"])
+    assert json.loads(pathlib.Path(output).read_text())["protocol"] == (
+        "few-shot 4 a class mean"
+    )
+    shots = record["scores"]["pretrained"]["shots"]
+    assert shots[4]["mean"] > shots[1]["mean"]
+
+
+def test_linear_probe_on_images(program, run_folder):
+    record = program("linear_probe").main(
+        [str(run_folder), "digits", "--verbose=0", "--solver=sgd"]
+        + ["--augment=true", "--probe_batch_size=128", "--epochs=3"]
+        + ["--warmup_epochs=0", "--base_learning_rate=1"]
+    )
+    assert record["protocol"] == "linear probe sgd augmented mean"
+    assert record["scores"]["pretrained"]["accuracy"] > 0.3
+
+
+def test_finetune_and_its_classifier(program, run_folder, tmp_path):
+    saved = tmp_path / "classifier.keras"
+    record = program("finetune").main(
+        [str(run_folder), "digits", "--verbose=0", f"--save={saved}"]
+        + ["--images_per_class=12", "--epochs=3", "--warmup_epochs=1"]
+        + ["--base_learning_rate=1e-2", "--batch_size=30"]
+    )
+    assert record["settings"]["save"] == str(saved)
+    assert record["protocol"] == "fine-tuning 12 a class mean_before_norm"
+    assert 0 < record["scores"]["pretrained"]["accuracy"] < 1
+    classifier = keras.saving.load_model(saved)
+    assert isinstance(classifier, ImageClassifier)
+    assert classifier.num_classes == 10
+
+
+def test_report(program, run_folder, tmp_path, capsys):
+    knn = program("knn")
+    for seed in (0, 1):
+        knn.main(
+            [str(run_folder), "digits", "--verbose=0", f"--seed={seed}"]
+            + ["--name=tiny"]
+        )
+    capsys.readouterr()
+    output = tmp_path / "report.md"
+    program("report").main([str(run_folder), f"--output={output}"])
+    table = output.read_text()
+    assert capsys.readouterr().out == table
+    assert table.count("| tiny | digits | knn cosine_weighted k=20") == 1
+    assert "| 2 |" in table
+
+
+@pytest.mark.parametrize(
+    "name, arguments, message",
+    [
+        ("knn", ["nowhere", "digits"], "`source`.*source='nowhere'"),
+        ("knn", ["{run}", "folder:nowhere"], "nowhere"),
+        ("finetune", ["{run}", "digits", "--images_per_class=999"], "999"),
+        ("report", ["nowhere"], "`paths`.*'nowhere'"),
+    ],
+)
+def test_one_line_errors(program, run_folder, name, arguments, message):
+    arguments = [each.format(run=run_folder) for each in arguments]
+    with pytest.raises(SystemExit, match=f"^error: .*{message}"):
+        program(name).main(arguments)
