@@ -85,7 +85,7 @@ def curves_figure(log, title=""):
         axis.grid(alpha=0.25)
         axis.spines[["top", "right"]].set_visible(False)
     if title:
-        figure.suptitle(title)
+        figure.suptitle(title, x=0.01, ha="left", fontweight="bold")
     return figure
 
 
@@ -142,7 +142,7 @@ def masks_figure(images, snapshots, inverse, grid_size, title=""):
         axis.set_yticks([])
         axis.spines[:].set_color("#d1d5db")
     if title:
-        figure.suptitle(title)
+        figure.suptitle(title, x=0.01, ha="left", fontweight="bold")
     return figure
 
 
