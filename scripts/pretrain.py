@@ -52,8 +52,8 @@ class Settings:
         checkpoint_every: Epochs from one checkpoint to the next.
         keep: Number of newest checkpoints that stay.
         verbose: Keras's: 1 a progress bar, 2 a line an epoch, 0 nothing.
-        resume: Go on from the newest checkpoint of the run folder, with the
-            settings stored there.
+        resume: Go on from the newest checkpoint of the run folder. The other
+            settings are those stored there, whatever else is given.
     """
 
     run_dir: str
@@ -110,7 +110,13 @@ def parse_settings(arguments=None):
                 "`run_dir` must hold the config.yaml of the run to resume. "
                 f"Received: run_dir={parsed.run_dir!r}"
             )
-        parsed = parser.parse_args([f"--config={stored}", *arguments])
+        parsed = parser.parse_args(
+            [
+                f"--config={stored}",
+                f"--run_dir={parsed.run_dir}",
+                "--resume=true",
+            ]
+        )
     elif os.path.exists(os.path.join(parsed.run_dir, "config.yaml")):
         parser.error(
             "`run_dir` holds a run already: choose another folder, or pass "
