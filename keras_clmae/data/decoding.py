@@ -4,7 +4,6 @@ import io
 
 import numpy as np
 
-from keras_clmae.data.dependencies import rarely
 from keras_clmae.data.dependencies import require
 
 # The formats are told by their first bytes, whatever the file is called.
@@ -86,7 +85,7 @@ class PictureDecoder:
         return tf.cond(
             self.is_jpeg(contents),
             jpeg,
-            rarely(lambda: self.decode_other(contents)),
+            lambda: self.decode_other(contents),
         )
 
     def decode_jpeg_window(self, contents, window, reduction):
@@ -231,7 +230,7 @@ def exif_orientation(contents):
 
     start = tf.strings.substr(contents, 0, _EXIF_START_BYTES)
     has_exif = tf.strings.regex_full_match(start, r"(?s)\C*Exif\C*")
-    return tf.cond(has_exif, rarely(parse), lambda: 1)
+    return tf.cond(has_exif, parse, lambda: 1)
 
 
 def orient(pixels, orientation):
@@ -260,7 +259,7 @@ def orient(pixels, orientation):
         ]
         return tf.raw_ops.Reverse(tensor=turned, dims=flips)
 
-    return tf.cond(orientation > 1, rarely(turn), lambda: pixels)
+    return tf.cond(orientation > 1, turn, lambda: pixels)
 
 
 def _decode_in_python(contents):

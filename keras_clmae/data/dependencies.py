@@ -39,24 +39,3 @@ def require(module_name, purpose):
             f"{purpose} needs the package `{package}`, which is not "
             f'installed. Install it with `pip install "keras-clmae[{extra}]"`.'
         ) from error
-
-
-def rarely(function):
-    """Makes a branch of a `tf.cond` that is seldom taken cheap to pass by.
-
-    TensorFlow unfolds both branches of a condition into the graph around it
-    and visits every operation of the one that is not taken. A function that
-    stays whole is visited once.
-
-    Args:
-        function: Callable without arguments that returns tensors.
-
-    Returns:
-        A callable for `tf.cond`.
-    """
-    tf = require("tensorflow", "A `tf.data` pipeline")
-    return tf.function(
-        function,
-        autograph=False,
-        experimental_attributes={"_noinline": True},
-    )

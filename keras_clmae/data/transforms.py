@@ -3,7 +3,6 @@
 from keras_clmae.data import crops
 from keras_clmae.data.decoding import exif_orientation
 from keras_clmae.data.decoding import orient
-from keras_clmae.data.dependencies import rarely
 from keras_clmae.data.dependencies import require
 
 
@@ -129,7 +128,7 @@ class PretrainTransform(EvaluationTransform):
         pixels = tf.cond(
             decoder.is_jpeg(contents),
             lambda: self._from_jpeg(contents, decoder, seed),
-            rarely(lambda: self._from_other(contents, decoder, seed)),
+            lambda: self._from_other(contents, decoder, seed),
         )
         if self.flip:
             draw = tf.random.stateless_uniform((), seed + (1, 0))
@@ -158,15 +157,7 @@ class PretrainTransform(EvaluationTransform):
                 contents, window // reduction, reduction
             )
 
-        pixels = tf.cond(
-            tf.equal(index, 0),
-            decode(1),
-            rarely(
-                lambda: tf.switch_case(
-                    index - 1, [decode(r) for r in crops.REDUCTIONS[1:]]
-                )
-            ),
-        )
+        pixels = tf.switch_case(index, [decode(r) for r in crops.REDUCTIONS])
         pixels = orient(pixels, orientation)
         return crops.resize_window(pixels, self.image_size)
 
