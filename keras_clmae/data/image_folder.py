@@ -186,7 +186,7 @@ def image_folder(
         )
         dataset.class_names = pictures.class_names
         dataset.file_paths = source.paths
-        dataset.skipped.update(skipped)
+        dataset.skipped = skipped or dataset.skipped
         return dataset
 
     if subset != "both":
