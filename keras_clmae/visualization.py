@@ -24,7 +24,9 @@ def read_log(path):
     with open(path, encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     if not rows:
-        raise ValueError(f"`path` must have at least one epoch. Received: {path}")
+        raise ValueError(
+            f"`path` must have at least one epoch. Received: {path}"
+        )
     return {
         name: np.array([float(row[name] or "nan") for row in rows])
         for name in rows[0]
@@ -83,7 +85,7 @@ def curves_figure(log, title=""):
         axis.grid(alpha=0.25)
         axis.spines[["top", "right"]].set_visible(False)
     if title:
-        figure.suptitle(title)
+        figure.suptitle(title, x=0.01, ha="left", fontweight="bold")
     return figure
 
 
@@ -140,7 +142,7 @@ def masks_figure(images, snapshots, inverse, grid_size, title=""):
         axis.set_yticks([])
         axis.spines[:].set_color("#d1d5db")
     if title:
-        figure.suptitle(title)
+        figure.suptitle(title, x=0.01, ha="left", fontweight="bold")
     return figure
 
 

@@ -36,9 +36,11 @@ class Settings:
             scales with the batch size.
         warmup_epochs: Epochs in which the learning rate rises from 0. Then it
             falls along half a cosine.
+        masking_learning_rate: Constant learning rate of the masking module.
+            Without it, it learns on the schedule of the autoencoder.
         weight_decay: AdamW's decay, of both players.
         curriculum: How the curriculum factor falls: `linear` every step,
-            `linear_per_epoch` as in the published code, `cosine`, or `constant`.
+            `linear_per_epoch` as published, `cosine`, or `constant`.
         initial_factor: Curriculum factor at the start, or the constant one.
         final_factor: Curriculum factor at the end.
         masking_update_period: Steps from one masking phase to the next.
@@ -64,6 +66,7 @@ class Settings:
     epochs: int = 200
     base_learning_rate: float = 1e-3
     warmup_epochs: int = 40
+    masking_learning_rate: float | None = None
     weight_decay: float = 0.05
     curriculum: Literal["linear", "linear_per_epoch", "cosine", "constant"] = (
         "linear"

@@ -98,14 +98,18 @@ def build_model(settings, image_shape):
 def compile_model(model, settings, steps_per_epoch):
     """Compiles with MAE's optimizer and the curriculum of the settings."""
     total_steps = settings.epochs * steps_per_epoch
-    optimizer = keras.optimizers.AdamW(
+
+    def adamw(learning_rate):
+        return keras.optimizers.AdamW(
+            learning_rate, weight_decay=settings.weight_decay, beta_2=0.95
+        )
+
+    optimizer = adamw(
         warmup_cosine(
             settings.base_learning_rate * settings.batch_size / 256,
             total_steps,
             settings.warmup_epochs * steps_per_epoch,
-        ),
-        weight_decay=settings.weight_decay,
-        beta_2=0.95,
+        )
     )
     common = {
         "jit_compile": settings.jit_compile,
@@ -117,8 +121,12 @@ def compile_model(model, settings, steps_per_epoch):
         # Restoring needs its variables to exist.
         optimizer.build(model.trainable_variables)
         return
+    masking_optimizer = None
+    if settings.masking_learning_rate is not None:
+        masking_optimizer = adamw(settings.masking_learning_rate)
     model.compile(
         optimizer,
+        masking_optimizer,
         curriculum=make_curriculum(settings, total_steps, steps_per_epoch),
         masking_update_period=settings.masking_update_period,
         update=settings.update,
@@ -150,9 +158,7 @@ def prepare_folder(settings, model):
         del stored["resume"]
         text = jsonargparse.ArgumentParser()
         text.add_class_arguments(type(settings))
-        text.save(
-            text.parse_object(stored), config_path, overwrite=True
-        )
+        text.save(text.parse_object(stored), config_path, overwrite=True)
         return 0
     epoch = callbacks.restore_newest(
         model, os.path.join(settings.run_dir, "checkpoints")

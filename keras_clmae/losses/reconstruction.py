@@ -22,7 +22,9 @@ def normalize_patches(patches, epsilon=1e-6):
     (2, 6, 48)
     """
     mean, variance = patch_statistics(patches)
-    return (patches - mean) / ops.sqrt(variance + epsilon)
+    return (ops.convert_to_tensor(patches) - mean) / ops.sqrt(
+        variance + epsilon
+    )
 
 
 def patch_statistics(patches):
@@ -42,6 +44,7 @@ def patch_statistics(patches):
     >>> float(mean[0, 0, 0]), float(variance[0, 0, 0])
     (2.0, 2.0)
     """
+    patches = ops.convert_to_tensor(patches)
     mean = ops.mean(patches, axis=-1, keepdims=True)
     squares = ops.sum(ops.square(patches - mean), axis=-1, keepdims=True)
     return mean, squares / (patches.shape[-1] - 1)

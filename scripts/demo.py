@@ -1,0 +1,98 @@
+"""Pretrains CL-MAE and plain MAE on digits and compares their features.
+
+`bash scripts/demo.sh` runs it in an environment of its own.
+"""
+
+import argparse
+import os
+import sys
+
+os.environ.setdefault("KERAS_BACKEND", "jax")
+
+import keras
+from pretrain import Settings
+from pretrain import parse_settings
+from pretraining import build_model
+from pretraining import run
+from rich.console import Console
+from rich.table import Table
+
+from keras_clmae import data
+from keras_clmae.evaluation import extract_features
+from keras_clmae.evaluation import knn_accuracy
+
+RECIPE = os.path.join(os.path.dirname(__file__), "recipes", "digits.yaml")
+
+
+def knn_on_digits(encoder):
+    """k-NN accuracy on the held-out digits, in per cent."""
+    (train, train_labels), (test, test_labels) = data.load_digits_arrays()
+    features = [
+        extract_features(encoder, images, pooling="mean", verbose=0)[0]
+        for images in (train, test)
+    ]
+    return 100 * knn_accuracy(
+        features[0], train_labels, features[1], test_labels
+    )
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "--run_dir",
+        default=free_folder(f"runs/demo_{keras.backend.backend()}"),
+        help="Folder of both runs and the pictures.",
+    )
+    parser.add_argument(
+        "--epochs", default=None, help="Instead of the recipe's."
+    )
+    options = parser.parse_args()
+    overrides = [] if options.epochs is None else [f"--epochs={options.epochs}"]
+    scores = {}
+    for method in ("clmae", "mae"):
+        settings = parse_settings(
+            [
+                f"--config={RECIPE}",
+                f"--run_dir={os.path.join(options.run_dir, method)}",
+                f"--method={method}",
+                "--verbose=2" if not sys.stdout.isatty() else "--verbose=1",
+                *overrides,
+            ]
+        )
+        if not scores:
+            scores["before pretraining"] = knn_on_digits(
+                untrained_encoder(settings)
+            )
+        model = run(settings)
+        name = {"clmae": "CL-MAE", "mae": "plain MAE"}[method]
+        scores[f"{name}, {settings.epochs} epochs"] = knn_on_digits(
+            model.encoder
+        )
+    table = Table(title="Held-out digits, 20 nearest neighbours")
+    table.add_column("encoder")
+    table.add_column("right", justify="right")
+    for name, score in scores.items():
+        table.add_row(name, f"{score:.1f} %")
+    console = Console()
+    console.print(table)
+    for picture in ("curves.png", "masks.png"):
+        console.print(os.path.join(options.run_dir, "clmae", picture))
+
+
+def free_folder(name):
+    """The name, or with a number where it is taken: no run is overwritten."""
+    candidate, number = name, 1
+    while os.path.exists(candidate):
+        number += 1
+        candidate = f"{name}_{number}"
+    return candidate
+
+
+def untrained_encoder(settings: Settings):
+    """The encoder that pretraining starts from."""
+    keras.utils.set_random_seed(settings.seed)
+    return build_model(settings, (8, 8, 1)).encoder
+
+
+if __name__ == "__main__":
+    main()

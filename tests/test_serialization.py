@@ -1,0 +1,66 @@
+"""Every serializable class: its config is exactly its arguments."""
+
+import inspect
+
+import keras
+import pytest
+
+import keras_clmae
+from keras_clmae import layers
+from keras_clmae import models
+from tests.tiny_models import tiny_autoencoder
+from tests.tiny_models import tiny_clmae
+
+OBJECTS = {
+    "PatchEmbedding": lambda: layers.PatchEmbedding(4, 8),
+    "PositionEmbedding": lambda: layers.PositionEmbedding(
+        (2, 3), num_prefix_tokens=1, learned=True
+    ),
+    "ClassToken": layers.ClassToken,
+    "DropPath": lambda: layers.DropPath(0.25, seed=3),
+    "SelfAttention": lambda: layers.SelfAttention(2),
+    "TransformerBlock": lambda: layers.TransformerBlock(2, 16, 1e-5, 0.1),
+    "ViTEncoder": lambda: tiny_autoencoder().encoder,
+    "Decoder": lambda: tiny_autoencoder().decoder,
+    "MaskingModule": lambda: models.MaskingModule(2, 2, 16, 1e-6, "per_token"),
+    "MaskedAutoencoder": lambda: tiny_autoencoder(
+        normalize_targets=True, seed=4
+    ),
+    "CLMAE": lambda: tiny_clmae(kl_loss_weight=0.5),
+    "LinearCurriculum": lambda: keras_clmae.LinearCurriculum(
+        10, 0.5, -0.5, steps_per_epoch=5
+    ),
+    "CosineCurriculum": lambda: keras_clmae.CosineCurriculum(10, 0.5, -0.5),
+    "StepCurriculum": lambda: keras_clmae.StepCurriculum([1], [1.0, -1.0]),
+    "ConstantCurriculum": lambda: keras_clmae.ConstantCurriculum(0.5),
+}
+KERAS_ARGUMENTS = {"name", "trainable", "dtype"}
+
+
+def test_none_is_forgotten():
+    found = {
+        name
+        for module in (layers, models, keras_clmae)
+        for name, value in vars(module).items()
+        if inspect.isclass(value)
+        and keras.saving.get_registered_name(value).startswith("keras_clmae>")
+    }
+    # Tested beside their classes.
+    assert found - {"ImageClassifier"} == set(OBJECTS)
+
+
+@pytest.mark.parametrize("name", OBJECTS)
+def test_config_is_exactly_the_arguments(name):
+    instance = OBJECTS[name]()
+    config = instance.get_config()
+    signature = inspect.signature(type(instance).__init__).parameters
+    arguments = set(signature) - {"self", "kwargs"}
+    assert set(config) - KERAS_ARGUMENTS == arguments - KERAS_ARGUMENTS
+
+
+@pytest.mark.parametrize("name", OBJECTS)
+def test_round_trip(name):
+    instance = OBJECTS[name]()
+    serialized = keras.saving.serialize_keras_object(instance)
+    again = keras.saving.deserialize_keras_object(serialized)
+    assert again.get_config() == instance.get_config()

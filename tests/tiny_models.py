@@ -1,0 +1,72 @@
+"""Models small enough to compile in seconds, and images for them."""
+
+import keras
+import numpy as np
+
+from keras_clmae import LinearCurriculum
+from keras_clmae.models import CLMAE
+from keras_clmae.models import MaskedAutoencoder
+from keras_clmae.models import MaskingModule
+
+# Neither square nor of three channels: what is hard-coded shows.
+SIZES = {
+    "image_shape": (8, 12, 2),
+    "patch_size": 4,
+    "hidden_dim": 8,
+    "num_layers": 1,
+    "num_heads": 2,
+    "decoder_hidden_dim": 8,
+    "decoder_num_layers": 1,
+    "decoder_num_heads": 2,
+    "mask_ratio": 0.5,
+}
+
+
+def tiny_clmae(head="class_token", **overrides):
+    return CLMAE.from_sizes(
+        masking_module=MaskingModule(
+            num_layers=1,
+            num_heads=2,
+            head=head,
+            name="masking_module",
+            dtype=overrides.get("dtype"),
+        ),
+        **{**SIZES, **overrides},
+    )
+
+
+def tiny_autoencoder(**overrides):
+    return MaskedAutoencoder.from_sizes(**{**SIZES, **overrides})
+
+
+def tiny_images(number=12, seed=0):
+    shape = (number, *SIZES["image_shape"])
+    return np.random.default_rng(seed).normal(size=shape).astype("float32")
+
+
+def adamw(learning_rate=1e-3, **arguments):
+    return keras.optimizers.AdamW(
+        learning_rate, weight_decay=0.05, beta_2=0.95, **arguments
+    )
+
+
+def compiled_clmae(optimizer=None, model=None, total_steps=6, **arguments):
+    model = model or tiny_clmae()
+    arguments.setdefault("curriculum", LinearCurriculum(total_steps))
+    model.compile(optimizer or adamw(), **arguments)
+    return model
+
+
+def to_numpy(values):
+    return [keras.ops.convert_to_numpy(value) for value in values]
+
+
+def state_of(model):
+    """Weights, random states and both optimizers, as arrays."""
+    return to_numpy([*model.variables, *model.optimizer.variables])
+
+
+def assert_same_bits(first, second):
+    assert len(first) == len(second)
+    for a, b in zip(first, second, strict=True):
+        np.testing.assert_array_equal(a, b)

@@ -1,0 +1,139 @@
+"""Saved and restored, a training goes on bit for bit."""
+
+import keras
+import numpy as np
+import pytest
+
+from keras_clmae.models import CLMAE
+from tests.tiny_models import adamw
+from tests.tiny_models import assert_same_bits
+from tests.tiny_models import compiled_clmae
+from tests.tiny_models import state_of
+from tests.tiny_models import tiny_autoencoder
+from tests.tiny_models import tiny_clmae
+from tests.tiny_models import tiny_images
+
+
+def batches(number):
+    # Stochastic depth: the random state matters too.
+    return [tiny_images(4, seed=step) for step in range(number)]
+
+
+@pytest.fixture(scope="module")
+def undisturbed():
+    """States after each of four steps of a run that nobody stops."""
+    keras.utils.set_random_seed(0)
+    model = compiled_clmae(model=tiny_clmae(drop_path_rate=0.3, num_layers=2))
+    initial = model.get_weights()
+    states = [state_of(model)]
+    for images in batches(4):
+        model.train_on_batch(images)
+        states.append(state_of(model))
+    return initial, states
+
+
+def start(undisturbed, steps):
+    """A model that was trained for `steps` steps."""
+    model = compiled_clmae(model=tiny_clmae(drop_path_rate=0.3, num_layers=2))
+    variables = [*model.variables, *model.optimizer.variables]
+    for variable, value in zip(variables, undisturbed[1][0], strict=True):
+        variable.assign(value)
+    for images in batches(steps):
+        model.train_on_batch(images)
+    return model
+
+
+@pytest.mark.parametrize("steps", [0, 1, 3])
+@pytest.mark.parametrize("ending", [".keras", ".weights.h5"])
+def test_stopped_after_any_step(undisturbed, steps, ending, tmp_path):
+    path = str(tmp_path / f"model{ending}")
+    model = start(undisturbed, steps)
+    if ending == ".keras":
+        model.save(path)
+        restored = keras.saving.load_model(path)
+        assert isinstance(restored, CLMAE)
+        assert restored.curriculum.get_config() == model.curriculum.get_config()
+    else:
+        model.save_weights(path)
+        restored = compiled_clmae(
+            model=tiny_clmae(drop_path_rate=0.3, num_layers=2)
+        )
+        restored.load_weights(path)
+    assert_same_bits(state_of(restored), undisturbed[1][steps])
+    for step in range(steps, 4):
+        restored.train_on_batch(batches(4)[step])
+    assert_same_bits(state_of(restored), undisturbed[1][4])
+
+
+class Interrupt(keras.callbacks.Callback):
+    def on_epoch_end(self, epoch, logs=None):
+        if epoch == 1:
+            raise KeyboardInterrupt
+
+
+def test_backup_and_restore(tmp_path):
+    def run(backup=None, interrupt=False):
+        keras.utils.set_random_seed(0)
+        model = compiled_clmae(
+            adamw(
+                keras.optimizers.schedules.CosineDecay(1e-2, 9),
+                use_ema=True,
+                global_clipnorm=1.0,
+            ),
+            model=tiny_clmae(drop_path_rate=0.3, num_layers=2),
+            total_steps=9,
+        )
+        callbacks = []
+        if backup:
+            callbacks.append(keras.callbacks.BackupAndRestore(backup))
+        if interrupt:
+            callbacks.append(Interrupt())
+        model.fit(
+            tiny_images(),
+            batch_size=4,
+            epochs=3,
+            shuffle=False,
+            verbose=0,
+            callbacks=callbacks,
+        )
+        return state_of(model)
+
+    expected = run()
+    backup = str(tmp_path / "backup")
+    with pytest.raises(KeyboardInterrupt):
+        run(backup, interrupt=True)
+    assert_same_bits(run(backup), expected)
+
+
+def test_random_masks_go_on_after_restoring(tmp_path):
+    model = tiny_autoencoder(seed=3)
+    images = tiny_images()
+    model(images)
+    path = str(tmp_path / "model.keras")
+    model.save(path)
+    expected = keras.ops.convert_to_numpy(model(images)["mask"])
+    restored = keras.saving.load_model(path)
+    actual = keras.ops.convert_to_numpy(restored(images)["mask"])
+    np.testing.assert_array_equal(actual, expected)
+    fresh = tiny_autoencoder(seed=3)
+    first = keras.ops.convert_to_numpy(fresh(images)["mask"])
+    assert not np.array_equal(first, expected)
+
+
+def test_compile_arguments_survive(tmp_path):
+    model = compiled_clmae(
+        masking_optimizer=keras.optimizers.SGD(0.5, momentum=0.9),
+        masking_update_period=2,
+        exclude_from_weight_decay=("bias",),
+    )
+    path = str(tmp_path / "model.keras")
+    model.save(path)
+    restored = keras.saving.load_model(path)
+    assert restored.masking_update_period == 2
+    assert restored.update == "alternating"
+    assert isinstance(restored.masking_optimizer, keras.optimizers.SGD)
+    assert restored.masking_optimizer.momentum == 0.9
+    decayed = restored.autoencoder_optimizer._use_weight_decay
+    by_name = {v.name: v for v in restored.autoencoder_variables}
+    assert decayed(by_name["gamma"])
+    assert not decayed(by_name["bias"])
