@@ -12,6 +12,7 @@ from typing import Literal
 
 from evaluating import count_classes
 from evaluating import extract_splits
+from evaluating import image_shape
 from evaluating import load_split
 from evaluating import run_program
 
@@ -81,11 +82,12 @@ def evaluate(common, own, encoder, which):
 
 def _probe_images(common, own, encoder):
     from keras_clmae import evaluation
+    from keras_clmae import models
 
     common = dataclasses.replace(common, batch_size=own.probe_batch_size)
     train = load_split(common, encoder, common.train_split, "pretrain")
     return evaluation.linear_probe_images(
-        encoder,
+        models.copy_encoder(encoder, image_shape(common, encoder)),
         train,
         load_split(common, encoder, common.test_split),
         num_classes=count_classes(train),

@@ -10,6 +10,7 @@ from keras_clmae.models.pooling import check_pooling
 from keras_clmae.models.pooling import pool_tokens
 
 
+@keras.saving.register_keras_serializable(package="keras_clmae")
 class FeatureExtractor(keras.Model):
     """A compiled `pool_tokens`: images in, one vector an image out.
 
@@ -50,6 +51,20 @@ class FeatureExtractor(keras.Model):
     def extract(self, dataset, batch_size=256, verbose="auto"):
         """Features of a whole data set: see `extract_features`."""
         return predict_dataset(self, dataset, batch_size, verbose)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "encoder": keras.saving.serialize_keras_object(self.encoder),
+            "pooling": self.pooling,
+        }
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        encoder = keras.saving.deserialize_keras_object(
+            config["encoder"], custom_objects=custom_objects
+        )
+        return cls(**{**config, "encoder": encoder})
 
 
 def predict_dataset(model, dataset, batch_size=256, verbose="auto"):

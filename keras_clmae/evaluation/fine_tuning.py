@@ -112,7 +112,9 @@ def fine_tune(
     classifier.compile(
         optimizer,
         ClassificationLoss(label_smoothing),
-        metrics=[classification_accuracy],
+        metrics=[
+            keras.metrics.MeanMetricWrapper(label_accuracy, name="accuracy")
+        ],
     )
     classifier.fit(
         train_dataset,
@@ -202,7 +204,7 @@ class ClassificationLoss(keras.losses.Loss):
 
 
 @keras.saving.register_keras_serializable(package="keras_clmae")
-def classification_accuracy(y_true, y_pred):
+def label_accuracy(y_true, y_pred):
     """Accuracy for integer labels, and for the largest of soft ones.
 
     Args:

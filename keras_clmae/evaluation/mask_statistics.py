@@ -10,8 +10,8 @@ from keras_clmae.evaluation.features import count_batches
 from keras_clmae.evaluation.features import iterate_batches
 from keras_clmae.models.clmae import UNDECIDED_DISTANCE
 
-# Shares from which on masks count as collapsed. Random masks overlap by
-# 1 - mask_ratio; the fresh module of the published code by about 0.8.
+# Shares from which on masks count as collapsed: ours. Random masks overlap by
+# 1 - mask_ratio, masks that are the same for all images by 1.
 COLLAPSED_OVERLAP = 0.99
 COLLAPSED_UNDECIDED_SHARE = 0.95
 

@@ -66,6 +66,12 @@ def make_record(name, protocol, data, scores, settings, seconds):
 def run_name(source):
     """Name of a run's row: its path without a part such as `_seed3`.
 
+    Args:
+        source: str. As in `load_encoder`.
+
+    Returns:
+        str.
+
     Example:
 
     >>> from keras_clmae.evaluation import run_name

@@ -86,6 +86,19 @@ def test_a_progress_bar(encoder, capsys):
     assert "3/3" in capsys.readouterr().out
 
 
+def test_an_extractor_is_saved_with_its_encoder(encoder, tmp_path):
+    extractor = FeatureExtractor(encoder, "class_token")
+    extractor.save(tmp_path / "extractor.keras")
+    restored = keras.saving.load_model(tmp_path / "extractor.keras")
+    assert restored.get_config() == extractor.get_config()
+    np.testing.assert_allclose(
+        restored.predict(IMAGES, verbose=0),
+        extractor.predict(IMAGES, verbose=0),
+        rtol=1e-5,
+        atol=1e-6,
+    )
+
+
 def test_mixed_precision_gives_float32():
     encoder = ViTEncoder((8, 8, 1), 2, 16, 2, 2, dtype="mixed_bfloat16")
     features, _ = extract_features(encoder, IMAGES, verbose=0)
