@@ -24,6 +24,9 @@ class Settings:
     Args:
         run_dir: Folder of the run. It must not hold another run.
         data: `digits` (embedded, no download), `folder:PATH` or `tfds:NAME`.
+        validation: What to validate on, for folders and TFDS: the share of a
+            folder's pictures, or the name of a split. Nothing by default; the
+            digits have their own split.
         method: `clmae`, or `mae` for the baseline with random masks.
         preset: Name of a size without its prefix, such as `tiny_patch4_32`.
             Without it, `model` gives all sizes.
@@ -58,6 +61,7 @@ class Settings:
 
     run_dir: str
     data: str = "digits"
+    validation: float | str | None = None
     method: Literal["clmae", "mae"] = "clmae"
     preset: str | None = None
     model: dict[str, Any] = dataclasses.field(default_factory=dict)
