@@ -48,7 +48,7 @@ def cifar10(tmp_path_factory):
         lambda member: (
             member.name.startswith("train/")
             and member.name[-8:-4].isdigit()
-            and int(member.name[-8:-4]) < 20
+            and int(member.name[-8:-4]) < 5
         ),
     )
     return folder / "train"
