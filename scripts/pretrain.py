@@ -24,6 +24,9 @@ class Settings:
     Args:
         run_dir: Folder of the run. It must not hold another run.
         data: `digits` (embedded, no download), `folder:PATH` or `tfds:NAME`.
+        validation: What to validate on, for folders and TFDS: the share of a
+            folder's pictures, or the name of a split. Nothing by default; the
+            digits have their own split.
         method: `clmae`, or `mae` for the baseline with random masks.
         preset: Name of a size without its prefix, such as `tiny_patch4_32`.
             Without it, `model` gives all sizes.
@@ -52,12 +55,13 @@ class Settings:
         checkpoint_every: Epochs from one checkpoint to the next.
         keep: Number of newest checkpoints that stay.
         verbose: Keras's: 1 a progress bar, 2 a line an epoch, 0 nothing.
-        resume: Go on from the newest checkpoint of the run folder, with the
-            settings stored there.
+        resume: Go on from the newest checkpoint of the run folder. The other
+            settings are those stored there, whatever else is given.
     """
 
     run_dir: str
     data: str = "digits"
+    validation: float | str | None = None
     method: Literal["clmae", "mae"] = "clmae"
     preset: str | None = None
     model: dict[str, Any] = dataclasses.field(default_factory=dict)
@@ -110,7 +114,13 @@ def parse_settings(arguments=None):
                 "`run_dir` must hold the config.yaml of the run to resume. "
                 f"Received: run_dir={parsed.run_dir!r}"
             )
-        parsed = parser.parse_args([f"--config={stored}", *arguments])
+        parsed = parser.parse_args(
+            [
+                f"--config={stored}",
+                f"--run_dir={parsed.run_dir}",
+                "--resume=true",
+            ]
+        )
     elif os.path.exists(os.path.join(parsed.run_dir, "config.yaml")):
         parser.error(
             "`run_dir` holds a run already: choose another folder, or pass "

@@ -64,11 +64,25 @@ def load_data(settings):
             data.digits(settings.batch_size, "train", seed=settings.seed),
             data.digits(settings.batch_size, "test"),
         )
-    return data.from_spec(
-        settings.data,
-        image_size=settings.image_size,
-        batch_size=settings.batch_size,
-        seed=settings.seed,
+
+    def load(transform, **arguments):
+        return data.from_spec(
+            settings.data,
+            image_size=settings.image_size,
+            batch_size=settings.batch_size,
+            seed=settings.seed,
+            transform=transform,
+            **arguments,
+        )
+
+    if settings.validation is None:
+        return load("pretrain"), None
+    if isinstance(settings.validation, str):
+        return load("pretrain"), load("evaluation", split=settings.validation)
+    share = {"validation_split": settings.validation}
+    return (
+        load("pretrain", **share, subset="training"),
+        load("evaluation", **share, subset="validation"),
     )
 
 

@@ -147,7 +147,12 @@ def read_state_dict(path):
         )
     try:
         # Published files carry their command line, a plain Namespace.
-        with torch.serialization.safe_globals([argparse.Namespace]):
+        with (
+            torch.serialization.safe_globals([argparse.Namespace]),
+            warnings.catch_warnings(),
+        ):
+            # A pickle of another kind ends in the error below.
+            warnings.filterwarnings("ignore", "Detected pickle protocol")
             content = torch.load(path, map_location="cpu", weights_only=True)
     except (
         EOFError,

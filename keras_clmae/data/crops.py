@@ -29,34 +29,27 @@ def random_window(shape, seed, scale, aspect_ratio):
         An int32 tensor `(top, left, height, width)`.
     """
     tf = require("tensorflow", "Cropping pictures")
-    height, width = tf.unstack(tf.cast(shape, "float32"))
     low, high = (math.log(ratio) for ratio in aspect_ratio)
+    size = tf.cast(shape, "float32")
     draws = tf.random.stateless_uniform((_ATTEMPTS + 1, 2), seed)
-    areas = (scale[0] + (scale[1] - scale[0]) * draws[1:, 0]) * height * width
-    ratios = tf.exp(low + (high - low) * draws[1:, 1])
-    heights = tf.maximum(tf.round(tf.sqrt(areas / ratios)), 1)
-    widths = tf.maximum(tf.round(tf.sqrt(areas * ratios)), 1)
-    fits = (heights <= height) & (widths <= width)
-
-    def drawn():
-        first = tf.argmax(fits)
-        size = tf.stack([heights[first], widths[first]])
-        room = tf.stack([height, width]) - size + 1
-        return tf.concat([tf.floor(draws[0] * room), size], axis=0)
-
-    def central():
-        size = tf.stack(
-            [
-                tf.minimum(height, tf.round(width / aspect_ratio[0])),
-                tf.minimum(width, tf.round(height * aspect_ratio[1])),
-            ]
-        )
-        size = tf.maximum(size, 1)
-        start = tf.floor((tf.stack([height, width]) - size) / 2)
-        return tf.concat([start, size], axis=0)
-
-    window = tf.cond(tf.reduce_any(fits), drawn, central)
-    return tf.cast(window, "int32")
+    areas = (
+        (scale[0] + (scale[1] - scale[0]) * draws[1:, 0]) * size[0] * size[1]
+    )
+    # The root of width / height.
+    roots = tf.exp((low + (high - low) * draws[1:, 1]) / 2)
+    sides = tf.sqrt(areas)
+    sizes = tf.stack([sides / roots, sides * roots], axis=1)
+    sizes = tf.maximum(tf.round(sizes), 1)
+    fits = tf.reduce_all(sizes <= size, axis=1)
+    largest = tf.round(size[::-1] * (1 / aspect_ratio[0], aspect_ratio[1]))
+    # The window of the first pair that fits; behind them all, the central one.
+    sizes = tf.concat([sizes, [tf.clip_by_value(largest, 1, size)]], axis=0)
+    fits = tf.concat([fits, [True]], axis=0)
+    first = tf.argmax(fits)
+    chosen = sizes[first]
+    place = tf.where(first < _ATTEMPTS, draws[0], 0.5)
+    room = size - chosen + tf.where(first < _ATTEMPTS, 1.0, 0.0)
+    return tf.cast(tf.concat([tf.floor(place * room), chosen], 0), "int32")
 
 
 def central_resize(pixels, image_size, crop_fraction):

@@ -20,8 +20,9 @@ EXTENSIONS = (".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp", ".npy")
 # Gives the same pixels as Pillow; the faster one saves nothing to speak of.
 _DCT_METHOD = "INTEGER_ACCURATE"
 
-# The Exif block of a photograph comes first in the file, and the list that
-# holds the orientation comes first in the block.
+# The Exif block of a photograph comes first in the file, or after a short JFIF
+# block, and the list that holds the orientation comes first in the block.
+_EXIF_START_BYTES = 64
 _EXIF_SEARCH_BYTES = 4096
 
 
@@ -82,7 +83,9 @@ class PictureDecoder:
             return tf.cast(self._from_jpeg(pixels), "float32")
 
         return tf.cond(
-            self.is_jpeg(contents), jpeg, lambda: self.decode_other(contents)
+            self.is_jpeg(contents),
+            jpeg,
+            lambda: self.decode_other(contents),
         )
 
     def decode_jpeg_window(self, contents, window, reduction):
@@ -212,7 +215,8 @@ def exif_orientation(contents):
         )
 
     def parse():
-        block = blocks[1]
+        head = tf.strings.substr(contents, 0, _EXIF_SEARCH_BYTES)
+        block = after(head, b"Exif\x00\x00")
         little_endian = tf.equal(tf.strings.substr(block, 0, 2), b"II")
         # Tag 0x0112 (orientation), type 3 (short), one value.
         entry = tf.where(
@@ -224,9 +228,9 @@ def exif_orientation(contents):
         value = tf.cast(tf.io.decode_raw(first, "uint8")[0], "int32")
         return tf.where((value >= 1) & (value <= 8), value, 1)
 
-    head = tf.strings.substr(contents, 0, _EXIF_SEARCH_BYTES)
-    blocks = split(head, b"Exif\x00\x00")
-    return tf.cond(tf.size(blocks) > 1, parse, lambda: 1)
+    start = tf.strings.substr(contents, 0, _EXIF_START_BYTES)
+    has_exif = tf.strings.regex_full_match(start, r"(?s)\C*Exif\C*")
+    return tf.cond(has_exif, parse, lambda: 1)
 
 
 def orient(pixels, orientation):

@@ -6,6 +6,7 @@ import tempfile
 
 import numpy as np
 
+from keras_clmae.data.damage import DamageReport
 from keras_clmae.data.damage import diagnose
 from keras_clmae.data.damage import display_name
 from keras_clmae.data.decoding import PictureDecoder
@@ -87,9 +88,11 @@ def image_folder(
             path to keep copies in a folder on a faster disk, or `None`.
             Defaults to `None`.
         on_error: `"skip"` to leave out pictures that cannot be read, with one
-            warning for each that names it and their count at the end of an
-            epoch, or `"raise"` to stop at the first one. Defaults to
-            `"skip"`.
+            warning for each that names it and their count at the end, or
+            `"raise"` to stop at the first one. In a training order they are
+            found on the way, and other pictures take their places; for a
+            fixed order all pictures are read once beforehand, so that
+            `file_paths` and the length are right. Defaults to `"skip"`.
         process_index: Integer or `None`, see `process_shard`.
         process_count: Integer or `None`, see `process_shard`.
 
@@ -98,9 +101,9 @@ def image_folder(
         `(batch_size, height, width, channels)`, or of pairs with their
         labels (int32, shape `(batch_size,)`), for `fit`, `evaluate` and
         `predict` on every backend. It has the attributes `num_examples`,
-        `steps_per_epoch` (`None` where pictures may be skipped from a fixed
-        order), `class_names`, `file_paths`, `normalization`, `skipped` and
-        `set_epoch`. A pair of such data sets for `subset="both"`.
+        `steps_per_epoch`, `class_names`, `file_paths`, `normalization`,
+        `skipped` and `set_epoch`. A pair of such data sets for
+        `subset="both"`.
 
     Raises:
         FileNotFoundError: If there is no such path.
@@ -157,8 +160,11 @@ def image_folder(
             shuffle = transform.is_training
         if drop_remainder is None:
             drop_remainder = shuffle
+        pictures, skipped = parts[part], {}
+        if not shuffle and on_error == "skip":
+            pictures, skipped = _without_damaged(pictures, decoder)
         sampler = EpochSampler(
-            len(parts[part]),
+            len(pictures),
             batch_size,
             shuffle=shuffle,
             seed=seed,
@@ -166,7 +172,7 @@ def image_folder(
             process_index=process_index,
             process_count=process_count,
         )
-        source = _FolderSource(parts[part], cache, decoder, sampler)
+        source = _FolderSource(pictures, cache, decoder, sampler)
         dataset = make_batches(
             source,
             sampler,
@@ -180,6 +186,7 @@ def image_folder(
         )
         dataset.class_names = pictures.class_names
         dataset.file_paths = source.paths
+        dataset.skipped = skipped or dataset.skipped
         return dataset
 
     if subset != "both":
@@ -274,6 +281,44 @@ class _DiskCache:
             file.write(contents)
         os.replace(file.name, copy)
         return contents
+
+
+def _without_damaged(pictures, decoder):
+    """Reads all pictures once, and leaves out those that cannot be read."""
+    tf = require("tensorflow", "`image_folder`")
+    paths = pictures.paths
+    path_tensor = tf.constant([os.fsencode(path) for path in paths])
+
+    @tf.autograph.experimental.do_not_convert
+    def check(number):
+        pixels = decoder.decode(tf.io.read_file(path_tensor[number]))
+        # The size goes along, or else decoding would be optimised away.
+        return number, tf.size(pixels)
+
+    readable = (
+        tf.data.Dataset.range(len(paths))
+        .map(check, num_parallel_calls=tf.data.AUTOTUNE)
+        .ignore_errors()
+        .batch(1024)
+    )
+    is_readable = np.zeros(len(paths), bool)
+    for numbers, _ in readable.as_numpy_iterator():
+        is_readable[numbers] = True
+
+    def describe(epoch, position):
+        path = paths[position]
+        return display_name(path), diagnose(path, decoder)
+
+    report = DamageReport(describe, "skip")
+    for position in np.flatnonzero(~is_readable):
+        report.missing(0, position)
+    report.end_epoch(len(paths))
+    if not is_readable.any():
+        raise ValueError(
+            "Argument `path` must be a folder with pictures that can be read. "
+            f"Received: {pictures.root!r}, with not a single one"
+        )
+    return pictures.select(is_readable), report.skipped
 
 
 def find_channels(pictures):

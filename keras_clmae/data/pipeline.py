@@ -28,8 +28,8 @@ def make_batches(
 
     In a training order (`sampler.shuffle`) a second pass over the epoch's
     order makes up for pictures that dropped out, so that every epoch has the
-    promised number of steps. Otherwise nothing is repeated, and with
-    `on_error="skip"` the length is unknown before the end of the first epoch.
+    promised number of steps. A fixed order repeats nothing; it stops with an
+    error should the pictures that dropped out leave fewer batches.
 
     Args:
         source: Has `stream(epoch)`, a `tf.data.Dataset` of the records of an
@@ -46,13 +46,12 @@ def make_batches(
 
     Returns:
         A `tf.data.Dataset` of batches, with the attributes `num_examples`,
-        `steps_per_epoch` (`None` where it cannot be known), `normalization`,
-        `transform`, `skipped` (dictionary of the names and troubles of the
-        pictures skipped so far), and `set_epoch(epoch)`.
+        `steps_per_epoch`, `normalization`, `transform`, `skipped` (dictionary
+        of the names and troubles of the pictures skipped so far), and
+        `set_epoch(epoch)`.
     """
     tf = require("tensorflow", "A `tf.data` pipeline")
     refills = sampler.shuffle and on_error == "skip"
-    length_known = sampler.shuffle or on_error == "raise"
     report = DamageReport(source.describe, on_error)
 
     @tf.autograph.experimental.do_not_convert
@@ -107,13 +106,12 @@ def make_batches(
     dataset = batches.map(
         finish, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
     )
-    if length_known:
-        dataset = dataset.apply(
-            tf.data.experimental.assert_cardinality(sampler.steps_per_epoch)
-        )
+    dataset = dataset.apply(
+        tf.data.experimental.assert_cardinality(sampler.steps_per_epoch)
+    )
     dataset = dataset.prefetch(tf.data.AUTOTUNE)
     dataset.num_examples = sampler.num_examples
-    dataset.steps_per_epoch = sampler.steps_per_epoch if length_known else None
+    dataset.steps_per_epoch = sampler.steps_per_epoch
     dataset.normalization = normalization
     dataset.transform = transform
     dataset.skipped = report.skipped
@@ -153,10 +151,11 @@ def _report_gaps(batches, sampler, report):
         is_end = positions[0] < 0
         if is_end or (sampler.shuffle and missing_steps == 1):
             report.end_epoch(sampler.num_examples)
-        if is_end and missing_steps and (sampler.shuffle or step == 0):
+        if is_end and missing_steps:
             raise ValueError(
                 "Too many pictures cannot be read: the others make "
-                f"{step} of {sampler.steps_per_epoch} batches."
+                f"{step} of {sampler.steps_per_epoch} batches. Remove them; "
+                "scripts/check_data.py lists them."
             )
         return np.int64(0)
 

@@ -132,9 +132,8 @@ class PretrainTransform(EvaluationTransform):
         )
         if self.flip:
             draw = tf.random.stateless_uniform((), seed + (1, 0))
-            # On three dimensions, which is the fast case of the operation.
-            pixels = tf.raw_ops.Reverse(
-                tensor=pixels, dims=tf.stack([False, draw < 0.5, False])
+            pixels = tf.cond(
+                draw < 0.5, lambda: tf.reverse(pixels, [1]), lambda: pixels
             )
         pixels = tf.clip_by_value(pixels, 0.0, 255.0)
         return tf.ensure_shape(pixels, (*self.image_size, decoder.channels))
@@ -144,18 +143,14 @@ class PretrainTransform(EvaluationTransform):
         shape = tf.io.extract_jpeg_shape(contents)[:2]
         orientation = exif_orientation(contents)
         is_lying = orientation >= 5
-        upright = tf.cond(is_lying, lambda: shape[::-1], lambda: shape)
-        window = random_window = crops.random_window(
+        upright = tf.where(is_lying, shape[::-1], shape)
+        window = crops.random_window(
             upright, seed, self.scale, self.aspect_ratio
         )
         index = crops.reduction_index(window[2:], self.image_size)
         # The file holds the picture as the camera saw it. The place of the
         # window is uniform, so that only its sides need to be exchanged.
-        window = tf.cond(
-            is_lying,
-            lambda: tf.gather(random_window, (1, 0, 3, 2)),
-            lambda: random_window,
-        )
+        window = tf.where(is_lying, tf.gather(window, (1, 0, 3, 2)), window)
 
         def decode(reduction):
             return lambda: decoder.decode_jpeg_window(

@@ -40,7 +40,7 @@ def photographs(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def cifar10(tmp_path_factory):
-    """Folder `train` of CIFAR-10, 20 pictures of each of the 10 classes."""
+    """Folder `train` of CIFAR-10, 5 pictures of each of the 10 classes."""
     folder = tmp_path_factory.mktemp("cifar10")
     _unpack(
         "cifar10_images.tar.gz",

@@ -136,7 +136,7 @@ def test_labels_and_lengths(picture_folder):
     labels = np.concatenate([labels for _, labels in dataset])
     np.testing.assert_array_equal(labels, np.repeat([0, 1, 2], 4))
     assert dataset.class_names == ["class 0", "class 1", "class 2"]
-    assert dataset.num_examples == 12 and dataset.steps_per_epoch is None
+    assert dataset.num_examples == 12 and dataset.steps_per_epoch == 3
 
     dataset = image_folder(picture_folder, 32, 5)
     assert len(dataset) == dataset.steps_per_epoch == 2
@@ -283,7 +283,8 @@ def test_damaged_files_are_named_and_counted(picture_folder):
     assert sum("leads back to a folder" in m for m in messages) == 1
     assert sum("Skipped 5 of 17" in message for message in messages) == 1
     assert len(messages) == 7
-    assert len(dataset.skipped) == 5
+    assert len(dataset.skipped) == 5 and len(dataset) == 3
+    assert len(dataset.file_paths) == 12
     reasons = " ".join(dataset.skipped.values())
     for reason in ("truncated", "empty", "known kind", "itself", "nowhere"):
         assert reason in reasons

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import tensorflow as tf
 import tensorflow_datasets as tfds
 from PIL import Image
 
@@ -117,11 +118,18 @@ def test_image_folder_of_tfds(picture_folder, tmp_path):
     (tmp_path / "train" / "class 1" / "bad.jpg").write_bytes(b"\xff\xd8\xff")
     with pytest.warns(UserWarning, match="cannot be read") as caught:
         dataset = tfds_dataset(
-            str(tmp_path), "train", 16, 4, transform="evaluation", labels=True
+            str(tmp_path), "train", 16, 5, transform="evaluation", labels=True
         )
         labels = np.concatenate([labels for _, labels in dataset])
     assert sorted(labels) == [0] * 4 + [1] * 4 + [2] * 4
     assert len(caught) == 2 and "1 of 13" in str(caught[1].message)
+    dataset = tfds_dataset(
+        str(tmp_path), "train", 16, 4, transform="evaluation"
+    )
+    # The fixed order promised a fourth batch.
+    with pytest.warns(UserWarning, match="cannot be read"):
+        with pytest.raises(tf.errors.OpError, match="3 of 4 batches"):
+            list(dataset)
     with pytest.raises(ValueError, match="`split`"):
         tfds_dataset(str(tmp_path), "test", 16, 4)
 

@@ -37,15 +37,15 @@ def pretrain(dataset, epochs=1):
 
 def test_pretraining_from_the_cifar10_folder(cifar10):
     dataset = from_spec(
-        f"folder:{cifar10.parent}", 32, batch_size=64, channels=3
+        f"folder:{cifar10.parent}", 32, batch_size=16, channels=3
     )
-    assert dataset.num_examples == 200 and dataset.steps_per_epoch == 3
+    assert dataset.num_examples == 50 and dataset.steps_per_epoch == 3
     model, logs = pretrain(dataset, epochs=2)
     assert np.isfinite(list(logs.values())).all()
     # The curriculum has just arrived at its end.
     assert logs["curriculum_factor"] < 0
     features = model.encoder.predict(dataset, verbose=0)
-    assert features.shape[0] == 192
+    assert features.shape[0] == 48
 
 
 def test_pretraining_from_imagenet_examples():
@@ -65,10 +65,10 @@ def test_fine_tuning_from_the_cifar10_folder(cifar10):
     training, validation = from_spec(
         f"folder:{cifar10}",
         32,
-        batch_size=50,
+        batch_size=10,
         transform="fine_tune",
         labels=True,
-        validation_split=0.25,
+        validation_split=0.2,
         subset="both",
         channels=3,
     )
