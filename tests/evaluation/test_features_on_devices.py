@@ -1,0 +1,40 @@
+"""Features on two devices, in a process of its own: JAX on virtual CPUs."""
+
+import os
+import subprocess
+import sys
+
+import keras
+import pytest
+
+PROGRAM = """
+import keras, numpy as np
+from keras_clmae.evaluation import extract_features
+from keras_clmae.models import ViTEncoder
+
+images = np.random.default_rng(0).normal(size=(10, 8, 8, 1)).astype("float32")
+keras.utils.set_random_seed(0)
+alone, _ = extract_features(
+    ViTEncoder((8, 8, 1), 4, 16, 1, 2), images, batch_size=4, verbose=0
+)
+keras.distribution.set_distribution(keras.distribution.DataParallel())
+keras.utils.set_random_seed(0)
+encoder = ViTEncoder((8, 8, 1), 4, 16, 1, 2)
+assert len(encoder.weights[0].value.sharding.device_set) == 2
+# The last batch, of two images, is padded to equal shares.
+together, _ = extract_features(encoder, images, batch_size=4, verbose=0)
+np.testing.assert_allclose(alone, together, rtol=1e-5, atol=1e-6)
+"""
+
+
+@pytest.mark.skipif(
+    keras.backend.backend() != "jax", reason="virtual devices are JAX's"
+)
+def test_two_devices_agree_with_one():
+    environment = {
+        **os.environ,
+        "KERAS_BACKEND": "jax",
+        "JAX_PLATFORMS": "cpu",
+        "XLA_FLAGS": "--xla_force_host_platform_device_count=2",
+    }
+    subprocess.run([sys.executable, "-c", PROGRAM], check=True, env=environment)
