@@ -50,7 +50,7 @@ def main():
     overrides = [] if options.epochs is None else [f"--epochs={options.epochs}"]
     scores = {}
     for method in ("clmae", "mae"):
-        settings = parse_settings(
+        settings, _ = parse_settings(
             [
                 f"--config={RECIPE}",
                 f"--run_dir={os.path.join(options.run_dir, method)}",

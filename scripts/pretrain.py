@@ -55,8 +55,6 @@ class Settings:
         checkpoint_every: Epochs from one checkpoint to the next.
         keep: Number of newest checkpoints that stay.
         verbose: Keras's: 1 a progress bar, 2 a line an epoch, 0 nothing.
-        resume: Go on from the newest checkpoint of the run folder. The other
-            settings are those stored there, whatever else is given.
     """
 
     run_dir: str
@@ -86,7 +84,6 @@ class Settings:
     checkpoint_every: int = 1
     keep: int = 2
     verbose: int = 1
-    resume: bool = False
 
 
 def build_parser():
@@ -98,12 +95,18 @@ def build_parser():
     parser.add_argument(
         "--config", action="config", help="Recipe: a YAML file of options."
     )
+    parser.add_argument(
+        "--resume",
+        action="store_true",
+        help="Go on from the newest checkpoint of the run folder, with the "
+        "settings stored there, whatever else is given.",
+    )
     parser.add_class_arguments(Settings)
     return parser
 
 
 def parse_settings(arguments=None):
-    """Reads the command line, on top of the stored settings when resuming."""
+    """Reads the command line; gives the settings and whether to resume."""
     parser = build_parser()
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     parsed = parser.parse_args(arguments)
@@ -115,11 +118,7 @@ def parse_settings(arguments=None):
                 f"Received: run_dir={parsed.run_dir!r}"
             )
         parsed = parser.parse_args(
-            [
-                f"--config={stored}",
-                f"--run_dir={parsed.run_dir}",
-                "--resume=true",
-            ]
+            [f"--config={stored}", f"--run_dir={parsed.run_dir}", "--resume"]
         )
     elif os.path.exists(os.path.join(parsed.run_dir, "config.yaml")):
         parser.error(
@@ -128,18 +127,19 @@ def parse_settings(arguments=None):
         )
     values = parsed.as_dict()
     values.pop("config", None)
-    return Settings(**values)
+    resume = values.pop("resume")
+    return Settings(**values), resume
 
 
 def main(arguments=None):
-    settings = parse_settings(arguments)
+    settings, resume = parse_settings(arguments)
     os.environ.setdefault("KERAS_BACKEND", "jax")
     # Keras and its backend load here, so that --help answers at once.
     from pretraining import run
 
     started = time.time()
     try:
-        result = run(settings)
+        result = run(settings, resume)
     except (ValueError, ImportError) as error:
         sys.exit(f"error: {error}")
     print(

@@ -22,11 +22,12 @@ from keras_clmae.trainers import NO_WEIGHT_DECAY
 NUM_PICTURES = 6
 
 
-def run(settings):
+def run(settings, resume=False):
     """Pretrains as `settings` say and returns the model.
 
     Args:
         settings: `pretrain.Settings`.
+        resume: bool. Whether to go on from the newest checkpoint.
 
     Returns:
         The trained `CLMAE` or `MaskedAutoencoder`.
@@ -37,7 +38,7 @@ def run(settings):
     images = first_images(validation or train)
     model = build_model(settings, images.shape[1:])
     compile_model(model, settings, train.steps_per_epoch)
-    initial_epoch = prepare_folder(settings, model)
+    initial_epoch = prepare_folder(settings, model, resume)
     # An order that depends on seed and epoch only: a resumed run sees what an
     # undisturbed one sees.
     train.set_epoch(initial_epoch)
@@ -48,7 +49,7 @@ def run(settings):
         epochs=settings.epochs,
         initial_epoch=initial_epoch,
         shuffle=False,
-        callbacks=make_callbacks(settings, images),
+        callbacks=make_callbacks(settings, images, resume),
         verbose=settings.verbose,
     )
     save_whole(model, os.path.join(settings.run_dir, "model.keras"))
@@ -163,16 +164,18 @@ def make_curriculum(settings, total_steps, steps_per_epoch):
     )
 
 
-def prepare_folder(settings, model):
+def prepare_folder(settings, model, resume):
     """Writes the settings, or restores the run; gives the first epoch."""
     config_path = os.path.join(settings.run_dir, "config.yaml")
-    if not settings.resume:
+    if not resume:
         os.makedirs(settings.run_dir, exist_ok=True)
-        stored = dataclasses.asdict(settings)
-        del stored["resume"]
         text = jsonargparse.ArgumentParser()
         text.add_class_arguments(type(settings))
-        text.save(text.parse_object(stored), config_path, overwrite=True)
+        text.save(
+            text.parse_object(dataclasses.asdict(settings)),
+            config_path,
+            overwrite=True,
+        )
         return 0
     epoch = callbacks.restore_newest(
         model, os.path.join(settings.run_dir, "checkpoints")
@@ -194,14 +197,14 @@ def _forget_epochs(path, epoch):
     os.replace(unfinished, path)
 
 
-def make_callbacks(settings, images):
+def make_callbacks(settings, images, resume):
     """The log, the pictures' snapshots and, last, the checkpoint."""
 
     def path(name):
         return os.path.join(settings.run_dir, name)
 
     chosen = [
-        keras.callbacks.CSVLogger(path("log.csv"), append=settings.resume),
+        keras.callbacks.CSVLogger(path("log.csv"), append=resume),
         callbacks.TensorBoardScalars(path("tensorboard")),
     ]
     if settings.method == "clmae":

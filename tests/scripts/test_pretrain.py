@@ -95,7 +95,7 @@ def test_an_existing_run_is_not_overwritten(undisturbed):
 
 
 def test_nothing_to_resume(tmp_path):
-    output = run(tmp_path / "none", "--resume=true", expected=2)
+    output = run(tmp_path / "none", "--resume", expected=2)
     assert "`run_dir` must hold the config.yaml" in output
 
 
@@ -117,7 +117,7 @@ def test_killed_run_resumes_bit_for_bit(undisturbed, tmp_path):
     process.send_signal(signal.SIGKILL)
     process.communicate()
     assert not (run_dir / "model.keras").exists()
-    run(run_dir, "--resume=true")
+    run(run_dir, "--resume")
     assert [row["epoch"] for row in log_of(run_dir)] == list("012345")
     expected = keras.saving.load_model(undisturbed / "model.keras")
     actual = keras.saving.load_model(run_dir / "model.keras")
