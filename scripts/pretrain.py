@@ -89,7 +89,8 @@ class Settings:
 def build_parser():
     parser = jsonargparse.ArgumentParser(
         prog="pretrain.py",
-        description=__doc__,
+        description="Pretrains CL-MAE, or plain MAE, on pictures without "
+        "labels. Options on the command line replace those of the recipe.",
         formatter_class=jsonargparse.DefaultHelpFormatter,
     )
     parser.add_argument(
