@@ -154,7 +154,7 @@ def same_models(number, **arguments):
     "compile_arguments",
     [
         {"run_eagerly": True},
-        # Minutes of compilation on PyTorch: its slow test is below.
+        # Minutes of compilation on PyTorch.
         {"jit_compile": BACKEND != "torch"},
     ],
     ids=["eager", "jit"],
@@ -167,16 +167,6 @@ def test_ways_to_run_agree(compile_arguments):
         np.testing.assert_allclose(
             actual[name], values, rtol=1e-4, atol=1e-6, err_msg=name
         )
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(BACKEND != "torch", reason="fast elsewhere, tested above")
-@pytest.mark.filterwarnings("ignore")
-def test_torch_compile_agrees_with_eager():
-    first, second = same_models(2)
-    expected = fit(compiled_clmae(model=first), epochs=1)
-    actual = fit(compiled_clmae(model=second, jit_compile=True), epochs=1)
-    np.testing.assert_allclose(actual["loss"], expected["loss"], rtol=1e-4)
 
 
 def test_clipping_bounds_each_player():
