@@ -13,8 +13,9 @@ class OnlineKNN(keras.callbacks.Callback):
 
     Puts `knn_accuracy` into the log of every n-th epoch, from where `History`,
     the progress bar and every callback after this one get it: put it before
-    `TensorBoard` and `CSVLogger`. On a few thousand images it costs a few
-    percent of an epoch of CIFAR-10.
+    `TensorBoard` and `CSVLogger`. With a bank of 5,000 images and 2,000 queries
+    it took 1.4 % of a CL-MAE epoch over CIFAR-10, and about a seventh of a
+    plain MAE epoch, which is much shorter: measure every few epochs there.
 
     Args:
         train_data: Pair `(images, labels)` of arrays: the bank of neighbours,
