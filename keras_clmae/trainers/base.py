@@ -175,7 +175,13 @@ class BaseCLMAETrainer:
     def get_compile_config(self):
         if not self.compiled:
             return {}
-        return keras.saving.serialize_keras_object(self._clmae_compile_config)
+        config = keras.saving.serialize_keras_object(self._clmae_compile_config)
+        for name in ("optimizer", "masking_optimizer"):
+            # On PyTorch an optimizer is of a subclass of that backend, under
+            # which it would load nowhere else.
+            if config[name]["module"].startswith("keras.src.backend."):
+                config[name]["module"] = "keras.optimizers"
+        return config
 
     def compile_from_config(self, config):
         self.compile(**keras.saving.deserialize_keras_object(config))
