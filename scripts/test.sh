@@ -3,6 +3,7 @@
 #   bash scripts/test.sh               all three
 #   bash scripts/test.sh jax           one
 #   bash scripts/test.sh torch -k knn  one, with arguments for pytest
+# A worker a core (set WORKERS for another number), each computing on one thread.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 backends=(torch jax tensorflow)
@@ -13,6 +14,9 @@ case ${1:-} in
         ;;
 esac
 export TF_CPP_MIN_LOG_LEVEL=${TF_CPP_MIN_LOG_LEVEL:-3}
+workers=${WORKERS:-$("${PYTHON:-python3}" -c 'import os; print(min(len(os.sched_getaffinity(0)), 8))')}
+# PyTorch's waiting threads would take the cores from the other workers.
+export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
 set -e
 source scripts/environment.sh
 # All three: some tests start a process on another backend.
@@ -29,7 +33,8 @@ fi
 for backend in "${backends[@]}"; do
     echo "== $backend"
     log=$(mktemp)
-    KERAS_BACKEND=$backend .venv/bin/python -m pytest "$@" 2>&1 | tee "$log"
+    KERAS_BACKEND=$backend .venv/bin/python -m pytest \
+        --numprocesses "$workers" --dist loadfile --quiet "$@" 2>&1 | tee "$log"
     status=${PIPESTATUS[0]}
     result=$(grep -E '^=+ .*(passed|failed|error|no tests ran).* =+$|^[0-9]+ (passed|failed)' "$log" | tail -n 1 | tr -d '=')
     rm -f "$log"
