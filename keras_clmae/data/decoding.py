@@ -273,7 +273,9 @@ def orient(pixels, orientation, mirror=False):
     """
     tf = require("tensorflow", "Reading picture files")
     pixels = tf.cond(
-        orientation >= 5, lambda: tf.transpose(pixels, (1, 0, 2)), lambda: pixels
+        orientation >= 5,
+        lambda: tf.transpose(pixels, (1, 0, 2)),
+        lambda: pixels,
     )
     upside_down = tf.gather(_UPSIDE_DOWN, orientation)
     left_right = tf.gather(_LEFT_RIGHT, orientation) ^ mirror
