@@ -99,8 +99,16 @@ class TransformerBlock(keras.layers.Layer):
             x = queries
             attended = self.attention(normalized, self.attention_norm(queries))
         x = x + self.drop_path(attended, training=training)
-        hidden = ops.gelu(self.mlp_expand(self.mlp_norm(x)), approximate=False)
-        return x + self.drop_path(self.mlp_contract(hidden), training=training)
+        return x + self.drop_path(
+            self._mlp(self.mlp_norm(x)), training=training
+        )
+
+    def _mlp(self, tokens):
+        # As the rows of one matrix: see SelfAttention.
+        shape = (-1, *tokens.shape[1:])
+        hidden = self.mlp_expand(ops.reshape(tokens, (-1, shape[-1])))
+        hidden = ops.gelu(hidden, approximate=False)
+        return ops.reshape(self.mlp_contract(hidden), shape)
 
     def compute_output_shape(self, tokens_shape, queries_shape=None):
         return tokens_shape if queries_shape is None else queries_shape
