@@ -27,20 +27,13 @@ class TensorBoardScalars(keras.callbacks.Callback):
 
     def __init__(self, directory):
         super().__init__()
-        try:
-            import tensorboardX
-        except ImportError:
-            raise ImportError(
-                "TensorBoardScalars needs tensorboardX: "
-                "pip install keras-clmae[scripts]"
-            ) from None
-        self._summary_writer = tensorboardX.SummaryWriter
+        _summary_writer_class()
         self._writers = {}
         self.directory = directory
 
     def on_train_begin(self, logs=None):
         self._writers = {
-            name: self._summary_writer(f"{self.directory}/{name}")
+            name: open_summary_writer(f"{self.directory}/{name}")
             for name in ("train", "validation")
         }
 
@@ -56,3 +49,26 @@ class TensorBoardScalars(keras.callbacks.Callback):
     def on_train_end(self, logs=None):
         for writer in self._writers.values():
             writer.close()
+
+
+def open_summary_writer(directory):
+    """Opens a tensorboardX writer; its file is made at the first event.
+
+    Args:
+        directory: folder of the events.
+
+    Raises:
+        ImportError: if tensorboardX is not installed.
+    """
+    return _summary_writer_class()(directory)
+
+
+def _summary_writer_class():
+    try:
+        import tensorboardX
+    except ImportError:
+        raise ImportError(
+            "TensorBoard events need tensorboardX: "
+            "pip install keras-clmae[scripts]"
+        ) from None
+    return tensorboardX.SummaryWriter
