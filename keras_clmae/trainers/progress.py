@@ -28,9 +28,9 @@ class Progress(keras.callbacks.Callback):
 
     Loss, mask difficulty of the last validation, curriculum factor, images per
     second and the time that is left; everything else is for `CSVLogger` and
-    `TensorBoardScalars`. `CLMAE.fit` shows it in place of Keras's bar. Elsewhere
-    pass `verbose=0` to `fit` beside it. It may run on another thread, so that no
-    step waits for its numbers.
+    `TensorBoardScalars`. `CLMAE.fit` shows it in place of Keras's bar.
+    Elsewhere pass `verbose=0` to `fit` beside it. It may run on another thread,
+    so that no step waits for its numbers.
 
     Args:
         batch_size: int. Images in a step, for the images per second. Defaults
@@ -72,8 +72,8 @@ class Progress(keras.callbacks.Callback):
         self._moves = self.verbose == 1 and _is_interactive()
         self._difficulty = {}
         self._first_epoch = None
-        # The first step's end: what comes before is compilation.
-        self._first_time = None
+        # Time and finished steps from which on the steps are timed.
+        self._since = None
         self._announced = False
         self._width = 0
 
@@ -86,8 +86,7 @@ class Progress(keras.callbacks.Callback):
             self._first_epoch = epoch
         elif epoch == self._first_epoch + 1:
             # From here on no validation and no picture compiles, either.
-            self._first_time, self._first_step = self._epoch_start, 0
-            self._first_epoch_timed = epoch
+            self._since = (self._epoch_start, self._finished())
 
     def on_train_batch_end(self, batch, logs=None):
         with self._lock:
@@ -95,9 +94,10 @@ class Progress(keras.callbacks.Callback):
             # Steps may be reported out of order.
             if batch + 1 <= self._done:
                 return
-            if self._first_time is None:
-                self._first_time, self._first_step = now, batch + 1
             self._done, self._last_time = batch + 1, now
+            if self._since is None:
+                # What came before is compilation.
+                self._since = (now, self._done)
             if self._is_time_to_announce(now):
                 self._announced = True
                 self._write_line(
@@ -121,10 +121,10 @@ class Progress(keras.callbacks.Callback):
     def _rate(self):
         """Images, or steps, per second of the epoch so far."""
         start, done = self._epoch_start, self._done
-        if self._epoch == self._first_epoch and self._first_time is not None:
-            # The first step compiles; an epoch of it alone has nothing else.
-            if done > self._first_step:
-                start, done = self._first_time, done - self._first_step
+        if self._epoch == self._first_epoch and self._since is not None:
+            # An epoch of a single step has nothing but the one that compiles.
+            if done > self._since[1]:
+                start, done = self._since[0], done - self._since[1]
         if not done or self._last_time is None:
             return None
         seconds = max(self._last_time - start, 1e-9)
@@ -137,24 +137,28 @@ class Progress(keras.callbacks.Callback):
         unit = "steps/s" if self.batch_size is None else "images/s"
         return f"{rate:,.{0 if rate >= 100 else 1}f} {unit}"
 
+    def _finished(self):
+        """Finished steps of this process."""
+        steps = self.params.get("steps") or 0
+        return (self._epoch - self._first_epoch) * steps + self._done
+
     def _left(self, now):
         """Seconds until the end of the training, or `None` if unknown."""
         steps, epochs = self.params.get("steps"), self.params.get("epochs")
-        if not steps or not epochs or self._first_time is None:
+        if not steps or not epochs or self._since is None:
             return None
-        finished = (self._epoch - self._first_epoch) * steps + self._done
-        timed = finished - self._first_step
+        timed = self._finished() - self._since[1]
         if timed <= 0:
             return None
         to_do = (epochs - self._epoch) * steps - self._done
-        return (now - self._first_time) / timed * to_do
+        return (now - self._since[0]) / timed * to_do
 
     def _is_time_to_announce(self, now):
         return (
             not self._announced
             and self._epoch == self._first_epoch
-            and self._done - self._first_step >= _ANNOUNCE_STEPS
-            and now - self._first_time >= _ANNOUNCE_SECONDS
+            and self._done - self._since[1] >= _ANNOUNCE_STEPS
+            and now - self._since[0] >= _ANNOUNCE_SECONDS
             and self._left(now) is not None
         )
 
@@ -171,7 +175,8 @@ class Progress(keras.callbacks.Callback):
             if name in logs
         ]
         parts.append(self._rate_text())
-        left = self._left(time.monotonic())
+        first = self._epoch == self._first_epoch
+        left = self._left(self._last_time if first else time.monotonic())
         if left:
             parts.append(f"{duration(left)} left")
         return "  ".join(part for part in parts if part)

@@ -38,9 +38,7 @@ def mask_animation(
         )
     factors = factors or {}
     frames = [
-        _frame(
-            image, arrays, rgb, grid_size, index, epoch, factors.get(epoch)
-        )
+        _frame(image, arrays, rgb, grid_size, index, epoch, factors.get(epoch))
         for epoch, arrays in snapshots.items()
     ]
     durations = [_FRAME_MS] * len(frames)

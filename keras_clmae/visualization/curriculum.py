@@ -81,7 +81,12 @@ def curriculum_figure(log, title=""):
             # A single epoch is a point.
             marker = "o" if len(epochs) == 1 else None
             axis.plot(
-                epochs, log[name], style, color=color, label=label, marker=marker
+                epochs,
+                log[name],
+                style,
+                color=color,
+                label=label,
+                marker=marker,
             )
 
     axis = axes["loss"]
