@@ -125,7 +125,7 @@ def next_commands(settings):
         f"python scripts/visualize.py attention {folder}",
     ]
     if settings.method == "clmae":
-        lines.append(f"python scripts/visualize.py masks {folder} --gif")
+        lines.append(f"python scripts/visualize.py animation {folder}")
     lines.append(
         'python -c "import keras_clmae; encoder = keras_clmae.evaluation.'
         f"load_encoder('{folder}')\""

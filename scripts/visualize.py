@@ -1,6 +1,7 @@
 """Pictures to look at, one subcommand each.
 
-python scripts/visualize.py masks runs/digits --gif
+python scripts/visualize.py masks runs/digits
+python scripts/visualize.py animation runs/digits
 python scripts/visualize.py reconstructions runs/digits
 python scripts/visualize.py curriculum runs/digits
 python scripts/visualize.py attention runs/digits
@@ -12,12 +13,20 @@ import sys
 
 from jsonargparse import auto_cli
 from visualize_augmentations import augmentations
+from visualize_runs import animation
 from visualize_runs import attention
 from visualize_runs import curriculum
 from visualize_runs import masks
 from visualize_runs import reconstructions
 
-COMMANDS = (masks, reconstructions, curriculum, attention, augmentations)
+COMMANDS = (
+    masks,
+    animation,
+    reconstructions,
+    curriculum,
+    attention,
+    augmentations,
+)
 
 
 def main(arguments=None):

@@ -6,53 +6,65 @@ once.
 
 import os
 
+NUM_IMAGES = 8
+
 
 def masks(
     run_dir: str,
     output: str | None = None,
     epoch: int | None = None,
-    gif: bool = False,
-    image: int = 0,
-    count: int = 8,
+    count: int = NUM_IMAGES,
     bands: list[int] | None = None,
 ) -> None:
     """Draws images, their keep scores, visible patches and reconstructions.
 
     Args:
         run_dir: Folder of a CL-MAE run, finished or not.
-        output: Picture file to write. Defaults to masks_now.png, or masks.gif,
-            in the run folder.
+        output: Picture file to write. Defaults to masks_now.png in the run
+            folder.
         epoch: Checkpoint to look at. Defaults to the newest state.
-        gif: Whether to animate one image's mask over training, from the run's
-            gallery of masks and its checkpoints, instead.
-        image: Which of the images the animation shows, 0 first.
         count: Number of images.
         bands: The one or three channels to show. Defaults to the run's.
     """
     from keras_clmae import visualization
 
     run = _Run(run_dir, count, bands)
-    if run.settings.method != "clmae":
-        raise ValueError(
-            "`run_dir` must be a CL-MAE run: plain MAE learns no masks. "
-            f"Received: run_dir={run_dir!r}, method={run.settings.method!r}"
-        )
-    if gif:
-        path = output or os.path.join(run_dir, "masks.gif")
-        _animate(run, path, image)
-    else:
-        path = output or os.path.join(run_dir, "masks_now.png")
-        model, name = run.model(epoch)
-        visualization.save_figure(
-            visualization.masks_figure(
-                run.images,
-                visualization.reconstruct_arrays(model, run.images),
-                run.rgb,
-                model.encoder.grid_size,
-                f"Learned masks, {name}",
-            ),
-            path,
-        )
+    run.check_has_masks()
+    path = output or os.path.join(run_dir, "masks_now.png")
+    model, name = run.model(epoch)
+    visualization.save_figure(
+        visualization.masks_figure(
+            run.images,
+            visualization.reconstruct_arrays(model, run.images),
+            run.rgb,
+            model.encoder.grid_size,
+            f"Learned masks, {name}",
+        ),
+        path,
+    )
+    print(path)
+
+
+def animation(
+    run_dir: str,
+    output: str | None = None,
+    image: int = 0,
+    bands: list[int] | None = None,
+) -> None:
+    """Animates the mask of one image over training, as a GIF.
+
+    Its frames come from the run's gallery of masks and from its checkpoints.
+
+    Args:
+        run_dir: Folder of a CL-MAE run, finished or not.
+        output: GIF to write. Defaults to masks.gif in the run folder.
+        image: Which of the gallery's images, 0 first.
+        bands: The one or three channels to show. Defaults to the run's.
+    """
+    run = _Run(run_dir, NUM_IMAGES, bands)
+    run.check_has_masks()
+    path = output or os.path.join(run_dir, "masks.gif")
+    _animate(run, path, image)
     print(path)
 
 
@@ -60,7 +72,7 @@ def reconstructions(
     run_dir: str,
     output: str | None = None,
     epoch: int | None = None,
-    count: int = 8,
+    count: int = NUM_IMAGES,
     bands: list[int] | None = None,
 ) -> None:
     """Draws reconstructions under learned and under random masks.
@@ -123,7 +135,7 @@ def attention(
     output: str | None = None,
     epoch: int | None = None,
     block: int = -1,
-    count: int = 8,
+    count: int = NUM_IMAGES,
     bands: list[int] | None = None,
 ) -> None:
     """Draws where the encoder's class token looks.
@@ -182,6 +194,15 @@ class _Run:
         self.rgb = visualization.rgb_function(
             self.images, self.inverse, self.bands
         )
+
+    def check_has_masks(self):
+        """Raises `ValueError` unless the run learns masks."""
+        if self.settings.method != "clmae":
+            raise ValueError(
+                "`run_dir` must be a CL-MAE run: plain MAE learns no masks. "
+                f"Received: run_dir={self.settings.run_dir!r}, "
+                f"method={self.settings.method!r}"
+            )
 
     def model(self, epoch=None):
         """The model of the run and what to call it.
