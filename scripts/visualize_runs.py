@@ -123,7 +123,8 @@ def curriculum(run_dir: str, output: str | None = None) -> None:
     path = output or os.path.join(run_dir, "curriculum.png")
     visualization.save_figure(
         visualization.curriculum_figure(
-            visualization.read_log(log), os.path.normpath(run_dir)
+            visualization.read_log(log),
+            os.path.basename(os.path.abspath(run_dir)),
         ),
         path,
     )

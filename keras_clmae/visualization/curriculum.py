@@ -101,7 +101,7 @@ def curriculum_figure(log, title=""):
         line(axis, "curriculum_factor", "", GREEN)
         axis.axhline(0, color=GREY, linewidth=0.8)
         axis.set_ylim(-1.15, 1.15)
-        for height, role in ((0.96, "partner"), (0.04, "adversary")):
+        for height, role in ((0.92, "partner"), (0.08, "adversary")):
             axis.text(
                 0.5,
                 height,
