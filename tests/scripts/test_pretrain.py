@@ -136,6 +136,10 @@ def test_killed_run_resumes_bit_for_bit(undisturbed, tmp_path):
 def test_plain_mae(tmp_path):
     output = run(tmp_path / "mae", "--method=mae", "--epochs=2")
     assert "MAE, random masks" in output
+    pictures = sorted((tmp_path / "mae" / "reconstructions").iterdir())
+    assert [path.name for path in pictures] == [
+        f"epoch_0000{epoch}.png" for epoch in range(3)
+    ]
     assert "images/s" in output
     assert "python scripts/knn.py" in output
     model = keras.saving.load_model(tmp_path / "mae" / "model.keras")
