@@ -5,7 +5,7 @@ import numpy as np
 
 from keras_clmae.argument_validation import check_bands
 from keras_clmae.argument_validation import check_positive_integer
-from keras_clmae.callbacks.tensorboard_scalars import open_summary_writer
+from keras_clmae.callbacks.tensorboard_scalars import summary_writer_class
 from keras_clmae.visualization.figures import new_figure
 from keras_clmae.visualization.figures import save_figure
 from keras_clmae.visualization.pictures import rgb_function
@@ -65,7 +65,7 @@ class Gallery(keras.callbacks.Callback):
         self.tensorboard = tensorboard
         self._writer = None
         if tensorboard is not None:
-            self._writer = open_summary_writer(tensorboard)
+            self._writer_class = summary_writer_class()
         self._finished = self._drawn = None
 
     def draw(self, title):
@@ -101,6 +101,8 @@ class Gallery(keras.callbacks.Callback):
 
     def on_train_begin(self, logs=None):
         os.makedirs(self.directory, exist_ok=True)
+        if self.tensorboard is not None:
+            self._writer = self._writer_class(self.tensorboard)
         # A resumed run has it from its first start.
         if not os.path.exists(self.path(0)):
             self._write(0)
@@ -116,7 +118,7 @@ class Gallery(keras.callbacks.Callback):
         if self._finished is not None and self._finished != self._drawn:
             self._write(self._finished)
         if self._writer is not None:
-            self._writer.flush()
+            self._writer.close()
 
     def _write(self, epoch):
         self.write(epoch)

@@ -27,13 +27,13 @@ class TensorBoardScalars(keras.callbacks.Callback):
 
     def __init__(self, directory):
         super().__init__()
-        _summary_writer_class()
+        self._writer_class = summary_writer_class()
         self._writers = {}
         self.directory = directory
 
     def on_train_begin(self, logs=None):
         self._writers = {
-            name: open_summary_writer(f"{self.directory}/{name}")
+            name: self._writer_class(f"{self.directory}/{name}")
             for name in ("train", "validation")
         }
 
@@ -51,19 +51,8 @@ class TensorBoardScalars(keras.callbacks.Callback):
             writer.close()
 
 
-def open_summary_writer(directory):
-    """Opens a tensorboardX writer; its file is made at the first event.
-
-    Args:
-        directory: folder of the events.
-
-    Raises:
-        ImportError: if tensorboardX is not installed.
-    """
-    return _summary_writer_class()(directory)
-
-
-def _summary_writer_class():
+def summary_writer_class():
+    """tensorboardX's writer, or an error that names what to install."""
     try:
         import tensorboardX
     except ImportError:
