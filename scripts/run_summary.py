@@ -94,7 +94,9 @@ def print_closing(settings, seconds):
             table.add_row(name, meaning)
     console = Console()
     console.print(table)
-    console.print("Next:", style="bold")
+    console.print(
+        "Next (the first three need pictures with classes):", style="bold"
+    )
     # Not wrapped: people copy these lines.
     for command in next_commands(settings):
         console.print(f"  {command}", soft_wrap=True, highlight=False)
@@ -116,7 +118,6 @@ _CONTENTS = {
 def next_commands(settings):
     """What one types after a run, as a list of lines."""
     folder, data = settings.run_dir, settings.data
-    # Folders and TFDS need classes to be scored.
     lines = [
         f"python scripts/knn.py {folder} {data}",
         f"python scripts/linear_probe.py {folder} {data}",

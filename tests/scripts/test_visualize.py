@@ -3,7 +3,9 @@
 import pathlib
 import sys
 
+import keras
 import pytest
+
 
 for module in ("jsonargparse", "matplotlib", "sklearn", "tensorboardX"):
     pytest.importorskip(module)
@@ -128,3 +130,29 @@ def test_bad_input_ends_in_one_line(programs, runs, command, message):
         programs["visualize"](
             [command[0], str(runs / command[1]), *command[2:]]
         )
+
+
+@pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow",
+    reason="the pipeline is the same on every backend",
+)
+def test_augmentations(programs, tmp_path):
+    pytest.importorskip("keras_cv")
+    from tests.data.pictures import save_picture
+
+    for number in range(3):
+        save_picture(tmp_path / "pictures" / f"{number}.png", seed=number)
+    path = tmp_path / "augmentations.png"
+    programs["visualize"](
+        [
+            "augmentations",
+            f"folder:{tmp_path / 'pictures'}",
+            str(path),
+            "--image_size=16",
+            "--count=3",
+        ]
+    )
+    with PIL_Image.open(path) as picture:
+        picture.load()
+        # One row for evaluation, two draws of each of two transforms.
+        assert picture.size[1] > 5 * 1.4 * 150
