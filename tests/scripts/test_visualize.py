@@ -6,7 +6,6 @@ import sys
 import keras
 import pytest
 
-
 for module in ("jsonargparse", "matplotlib", "sklearn", "tensorboardX"):
     pytest.importorskip(module)
 PIL_Image = pytest.importorskip("PIL.Image")
