@@ -155,6 +155,7 @@ def _difficulty(axis, line, measured):
         va="top",
         fontsize=8,
         color=GREY,
+        bbox={"facecolor": "white", "alpha": 0.7, "linewidth": 0, "pad": 1},
     )
 
 
