@@ -12,6 +12,9 @@ import keras
 import numpy as np
 import pytest
 
+# Loading a model needs its classes.
+import keras_clmae  # noqa: F401
+
 pytest.importorskip("jsonargparse")
 pytest.importorskip("tensorboardX")
 pytest.importorskip("sklearn")
