@@ -106,3 +106,26 @@ def check_images(images, image_shape):
             f"(batch, {', '.join(map(str, image_shape))}). "
             f"Received: images.shape={tuple(images.shape)}"
         )
+
+
+def check_bands(name, bands, channels):
+    """Returns the channels to show as a tuple of one or three, checked.
+
+    Args:
+        name: str. Name of the argument.
+        bands: sequence of one or three channels, or `None` for the first
+            three, or the first if there are fewer.
+        channels: int. Number of channels of the images.
+    """
+    if bands is None:
+        return (0, 1, 2) if channels >= 3 else (0,)
+    bands = (bands,) if isinstance(bands, int) else tuple(bands)
+    valid = len(bands) in (1, 3) and all(
+        isinstance(band, int) and 0 <= band < channels for band in bands
+    )
+    if not valid:
+        raise ValueError(
+            f"`{name}` must be one or three channels, each from 0 to "
+            f"{channels - 1}. Received: {name}={bands!r}"
+        )
+    return bands

@@ -75,7 +75,7 @@ def main():
         table.add_row(name, f"{score:.1f} %")
     console = Console()
     console.print(table)
-    for picture in ("curves.png", "masks.png"):
+    for picture in ("curriculum.png", "masks.png"):
         console.print(os.path.join(options.run_dir, "clmae", picture))
 
 

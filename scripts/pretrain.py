@@ -54,7 +54,11 @@ class Settings:
         seed: Seed of weights, masks and the order of the images.
         checkpoint_every: Epochs from one checkpoint to the next.
         keep: Number of newest checkpoints that stay.
-        verbose: Keras's: 1 a progress bar, 2 a line an epoch, 0 nothing.
+        pictures_every: Epochs from one picture of masks and reconstructions to
+            the next. Without it, about twenty over the run.
+        bands: The one or three channels that pictures show. Without it, the
+            first three.
+        verbose: 1 a line an epoch that moves, 2 one that does not, 0 nothing.
     """
 
     run_dir: str
@@ -83,7 +87,9 @@ class Settings:
     seed: int = 0
     checkpoint_every: int = 1
     keep: int = 2
-    verbose: int = 1
+    pictures_every: int | None = None
+    bands: list[int] | None = None
+    verbose: Literal[0, 1, 2] = 1
 
 
 def build_parser():
@@ -132,22 +138,48 @@ def parse_settings(arguments=None):
     return Settings(**values), resume
 
 
+def stored_settings(run_dir):
+    """Reads the settings of a run from its folder.
+
+    Args:
+        run_dir: Folder of the run.
+
+    Returns:
+        `Settings` with this `run_dir`, wherever the folder lay before.
+    """
+    stored = os.path.join(run_dir, "config.yaml")
+    if not os.path.isfile(stored):
+        raise ValueError(
+            "`run_dir` must be the folder of a run, with a config.yaml. "
+            f"Received: run_dir={run_dir!r}"
+        )
+    values = (
+        build_parser()
+        .parse_args([f"--config={stored}", f"--run_dir={run_dir}"])
+        .as_dict()
+    )
+    return Settings(
+        **{
+            field.name: values[field.name]
+            for field in dataclasses.fields(Settings)
+        }
+    )
+
+
 def main(arguments=None):
     settings, resume = parse_settings(arguments)
     os.environ.setdefault("KERAS_BACKEND", "jax")
     # Keras and its backend load here, so that --help answers at once.
     from pretraining import run
+    from run_summary import print_closing
 
     started = time.time()
     try:
         result = run(settings, resume)
     except (ValueError, ImportError) as error:
         sys.exit(f"error: {error}")
-    print(
-        f"Done in {time.time() - started:.0f} s. Everything is in "
-        f"{settings.run_dir}: model.keras, log.csv, tensorboard/, "
-        "checkpoints/ and the pictures."
-    )
+    if settings.verbose:
+        print_closing(settings, time.time() - started)
     return result
 
 

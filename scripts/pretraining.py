@@ -7,8 +7,7 @@ import os
 import jsonargparse
 import keras
 import numpy as np
-from rich.console import Console
-from rich.table import Table
+from run_summary import print_opening
 
 import keras_clmae
 from keras_clmae import callbacks
@@ -20,6 +19,8 @@ from keras_clmae.trainers import NO_WEIGHT_DECAY
 
 # Images in the picture of masks.
 NUM_PICTURES = 6
+# Pictures of each gallery in a run, unless the settings say otherwise.
+NUM_GALLERIES = 20
 
 
 def run(settings, resume=False):
@@ -42,19 +43,21 @@ def run(settings, resume=False):
     # An order that depends on seed and epoch only: a resumed run sees what an
     # undisturbed one sees.
     train.set_epoch(initial_epoch)
-    print_summary(settings, model, train, initial_epoch)
+    print_opening(settings, model, train, initial_epoch)
     model.fit(
         train,
         validation_data=validation,
         epochs=settings.epochs,
         initial_epoch=initial_epoch,
         shuffle=False,
-        callbacks=make_callbacks(settings, images, resume),
-        verbose=settings.verbose,
+        callbacks=make_callbacks(
+            settings, images, train.normalization.inverse, resume
+        ),
+        # `Progress` is among the callbacks.
+        verbose=0,
     )
     save_whole(model, os.path.join(settings.run_dir, "model.keras"))
-    if settings.method == "clmae":
-        draw_pictures(settings, model, images, train.normalization.inverse)
+    draw_pictures(settings, model, train.normalization.inverse)
     return model
 
 
@@ -87,11 +90,11 @@ def load_data(settings):
     )
 
 
-def first_images(batches):
-    """The images of the first batch, as many as the pictures show."""
+def first_images(batches, count=NUM_PICTURES):
+    """The first images of the first batch, as many as the pictures show."""
     batch = next(iter(batches))
     images, _, _ = keras.utils.unpack_x_y_sample_weight(batch)
-    return np.asarray(images[:NUM_PICTURES])
+    return np.asarray(images[:count])
 
 
 def build_model(settings, image_shape):
@@ -197,22 +200,39 @@ def _forget_epochs(path, epoch):
     os.replace(unfinished, path)
 
 
-def make_callbacks(settings, images, resume):
-    """The log, the pictures' snapshots and, last, the checkpoint."""
+def make_callbacks(settings, images, inverse, resume):
+    """Progress, the log, the galleries and, last, the checkpoint."""
 
-    def path(name):
-        return os.path.join(settings.run_dir, name)
+    def path(*names):
+        return os.path.join(settings.run_dir, *names)
 
-    chosen = [
+    chosen = []
+    if settings.verbose:
+        chosen.append(
+            callbacks.Progress(
+                settings.batch_size,
+                settings.verbose,
+                log_name="images_per_second",
+            )
+        )
+    chosen += [
         keras.callbacks.CSVLogger(path("log.csv"), append=resume),
         callbacks.TensorBoardScalars(path("tensorboard")),
     ]
+    galleries = {"reconstructions": callbacks.ReconstructionGallery}
     if settings.method == "clmae":
-        # Start, middle and end.
-        epochs = (0, max(settings.epochs // 2, 1), settings.epochs)
-        chosen.append(
-            callbacks.MaskSnapshots(images, path("snapshots"), epochs)
+        galleries["masks"] = callbacks.MaskGallery
+    chosen += [
+        gallery(
+            images,
+            path(name),
+            every=pictures_every(settings),
+            inverse=inverse,
+            bands=settings.bands,
+            tensorboard=path("tensorboard", name),
         )
+        for name, gallery in galleries.items()
+    ]
     # What an epoch left behind is complete before it counts as finished.
     chosen.append(
         callbacks.RunCheckpoint(
@@ -224,6 +244,13 @@ def make_callbacks(settings, images, resume):
     return chosen
 
 
+def pictures_every(settings):
+    """Epochs from one picture to the next."""
+    if settings.pictures_every is not None:
+        return settings.pictures_every
+    return max(settings.epochs // NUM_GALLERIES, 1)
+
+
 def save_whole(model, path):
     """Saves a `.keras` file that is whole or absent."""
     # Keras asks for the ending.
@@ -232,54 +259,34 @@ def save_whole(model, path):
     os.replace(unfinished, path)
 
 
-def draw_pictures(settings, model, images, inverse):
-    """Writes curves.png and masks.png into the run folder."""
+def draw_pictures(settings, model, inverse):
+    """Writes curriculum.png and masks.png into the run folder."""
     folder = settings.run_dir
+    method = {"clmae": "CL-MAE", "mae": "MAE"}[settings.method]
+    title = f"{method} on {settings.data}, {settings.epochs} epochs"
     log = visualization.read_log(os.path.join(folder, "log.csv"))
     visualization.save_figure(
-        visualization.curves_figure(log, title=_title(settings)),
-        os.path.join(folder, "curves.png"),
+        visualization.curriculum_figure(log, title),
+        os.path.join(folder, "curriculum.png"),
     )
+    if settings.method == "mae":
+        return
+    images, snapshots = callbacks.load_snapshots(os.path.join(folder, "masks"))
     visualization.save_figure(
-        visualization.masks_figure(
+        visualization.masks_over_training_figure(
             images,
-            callbacks.load_snapshots(os.path.join(folder, "snapshots")),
-            inverse,
+            start_middle_end(snapshots),
+            visualization.rgb_function(images, inverse, settings.bands),
             model.encoder.grid_size,
-            title=_title(settings),
+            title,
         ),
         os.path.join(folder, "masks.png"),
     )
 
 
-def _title(settings):
-    return f"CL-MAE on {settings.data}, {settings.epochs} epochs"
-
-
-def print_summary(settings, model, train, initial_epoch):
-    """Prints what is about to run, as one table."""
-    autoencoder = model.autoencoder if settings.method == "clmae" else model
-    parts = {"encoder": autoencoder.encoder, "decoder": autoencoder.decoder}
-    if settings.method == "clmae":
-        parts["masking module"] = model.masking_module
-    table = Table(show_header=False)
-    height, width, channels = autoencoder.image_shape
-    rows = {
-        "method": settings.method,
-        "data": f"{settings.data}, {height} x {width} x {channels}",
-        "backend": f"{keras.backend.backend()}, {settings.precision}",
-        **{
-            f"parameters, {name}": f"{part.count_params():,}"
-            for name, part in parts.items()
-        },
-        "tokens": f"{autoencoder.encoder.num_tokens}, of which "
-        f"{autoencoder.num_visible} stay visible",
-        "steps": f"{settings.epochs} epochs of {train.steps_per_epoch}"
-        + (f", from epoch {initial_epoch + 1}" if initial_epoch else ""),
-        "learning rate": "up to "
-        f"{settings.base_learning_rate * settings.batch_size / 256:g}",
-        "run folder": settings.run_dir,
-    }
-    for name, value in rows.items():
-        table.add_row(name, value)
-    Console().print(table)
+def start_middle_end(snapshots):
+    """The first, the middle and the last of snapshots over training."""
+    epochs = sorted(snapshots)
+    middle = min(epochs, key=lambda epoch: abs(epoch - epochs[-1] / 2))
+    chosen = sorted({epochs[0], middle, epochs[-1]})
+    return {epoch: snapshots[epoch] for epoch in chosen}

@@ -1,11 +1,5 @@
 """What the transforms make of the pictures of a data set."""
 
-import matplotlib.pyplot as plt
-import numpy as np
-
-from keras_clmae.data import FineTuneTransform
-from keras_clmae.data import from_spec
-
 
 def augmentations(
     data: str,
@@ -27,6 +21,12 @@ def augmentations(
         count: Number of pictures.
         draws: Number of random draws of each transform.
     """
+    from keras_clmae.data import FineTuneTransform
+    from keras_clmae.data import from_spec
+    from keras_clmae.visualization import rgb_function
+    from keras_clmae.visualization import save_figure
+    from keras_clmae.visualization.figures import picture_grid
+
     not_mixed = FineTuneTransform(image_size, mixup_alpha=0, cutmix_alpha=0)
     transforms = [
         ("evaluation", "evaluation", 1),
@@ -50,16 +50,14 @@ def augmentations(
         for _ in range(repeats):
             batch = next(iter(dataset))
             images = batch[0] if labels else batch
-            rows.append((name, dataset.normalization.inverse(images)))
-    figure, axes = plt.subplots(
-        len(rows), count, figsize=(1.5 * count, 1.5 * len(rows)), squeeze=False
+            inverse = dataset.normalization.inverse
+            rows.append((name, rgb_function(images, inverse)(images)))
+    _, height, width, _ = rows[0][1].shape
+    figure, axes = picture_grid(
+        [name for name, _ in rows], count, width / height, cell=1.5
     )
-    for (name, pictures), places in zip(rows, axes, strict=True):
+    for (_, pictures), places in zip(rows, axes, strict=True):
         for picture, place in zip(pictures, places, strict=False):
-            place.imshow(np.squeeze(picture), cmap="gray")
-        places[0].set_ylabel(name)
-    for place in axes.flat:
-        place.set(xticks=[], yticks=[])
-    figure.tight_layout(pad=0.3)
-    figure.savefig(output, dpi=100)
-    plt.close(figure)
+            place.imshow(picture)
+    save_figure(figure, output)
+    print(output)

@@ -27,20 +27,13 @@ class TensorBoardScalars(keras.callbacks.Callback):
 
     def __init__(self, directory):
         super().__init__()
-        try:
-            import tensorboardX
-        except ImportError:
-            raise ImportError(
-                "TensorBoardScalars needs tensorboardX: "
-                "pip install keras-clmae[scripts]"
-            ) from None
-        self._summary_writer = tensorboardX.SummaryWriter
+        self._writer_class = summary_writer_class()
         self._writers = {}
         self.directory = directory
 
     def on_train_begin(self, logs=None):
         self._writers = {
-            name: self._summary_writer(f"{self.directory}/{name}")
+            name: self._writer_class(f"{self.directory}/{name}")
             for name in ("train", "validation")
         }
 
@@ -56,3 +49,15 @@ class TensorBoardScalars(keras.callbacks.Callback):
     def on_train_end(self, logs=None):
         for writer in self._writers.values():
             writer.close()
+
+
+def summary_writer_class():
+    """tensorboardX's writer, or an error that names what to install."""
+    try:
+        import tensorboardX
+    except ImportError:
+        raise ImportError(
+            "TensorBoard events need tensorboardX: "
+            "pip install keras-clmae[scripts]"
+        ) from None
+    return tensorboardX.SummaryWriter

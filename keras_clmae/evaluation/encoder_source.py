@@ -8,6 +8,9 @@ from keras_clmae.conversion import load_torch_checkpoint
 from keras_clmae.models import CLMAE
 from keras_clmae.models import MaskedAutoencoder
 from keras_clmae.models import ViTEncoder
+from keras_clmae.models.preset_hub import download_preset
+from keras_clmae.models.preset_hub import is_handle
+from keras_clmae.models.presets import load_preset_folder
 
 MODEL_CLASSES = (CLMAE, MaskedAutoencoder, ViTEncoder)
 RUN_MODEL = "model.keras"
@@ -22,8 +25,9 @@ def load_encoder(source, num_heads=None, decoder_num_heads=None):
             - the folder of a finished run, which holds `model.keras`;
             - a `.keras` file of a `CLMAE`, `MaskedAutoencoder`,
               `ImageClassifier` or `ViTEncoder`;
-            - a folder that `save_to_preset` wrote, or a preset's name (whose
-              weights are random, as none are published);
+            - a folder that `save_to_preset` wrote, an `hf://` or `kaggle://`
+              handle of one, or a preset's name (whose weights are random, as
+              none are published);
             - a published checkpoint, `.pth`.
         num_heads: int. Of the encoder; needed for `.pth` files only.
         decoder_num_heads: int. Needed for `.pth` files only.
@@ -45,10 +49,12 @@ def load_encoder(source, num_heads=None, decoder_num_heads=None):
         if source in model_class.preset_names():
             model = model_class.from_preset(source, load_weights=False)
             return _encoder_of(model, source)
+    if is_handle(source):
+        source = download_preset(source)
     if os.path.isfile(os.path.join(source, RUN_MODEL)):
         source = os.path.join(source, RUN_MODEL)
     if os.path.isfile(os.path.join(source, "config.json")):
-        return _load_preset_folder(source)
+        return _encoder_of(load_preset_folder(source), source)
     if not os.path.isfile(source) or not source.endswith((".keras", ".pth")):
         raise ValueError(
             "Argument `source` must be the folder of a finished run (with "
@@ -87,15 +93,6 @@ def untrained_copy(encoder):
     2
     """
     return type(encoder).from_config(encoder.get_config())
-
-
-def _load_preset_folder(folder):
-    for model_class in MODEL_CLASSES:
-        try:
-            return _encoder_of(model_class.from_preset(folder), folder)
-        except ValueError as error:
-            problem = error
-    raise problem
 
 
 def _encoder_of(model, source):

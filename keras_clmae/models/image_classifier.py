@@ -8,10 +8,12 @@ from keras_clmae.models.encoder import ViTEncoder
 from keras_clmae.models.encoder_copy import copy_encoder
 from keras_clmae.models.pooling import check_pooling
 from keras_clmae.models.pooling import pool_tokens
+from keras_clmae.models.presets import PresetModel
+from keras_clmae.models.presets import load_preset_folder
 
 
 @keras.saving.register_keras_serializable(package="keras_clmae")
-class ImageClassifier(keras.Model):
+class ImageClassifier(PresetModel):
     """An encoder with a linear head, to fine-tune or to probe.
 
     Takes a copy of the encoder: the one that is passed stays as it is. The
@@ -64,6 +66,8 @@ class ImageClassifier(keras.Model):
     >>> classifier.predict(images, verbose=0).shape
     (4, 10)
     """
+
+    preset_prefix = "vit_"
 
     def __init__(
         self,
@@ -119,6 +123,52 @@ class ImageClassifier(keras.Model):
         self.freeze_encoder = freeze_encoder
         self.head_stddev = head_stddev
         self.build((None, *self.encoder.image_shape))
+
+    @classmethod
+    def from_sizes(
+        cls,
+        num_classes,
+        pooling="mean_before_norm",
+        head_norm=None,
+        freeze_encoder=False,
+        head_stddev=2e-5,
+        **encoder_sizes,
+    ):
+        """Makes the encoder too, from its sizes.
+
+        Args:
+            num_classes: see the class.
+            pooling: see the class.
+            head_norm: see the class.
+            freeze_encoder: see the class.
+            head_stddev: see the class.
+            **encoder_sizes: arguments of `ViTEncoder`.
+
+        Returns:
+            An `ImageClassifier`.
+        """
+        return cls(
+            ViTEncoder.from_sizes(**encoder_sizes),
+            num_classes,
+            pooling=pooling,
+            head_norm=head_norm,
+            freeze_encoder=freeze_encoder,
+            head_stddev=head_stddev,
+        )
+
+    @classmethod
+    def _from_folder(cls, folder, load_weights, overrides):
+        """A stored classifier, or a new head on the encoder that is stored."""
+        model = load_preset_folder(folder, load_weights)
+        if not isinstance(model, cls):
+            return cls(getattr(model, "encoder", model), **overrides)
+        if overrides:
+            raise ValueError(
+                "`overrides` apply to a new head on a stored encoder, not to a "
+                f"stored ImageClassifier. Received: {', '.join(overrides)} for "
+                f"preset={folder!r}"
+            )
+        return model
 
     def build(self, input_shape):
         if self.built:

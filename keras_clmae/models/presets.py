@@ -2,9 +2,14 @@
 
 import json
 import os
+import tempfile
 
 import keras
 
+from keras_clmae.models.preset_hub import PRESET_FILES
+from keras_clmae.models.preset_hub import download_preset
+from keras_clmae.models.preset_hub import is_handle
+from keras_clmae.models.preset_hub import upload_preset
 from keras_clmae.version import __version__
 
 # Encoders: table 1 of https://arxiv.org/abs/2010.11929 (base, large, huge) and
@@ -88,11 +93,13 @@ class PresetModel(keras.Model):
 
     @classmethod
     def from_preset(cls, preset, load_weights=True, **overrides):
-        """Makes the model from the name of a size, or from a folder.
+        """Makes the model from the name of a size, a folder, or a hub.
 
         Args:
-            preset: one of `preset_names()`, or a folder that `save_to_preset`
-                wrote.
+            preset: one of `preset_names()`; a folder that `save_to_preset`
+                wrote; or where it uploaded one: `hf://USER/MODEL` or
+                `kaggle://OWNER/MODEL/FRAMEWORK/VARIATION`
+                (`pip install keras-clmae[hub]`).
             load_weights: bool. Whether the weights in the folder are loaded.
                 No weights are published for the named sizes: pass `False`
                 there. Defaults to `True`.
@@ -114,17 +121,15 @@ class PresetModel(keras.Model):
         >>> encoder.hidden_dim
         192
         """
+        if is_handle(preset):
+            preset = download_preset(preset)
         if os.path.isdir(preset):
-            if overrides:
-                raise ValueError(
-                    "`overrides` apply to named sizes only, not to a folder. "
-                    f"Received: {', '.join(overrides)} for preset={preset!r}"
-                )
-            return cls._from_folder(preset, load_weights)
+            return cls._from_folder(preset, load_weights, overrides)
         if preset not in cls.preset_names():
             raise ValueError(
-                "`preset` must be a folder or one of "
-                f"{', '.join(cls.preset_names())}. Received: preset={preset!r}"
+                "`preset` must be a folder, an hf:// or kaggle:// handle or "
+                f"one of {', '.join(cls.preset_names())}. "
+                f"Received: preset={preset!r}"
             )
         if load_weights:
             raise ValueError(
@@ -135,30 +140,27 @@ class PresetModel(keras.Model):
         return cls.from_sizes(**{**sizes, **overrides})
 
     @classmethod
-    def _from_folder(cls, folder, load_weights):
-        path = os.path.join(folder, "config.json")
-        if not os.path.isfile(path):
-            raise ValueError(
-                "`preset` must be a folder with a config.json. "
-                f"Received: preset={folder!r}"
-            )
-        with open(path, encoding="utf-8") as file:
-            config = json.load(file)
+    def _from_folder(cls, folder, load_weights, overrides):
+        config = read_preset_config(folder)
         if config.get("class_name") != cls.__name__:
             raise ValueError(
                 f"`preset` holds a {config.get('class_name')}, not a "
                 f"{cls.__name__}. Received: preset={folder!r}"
             )
-        model = keras.saving.deserialize_keras_object(config)
-        if load_weights:
-            model.load_weights(os.path.join(folder, "model.weights.h5"))
-        return model
+        if overrides:
+            raise ValueError(
+                "`overrides` apply to named sizes only, not to a folder. "
+                f"Received: {', '.join(overrides)} for preset={folder!r}"
+            )
+        return load_preset_folder(folder, load_weights)
 
-    def save_to_preset(self, folder):
+    def save_to_preset(self, preset):
         """Writes config.json, model.weights.h5 and metadata.json.
 
         Args:
-            folder: path, made if it does not exist.
+            preset: path of a folder, made if it does not exist; or an `hf://`
+                or `kaggle://` handle, to which the three files are uploaded
+                (`pip install keras-clmae[hub]`).
 
         Example:
 
@@ -168,7 +170,21 @@ class PresetModel(keras.Model):
         >>> sorted(os.listdir(folder))
         ['config.json', 'metadata.json', 'model.weights.h5']
         """
-        os.makedirs(folder, exist_ok=True)
+        if is_handle(preset):
+            with tempfile.TemporaryDirectory() as folder:
+                self._write_preset(folder)
+                upload_preset(preset, folder)
+            return
+        os.makedirs(preset, exist_ok=True)
+        # Whole files only, and the config, without which it is no preset, last.
+        with tempfile.TemporaryDirectory(dir=preset) as unfinished:
+            self._write_preset(unfinished)
+            for name in sorted(PRESET_FILES, reverse=True):
+                os.replace(
+                    os.path.join(unfinished, name), os.path.join(preset, name)
+                )
+
+    def _write_preset(self, folder):
         config = keras.saving.serialize_keras_object(self)
         # How it was trained is not part of what it is.
         config.pop("compile_config", None)
@@ -182,3 +198,41 @@ class PresetModel(keras.Model):
             with open(path, "w", encoding="utf-8") as file:
                 json.dump(content, file, indent=2)
         self.save_weights(os.path.join(folder, "model.weights.h5"))
+
+
+def read_preset_config(folder):
+    """Reads the config.json of a preset.
+
+    Args:
+        folder: folder that `save_to_preset` wrote.
+
+    Returns:
+        A dict; `class_name` is the class of the model.
+
+    Raises:
+        ValueError: if there is none.
+    """
+    path = os.path.join(folder, "config.json")
+    if not os.path.isfile(path):
+        raise ValueError(
+            "`preset` must be a folder with a config.json. "
+            f"Received: preset={folder!r}"
+        )
+    with open(path, encoding="utf-8") as file:
+        return json.load(file)
+
+
+def load_preset_folder(folder, load_weights=True):
+    """Loads the model of a preset, whatever its class.
+
+    Args:
+        folder: folder that `save_to_preset` wrote.
+        load_weights: bool. Defaults to `True`.
+
+    Returns:
+        The model.
+    """
+    model = keras.saving.deserialize_keras_object(read_preset_config(folder))
+    if load_weights:
+        model.load_weights(os.path.join(folder, "model.weights.h5"))
+    return model

@@ -6,6 +6,7 @@ from keras import ops
 from keras_clmae.argument_validation import check_choice
 from keras_clmae.argument_validation import check_positive_integer
 from keras_clmae.curriculum import get_curriculum
+from keras_clmae.trainers.progress import progress_for_fit
 from keras_clmae.trainers.term_means import TermMeans
 from keras_clmae.trainers.terminate_on_non_finite import TerminateOnNonFinite
 
@@ -186,10 +187,20 @@ class BaseCLMAETrainer:
     def compile_from_config(self, config):
         self.compile(**keras.saving.deserialize_keras_object(config))
 
-    def fit(self, *args, callbacks=None, **kwargs):
+    def fit(
+        self,
+        x=None,
+        y=None,
+        batch_size=None,
+        epochs=1,
+        verbose="auto",
+        callbacks=None,
+        **kwargs,
+    ):
         """Trains as any Keras model; stops at a loss that is not finite.
 
-        Takes what `keras.Model.fit` takes. `y` is ignored.
+        Takes what `keras.Model.fit` takes. `y` is ignored. In place of Keras's
+        bar, which prints the whole log, stands `callbacks.Progress`.
 
         Raises:
             FloatingPointError: naming the term and the step, at a loss that is
@@ -199,11 +210,21 @@ class BaseCLMAETrainer:
         if isinstance(callbacks, keras.callbacks.CallbackList):
             guard.set_model(self)
             callbacks.callbacks.insert(0, guard)
-        elif callbacks is None or isinstance(callbacks, (list, tuple)):
-            callbacks = [guard, *(callbacks or ())]
         else:
-            callbacks = [guard, callbacks]
-        return super().fit(*args, callbacks=callbacks, **kwargs)
+            if not isinstance(callbacks, (list, tuple)):
+                callbacks = [] if callbacks is None else [callbacks]
+            callbacks, verbose = progress_for_fit(
+                [guard, *callbacks], verbose, x, batch_size
+            )
+        return super().fit(
+            x,
+            y,
+            batch_size=batch_size,
+            epochs=epochs,
+            verbose=verbose,
+            callbacks=callbacks,
+            **kwargs,
+        )
 
     # === What the steps of all backends are made of ===
 

@@ -1,14 +1,10 @@
 import os
 
-import keras
-import numpy as np
 import pytest
 
-from keras_clmae.callbacks import MaskSnapshots
 from keras_clmae.callbacks import RunCheckpoint
 from keras_clmae.callbacks import TensorBoardScalars
 from keras_clmae.callbacks import list_checkpoints
-from keras_clmae.callbacks import load_snapshots
 from keras_clmae.callbacks import restore_newest
 from tests.tiny_models import assert_same_bits
 from tests.tiny_models import compiled_clmae
@@ -87,20 +83,3 @@ def test_tensorboard_events_can_be_read(tmp_path):
     assert {"loss", "mask_difficulty"} == tags["validation"] - {
         "random_mask_loss"
     }
-
-
-def test_snapshots(tmp_path):
-    model = compiled_clmae()
-    images = tiny_images(3)
-    callback = MaskSnapshots(images, str(tmp_path), epochs=(0, 2))
-    first = keras.ops.convert_to_numpy(model.keep_scores(images))
-    fit(model, [callback], epochs=2)
-    snapshots = load_snapshots(str(tmp_path))
-    assert list(snapshots) == [0, 2]
-    np.testing.assert_allclose(snapshots[0]["keep_scores"], first, rtol=1e-5)
-    assert snapshots[2]["images"].shape == images.shape
-    # A resumed run keeps the snapshot of its first start.
-    fit(model, [callback], epochs=1)
-    np.testing.assert_allclose(
-        load_snapshots(str(tmp_path))[0]["keep_scores"], first, rtol=1e-5
-    )

@@ -1,11 +1,16 @@
+import inspect
 import json
 import os
+import shutil
+import sys
 
 import numpy as np
 import pytest
 from keras import ops
 
+from keras_clmae.evaluation import load_encoder
 from keras_clmae.models import CLMAE
+from keras_clmae.models import ImageClassifier
 from keras_clmae.models import MaskedAutoencoder
 from keras_clmae.models import ViTEncoder
 from keras_clmae.models.presets import PRESETS
@@ -47,6 +52,7 @@ def test_overrides(model_class):
         tiny_clmae,
         tiny_autoencoder,
         lambda: tiny_autoencoder().encoder,
+        lambda: ImageClassifier(tiny_autoencoder().encoder, 3),
     ],
 )
 def test_folder_round_trip(make, tmp_path):
@@ -78,9 +84,13 @@ def test_a_compiled_model_is_stored_without_its_training(tmp_path):
 @pytest.mark.parametrize(
     ("preset", "arguments", "message"),
     [
-        ("clmae_giant", {}, "`preset` must be a folder or one of"),
+        ("clmae_giant", {}, "`preset` must be a folder, an hf:// or"),
         ("clmae_tiny_patch4_32", {}, "load_weights=False"),
-        ("../clmae_tiny_patch4_32", {}, "`preset` must be a folder or one of"),
+        (
+            "../clmae_tiny_patch4_32",
+            {},
+            "`preset` must be a folder, an hf:// or",
+        ),
     ],
 )
 def test_bad_names(preset, arguments, message):
@@ -94,3 +104,97 @@ def test_a_folder_of_another_class_is_refused(tmp_path):
         CLMAE.from_preset(str(tmp_path))
     with pytest.raises(ValueError, match="`overrides` apply to named sizes"):
         MaskedAutoencoder.from_preset(str(tmp_path), num_layers=2)
+
+
+def test_a_new_head_on_a_stored_encoder(tmp_path):
+    model = tiny_clmae()
+    model.save_to_preset(str(tmp_path))
+    classifier = ImageClassifier.from_preset(str(tmp_path), num_classes=3)
+    images = tiny_images(2)
+    np.testing.assert_allclose(
+        ops.convert_to_numpy(classifier.encoder(images)),
+        ops.convert_to_numpy(model.encoder(images)),
+        rtol=1e-5,
+        atol=1e-6,
+    )
+    assert classifier.num_classes == 3
+    sized = ImageClassifier.from_preset(
+        "vit_tiny_patch4_32", load_weights=False, num_classes=5, num_layers=1
+    )
+    assert sized(np.zeros((1, 32, 32, 3), "float32")).shape == (1, 5)
+
+
+def test_a_failed_write_leaves_no_preset(tmp_path, monkeypatch):
+    model = tiny_autoencoder()
+
+    def broken(path):
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(model, "save_weights", broken)
+    with pytest.raises(OSError, match="No space left"):
+        model.save_to_preset(str(tmp_path))
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("scheme", ["hf", "kaggle"])
+def test_handles(scheme, tmp_path, monkeypatch):
+    """The clients' own names and arguments, with a folder for the hub."""
+    client = pytest.importorskip(
+        {"hf": "huggingface_hub", "kaggle": "kagglehub"}[scheme]
+    )
+    place = {"hf": "me/tiny", "kaggle": "me/tiny/keras/default"}[scheme]
+    hub = tmp_path / "hub"
+
+    def upload(handle, folder):
+        assert handle == place
+        shutil.copytree(folder, hub)
+
+    def download(handle, allow_patterns=None):
+        assert handle == place
+        return str(hub)
+
+    def fake(name, function):
+        # A client that renames what is called here fails the test.
+        real = inspect.signature(getattr(client, name))
+
+        def checked(*args, **kwargs):
+            real.bind(*args, **kwargs)
+            return function(*args, **kwargs)
+
+        monkeypatch.setattr(client, name, checked)
+
+    if scheme == "hf":
+        fake("create_repo", lambda repo_id, exist_ok: None)
+        fake(
+            "upload_folder",
+            lambda repo_id, folder_path: upload(repo_id, folder_path),
+        )
+        fake("snapshot_download", download)
+    else:
+        fake("model_upload", upload)
+        fake("model_download", download)
+    encoder = tiny_autoencoder().encoder
+    encoder.save_to_preset(f"{scheme}://{place}")
+    assert {path.name for path in hub.iterdir()} == {
+        "config.json",
+        "metadata.json",
+        "model.weights.h5",
+    }
+    again = ViTEncoder.from_preset(f"{scheme}://{place}")
+    np.testing.assert_array_equal(
+        ops.convert_to_numpy(again.trainable_variables[0]),
+        ops.convert_to_numpy(encoder.trainable_variables[0]),
+    )
+    assert load_encoder(f"{scheme}://{place}").num_layers == 1
+
+
+@pytest.mark.parametrize("handle", ["hf://tiny", "kaggle://me/tiny"])
+def test_bad_handles(handle):
+    with pytest.raises(ValueError, match="`preset` must have the form"):
+        ViTEncoder.from_preset(handle)
+
+
+def test_a_missing_client_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    with pytest.raises(ImportError, match=r"keras-clmae\[hub\]"):
+        ViTEncoder.from_preset("hf://me/tiny")

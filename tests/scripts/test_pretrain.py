@@ -12,6 +12,9 @@ import keras
 import numpy as np
 import pytest
 
+# Loading a model needs its classes.
+import keras_clmae  # noqa: F401
+
 pytest.importorskip("jsonargparse")
 pytest.importorskip("tensorboardX")
 pytest.importorskip("sklearn")
@@ -68,11 +71,12 @@ def test_run_folder(undisturbed):
     assert found == {
         "checkpoints",
         "config.yaml",
-        "curves.png",
+        "curriculum.png",
         "log.csv",
+        "masks",
         "masks.png",
         "model.keras",
-        "snapshots",
+        "reconstructions",
         "tensorboard",
     }
     log = log_of(undisturbed)
@@ -83,7 +87,7 @@ def test_run_folder(undisturbed):
     assert float(log[-1]["loss"]) < float(log[0]["loss"])
     model = keras.saving.load_model(undisturbed / "model.keras")
     assert model.encoder.image_shape == (8, 8, 1)
-    for name in ("curves.png", "masks.png"):
+    for name in ("curriculum.png", "masks.png"):
         assert (undisturbed / name).stat().st_size > 10_000
 
 
@@ -133,7 +137,14 @@ def test_killed_run_resumes_bit_for_bit(undisturbed, tmp_path):
 
 
 def test_plain_mae(tmp_path):
-    run(tmp_path / "mae", "--method=mae", "--epochs=2")
+    output = run(tmp_path / "mae", "--method=mae", "--epochs=2")
+    assert "MAE, random masks" in output
+    pictures = sorted((tmp_path / "mae" / "reconstructions").iterdir())
+    assert [path.name for path in pictures] == [
+        f"epoch_0000{epoch}.png" for epoch in range(3)
+    ]
+    assert "images/s" in output
+    assert "python scripts/knn.py" in output
     model = keras.saving.load_model(tmp_path / "mae" / "model.keras")
     assert type(model).__name__ == "MaskedAutoencoder"
 

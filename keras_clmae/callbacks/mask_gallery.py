@@ -1,0 +1,113 @@
+import os
+
+import numpy as np
+
+from keras_clmae.callbacks.gallery import Gallery
+from keras_clmae.visualization.masks import masks_figure
+from keras_clmae.visualization.reconstructing import reconstruct_arrays
+
+
+class MaskGallery(Gallery):
+    """Pictures of the learned masks over training, and the numbers in them.
+
+    A column an image: the image, its keep scores as a heat map, the visible
+    patches, and the reconstruction with the visible patches pasted in. Beside
+    each `epoch_....png` lies an `epoch_....npz` with the arrays `keep_scores`,
+    `mask` and `reconstruction`, from which `load_snapshots` and
+    `visualization.mask_animation` make pictures over training; the images
+    themselves are in `images.npy`.
+
+    Args:
+        images: float array of shape (batch, height, width, channels), as the
+            model sees them.
+        directory: folder of the files, made if it does not exist.
+        every: int. Epochs from one picture to the next; there is one before
+            training and one after the last epoch, too. Defaults to `10`.
+        inverse: function from the model's images to uint8 pictures, such as
+            `dataset.normalization.inverse`. Defaults to `None`: the darkest
+            value is black and the brightest white.
+        bands: one or three channels to show. Defaults to `None`: the first
+            three, or the first if there are fewer.
+        tensorboard: folder of TensorBoard events that get the pictures, too.
+            Defaults to `None`: no events.
+
+    Raises:
+        ImportError: if matplotlib, or with `tensorboard` tensorboardX, is not
+            installed.
+        ValueError: if an argument does not fit, or the model has no masking
+            module.
+
+    Example:
+
+    >>> directory = tempfile.mkdtemp()
+    >>> callback = keras_clmae.callbacks.MaskGallery(
+    ...     np.random.normal(size=(2, 32, 32, 3)), directory, every=5
+    ... )
+    >>> callback.set_model(
+    ...     keras_clmae.models.CLMAE.from_preset(
+    ...         "clmae_tiny_patch4_32", load_weights=False, num_layers=1
+    ...     )
+    ... )
+    >>> callback.on_train_begin()
+    >>> sorted(os.listdir(directory))
+    ['epoch_00000.npz', 'epoch_00000.png', 'images.npy']
+    """
+
+    def on_train_begin(self, logs=None):
+        os.makedirs(self.directory, exist_ok=True)
+        _write_whole(
+            os.path.join(self.directory, "images.npy"), np.save, self.images
+        )
+        super().on_train_begin(logs)
+
+    def write(self, epoch):
+        self._arrays = reconstruct_arrays(self.model, self.images)
+        _write_whole(
+            self.path(epoch, "npz"), np.savez_compressed, **self._arrays
+        )
+        super().write(epoch)
+
+    def draw(self, title):
+        return masks_figure(
+            self.images,
+            self._arrays,
+            self.rgb,
+            self.model.encoder.grid_size,
+            title,
+        )
+
+
+def load_snapshots(directory):
+    """Reads the numbers that `MaskGallery` kept.
+
+    Args:
+        directory: folder of the gallery.
+
+    Returns:
+        The images, an array of shape (batch, height, width, channels), and a
+        dict from the number of finished epochs to a dict of arrays, the
+        earliest first: `keep_scores` (batch, tokens), `mask` (batch, tokens)
+        and `reconstruction`, of the shape of the images.
+
+    Raises:
+        ValueError: if the folder holds no gallery.
+    """
+    path = os.path.join(directory, "images.npy")
+    if not os.path.isfile(path):
+        raise ValueError(
+            "`directory` must be a folder that a MaskGallery wrote. "
+            f"Received: directory={directory!r}"
+        )
+    snapshots = {}
+    for name in sorted(os.listdir(directory)):
+        if name.startswith("epoch_") and name.endswith(".npz"):
+            with np.load(os.path.join(directory, name)) as arrays:
+                snapshots[int(name[6:-4])] = dict(arrays)
+    return np.load(path), snapshots
+
+
+def _write_whole(path, write, *arrays, **named_arrays):
+    unfinished = f"{path}.unfinished"
+    with open(unfinished, "wb") as file:
+        write(file, *arrays, **named_arrays)
+    os.replace(unfinished, path)

@@ -1,0 +1,76 @@
+from keras_clmae.callbacks.gallery import Gallery
+from keras_clmae.visualization.masks import reconstructions_figure
+from keras_clmae.visualization.reconstructing import reconstruct_arrays
+
+
+class ReconstructionGallery(Gallery):
+    """Pictures of reconstructions over training, under two kinds of masks.
+
+    A column an image: the image, the patches that its learned mask leaves and
+    the reconstruction from them, then the same under random masks, which are
+    the same in all pictures. Visible patches are pasted in, and with
+    `normalize_targets` the predicted ones have the mean and variance of the
+    patches that they stand for. A `MaskedAutoencoder` has random masks only.
+
+    Args:
+        images: float array of shape (batch, height, width, channels), as the
+            model sees them.
+        directory: folder of the pictures, made if it does not exist.
+        every: int. Epochs from one picture to the next; there is one before
+            training and one after the last epoch, too. Defaults to `10`.
+        inverse: function from the model's images to uint8 pictures, such as
+            `dataset.normalization.inverse`. Defaults to `None`: the darkest
+            value is black and the brightest white.
+        bands: one or three channels to show. Defaults to `None`: the first
+            three, or the first if there are fewer.
+        tensorboard: folder of TensorBoard events that get the pictures, too.
+            Defaults to `None`: no events.
+
+    Raises:
+        ImportError: if matplotlib, or with `tensorboard` tensorboardX, is not
+            installed.
+        ValueError: if an argument does not fit.
+
+    Example:
+
+    >>> directory = tempfile.mkdtemp()
+    >>> callback = keras_clmae.callbacks.ReconstructionGallery(
+    ...     np.random.normal(size=(2, 32, 32, 3)), directory
+    ... )
+    >>> callback.set_model(
+    ...     keras_clmae.models.MaskedAutoencoder.from_preset(
+    ...         "mae_tiny_patch4_32", load_weights=False, num_layers=1
+    ...     )
+    ... )
+    >>> callback.on_train_begin()
+    >>> os.listdir(directory)
+    ['epoch_00000.png']
+    """
+
+    def draw(self, title):
+        return reconstructions_figure(
+            self.images,
+            reconstruction_blocks(self.model, self.images),
+            self.rgb,
+            self.model.encoder.grid_size,
+            title,
+        )
+
+
+def reconstruction_blocks(model, images):
+    """Reconstructions under every kind of masks that a model has.
+
+    Args:
+        model: `CLMAE` or `MaskedAutoencoder`.
+        images: float array of shape (batch, height, width, channels).
+
+    Returns:
+        What `visualization.reconstructions_figure` takes as `blocks`.
+    """
+    kinds = ["random"]
+    if hasattr(model, "masking_module"):
+        kinds.insert(0, "learned")
+    return {
+        f"{kind} masks": reconstruct_arrays(model, images, masks=kind)
+        for kind in kinds
+    }

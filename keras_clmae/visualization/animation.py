@@ -1,0 +1,80 @@
+"""The mask of one image over training, as an animated picture."""
+
+import io
+import os
+
+from keras_clmae.visualization.figures import picture_grid
+from keras_clmae.visualization.figures import show_scores
+from keras_clmae.visualization.pictures import visible_picture
+
+# The eye needs a moment at both ends.
+_FRAME_MS, _END_MS = 350, 1500
+
+
+def mask_animation(
+    path, image, snapshots, rgb, grid_size, index=0, factors=None
+):
+    """Writes a GIF of one image's mask and reconstruction over training.
+
+    Args:
+        path: path of the GIF, which is whole or absent.
+        image: float array of shape (height, width, channels), as the model saw
+            it.
+        snapshots: dict from finished epochs to arrays, as
+            `keras_clmae.callbacks.load_snapshots` gives it.
+        rgb: function from images to pictures, as `rgb_function` gives it.
+        grid_size: (rows, columns) of patches in an image.
+        index: int. Which image of the snapshots it is. Defaults to `0`.
+        factors: dict from finished epochs to curriculum factors, shown beside
+            the epoch. Defaults to `None`.
+
+    Raises:
+        ValueError: if there are fewer than two snapshots: nothing would move.
+    """
+    if len(snapshots) < 2:
+        raise ValueError(
+            "`snapshots` must hold at least two epochs to animate. Received: "
+            f"epochs {list(snapshots)}"
+        )
+    factors = factors or {}
+    frames = [
+        _frame(image, arrays, rgb, grid_size, index, epoch, factors.get(epoch))
+        for epoch, arrays in snapshots.items()
+    ]
+    durations = [_FRAME_MS] * len(frames)
+    durations[0] = durations[-1] = _END_MS
+    unfinished = f"{path}.unfinished"
+    frames[0].save(
+        unfinished,
+        format="GIF",
+        save_all=True,
+        append_images=frames[1:],
+        duration=durations,
+        loop=0,
+    )
+    os.replace(unfinished, path)
+
+
+def _frame(image, arrays, rgb, grid_size, index, epoch, factor):
+    import PIL.Image
+
+    title = "before training" if epoch == 0 else f"epoch {epoch}"
+    if factor is not None:
+        title += f", curriculum factor {factor:+.2f}"
+    figure, axes = picture_grid(
+        [""], 4, image.shape[1] / image.shape[0], title, cell=1.6
+    )
+    picture = rgb(image)
+    axes = axes[0]
+    axes[0].imshow(picture)
+    show_scores(axes[1], arrays["keep_scores"][index], grid_size)
+    axes[2].imshow(visible_picture(picture, arrays["mask"][index], grid_size))
+    axes[3].imshow(rgb(arrays["reconstruction"][index]))
+    names = ("image", "keep scores", "visible", "rebuilt")
+    for axis, name in zip(axes, names, strict=True):
+        axis.set_title(name, fontsize=9)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=75)
+    frame = PIL.Image.open(buffer).convert("RGB")
+    # One palette a frame: a shared one would tint the heat map.
+    return frame.quantize(128)

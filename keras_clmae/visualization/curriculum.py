@@ -1,0 +1,173 @@
+"""The course of a training: its losses, its curriculum, its masks."""
+
+import csv
+
+import numpy as np
+
+from keras_clmae.visualization.figures import BLUE
+from keras_clmae.visualization.figures import GREEN
+from keras_clmae.visualization.figures import GREY
+from keras_clmae.visualization.figures import ORANGE
+from keras_clmae.visualization.figures import new_figure
+
+_MASKING_TERMS = {
+    "masking_reconstruction_loss": "reconstruction",
+    "gaussian_loss": "gaussian",
+    "kl_loss": "kl",
+    "diversity_loss": "diversity",
+}
+
+
+def read_log(path):
+    """Reads the CSV log of a run.
+
+    Args:
+        path: path of a file that `keras.callbacks.CSVLogger` wrote.
+
+    Returns:
+        A dict from the name of the column to a float array, one value an epoch.
+
+    Raises:
+        ValueError: if no epoch was finished.
+    """
+    with open(path, encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    if not rows:
+        raise ValueError(
+            f"`path` must have at least one epoch. Received: {path}"
+        )
+    return {
+        name: np.array([float(row[name] or "nan") for row in rows])
+        for name in rows[0]
+    }
+
+
+def curriculum_figure(log, title=""):
+    """Draws a whole training on one page.
+
+    Loss, curriculum factor and mask difficulty above the four losses of the
+    masking module. The ground is blue while the module is a partner (factor
+    above 0) and orange while it is an adversary.
+
+    Args:
+        log: dict of arrays, as `read_log` gives it, or the `history` of a
+            `keras.callbacks.History`. Of plain MAE only the loss is drawn.
+        title: str. Stands above the panels.
+
+    Returns:
+        A matplotlib figure.
+
+    Example:
+
+    >>> figure = keras_clmae.visualization.curriculum_figure(
+    ...     {"loss": [2.0, 1.0], "curriculum_factor": [1.0, -1.0]}
+    ... )
+    >>> len(figure.axes)
+    7
+    """
+    log = {name: np.asarray(values) for name, values in log.items()}
+    epochs = log.get("epoch", np.arange(len(log["loss"]))) + 1
+    has_masks = "curriculum_factor" in log
+    figure = new_figure(12, 5.4) if has_masks else new_figure(5, 3.2)
+    if has_masks:
+        axes = figure.subplot_mosaic(
+            [["loss", "loss", "factor", "difficulty"], [*_MASKING_TERMS]]
+        )
+    else:
+        axes = {"loss": figure.subplots()}
+
+    def line(axis, name, label, color, style="-"):
+        if name in log:
+            # A single epoch is a point.
+            marker = "o" if len(epochs) == 1 else None
+            axis.plot(
+                epochs,
+                log[name],
+                style,
+                color=color,
+                label=label,
+                marker=marker,
+            )
+
+    axis = axes["loss"]
+    axis.set_title("loss of the autoencoder")
+    line(axis, "loss", "training", BLUE)
+    line(axis, "val_loss", "held out" + ", learned masks" * has_masks, ORANGE)
+    line(axis, "val_random_mask_loss", "held out, random masks", GREY, "--")
+    axis.legend(fontsize=9, frameon=False)
+    if has_masks:
+        axis = axes["factor"]
+        axis.set_title("curriculum factor")
+        line(axis, "curriculum_factor", "", GREEN)
+        axis.axhline(0, color=GREY, linewidth=0.8)
+        axis.set_ylim(-1.15, 1.15)
+        for height, role in ((0.92, "partner"), (0.08, "adversary")):
+            axis.text(
+                0.5,
+                height,
+                role,
+                ha="center",
+                va="center",
+                fontsize=9,
+                color=GREY,
+                transform=axis.transAxes,
+            )
+        axis = axes["difficulty"]
+        axis.set_title("mask difficulty")
+        _difficulty(axis, line, "val_mask_difficulty" in log)
+        for name, term in _MASKING_TERMS.items():
+            axes[name].set_title(f"masking loss: {term}")
+            line(axes[name], name, "", BLUE)
+        for axis in axes.values():
+            _shade(axis, epochs, log["curriculum_factor"])
+    for axis in axes.values():
+        axis.set_xlabel("epoch")
+        axis.xaxis.get_major_locator().set_params(integer=True)
+        axis.grid(alpha=0.25)
+        axis.spines[["top", "right"]].set_visible(False)
+        axis.title.set_fontsize(10)
+    if title:
+        figure.suptitle(title, x=0.01, ha="left", fontweight="bold")
+    return figure
+
+
+def _difficulty(axis, line, measured):
+    """Loss under learned over loss under random masks."""
+    if not measured:
+        axis.text(
+            0.5,
+            0.5,
+            "needs validation data",
+            ha="center",
+            color=GREY,
+            transform=axis.transAxes,
+        )
+        return
+    line(axis, "val_mask_difficulty", "", ORANGE)
+    axis.axhline(1, color=GREY, linewidth=0.8)
+    axis.annotate(
+        "as hard as random masks",
+        (0.98, 1),
+        xycoords=("axes fraction", "data"),
+        xytext=(0, -2),
+        textcoords="offset points",
+        ha="right",
+        va="top",
+        fontsize=8,
+        color=GREY,
+        bbox={"facecolor": "white", "alpha": 0.7, "linewidth": 0, "pad": 1},
+    )
+
+
+def _shade(axis, epochs, factors):
+    """Colours the ground: partner or adversary, the stronger the deeper."""
+    for epoch, factor in zip(epochs, factors, strict=True):
+        axis.axvspan(
+            epoch - 0.5,
+            epoch + 0.5,
+            color=BLUE if factor > 0 else ORANGE,
+            alpha=min(abs(factor), 1) * 0.12,
+            linewidth=0,
+            zorder=0,
+        )
+    axis.set_xlim(epochs[0] - 0.5, epochs[-1] + 0.5)

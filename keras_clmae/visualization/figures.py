@@ -1,0 +1,96 @@
+"""What all figures share: grids of panels, and files."""
+
+import os
+
+import numpy as np
+
+BLUE, ORANGE, GREY, GREEN = "#2563eb", "#ea580c", "#6b7280", "#16a34a"
+FRAME = "#d1d5db"
+DOTS_PER_INCH = 150
+
+
+def new_figure(width, height):
+    """A matplotlib figure of its own: no window, nothing shared or left open.
+
+    Args:
+        width: float, in inches.
+        height: float, in inches.
+
+    Raises:
+        ImportError: if matplotlib is not installed, naming what to install.
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise ImportError(
+            "Pictures need matplotlib: pip install keras-clmae[scripts]"
+        ) from None
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def picture_grid(row_labels, num_columns, aspect=1.0, title="", cell=1.05):
+    """A figure of panels without ticks, the rows labelled at the left.
+
+    Args:
+        row_labels: list of str, one a row.
+        num_columns: int.
+        aspect: float. Width of a panel over its height.
+        title: str. Stands above the grid.
+        cell: float. Height of a panel in inches.
+
+    Returns:
+        The matplotlib figure and an array of its axes, (rows, columns).
+    """
+    rows = len(row_labels)
+    figure = new_figure(
+        cell * aspect * num_columns + (1.3 if any(row_labels) else 0.1),
+        cell * rows + 0.2 + (0.3 if title else 0),
+    )
+    axes = figure.subplots(rows, num_columns, squeeze=False)
+    for axis in axes.flat:
+        axis.set_xticks([])
+        axis.set_yticks([])
+        axis.spines[:].set_color(FRAME)
+    for axis, label in zip(axes[:, 0], row_labels, strict=True):
+        axis.set_ylabel(
+            label, rotation=0, ha="right", va="center", fontsize=9, labelpad=6
+        )
+    if title:
+        figure.suptitle(
+            title, x=0.01, ha="left", fontweight="bold", fontsize=11
+        )
+    return figure, axes
+
+
+def show_scores(axis, scores, grid_size):
+    """Draws the scores of an image's tokens as a heat map from 0 to 1."""
+    return axis.imshow(
+        np.reshape(scores, grid_size), vmin=0, vmax=1, cmap="viridis"
+    )
+
+
+def save_figure(figure, path):
+    """Writes a figure as a picture that is whole or absent.
+
+    Args:
+        figure: matplotlib figure.
+        path: path of the picture; the ending gives the format.
+
+    Example:
+
+    >>> import matplotlib.figure
+    >>> path = os.path.join(tempfile.mkdtemp(), "empty.png")
+    >>> keras_clmae.visualization.save_figure(
+    ...     matplotlib.figure.Figure(), path
+    ... )
+    >>> os.path.exists(path)
+    True
+    """
+    root, ending = os.path.splitext(path)
+    unfinished = f"{root}.unfinished{ending}"
+    try:
+        figure.savefig(unfinished, dpi=DOTS_PER_INCH)
+        os.replace(unfinished, path)
+    finally:
+        if os.path.exists(unfinished):
+            os.remove(unfinished)

@@ -1,0 +1,159 @@
+"""Images, their masks and what the model makes of them."""
+
+import numpy as np
+
+from keras_clmae.visualization.figures import picture_grid
+from keras_clmae.visualization.figures import show_scores
+from keras_clmae.visualization.pictures import pixel_mask
+from keras_clmae.visualization.pictures import visible_picture
+
+
+def masks_figure(images, arrays, rgb, grid_size, title=""):
+    """Draws images above their scores, visible patches and reconstructions.
+
+    Args:
+        images: float array of shape (batch, height, width, channels), as the
+            model saw them.
+        arrays: dict with `keep_scores`, `mask` and `reconstruction`, as
+            `reconstruct_arrays` gives it.
+        rgb: function from images to pictures, as `rgb_function` gives it.
+        grid_size: (rows, columns) of patches in an image.
+        title: str. Stands above the grid.
+
+    Returns:
+        A matplotlib figure: a column an image.
+
+    Example:
+
+    >>> images = np.random.normal(size=(3, 8, 8, 1)).astype("float32")
+    >>> arrays = {
+    ...     "keep_scores": np.random.uniform(size=(3, 4)),
+    ...     "mask": np.array([[0, 1, 1, 1]] * 3),
+    ...     "reconstruction": images,
+    ... }
+    >>> figure = keras_clmae.visualization.masks_figure(
+    ...     images, arrays, keras_clmae.visualization.rgb_function(images),
+    ...     grid_size=(2, 2),
+    ... )
+    >>> len(figure.axes)
+    13
+    """
+    figure, axes = picture_grid(
+        ["image", "keep scores", "visible", "rebuilt"],
+        len(images),
+        _aspect(images),
+        title,
+    )
+    for index, column in enumerate(axes.T):
+        picture = rgb(images[index])
+        mask = arrays["mask"][index]
+        column[0].imshow(picture)
+        heat_map = show_scores(
+            column[1], arrays["keep_scores"][index], grid_size
+        )
+        column[2].imshow(visible_picture(picture, mask, grid_size))
+        column[3].imshow(rgb(arrays["reconstruction"][index]))
+    bar = figure.colorbar(heat_map, ax=list(axes[1]), ticks=[0, 1], pad=0.01)
+    bar.outline.set_visible(False)
+    bar.ax.set_yticklabels(["0", "1"], fontsize=8)
+    return figure
+
+
+def reconstructions_figure(images, blocks, rgb, grid_size, title=""):
+    """Draws images above their reconstructions under several kinds of masks.
+
+    Args:
+        images: float array of shape (batch, height, width, channels), as the
+            model saw them.
+        blocks: dict from a name, such as `"random masks"`, to a dict with
+            `mask` and `reconstruction`, as `reconstruct_arrays` gives it.
+        rgb: function from images to pictures, as `rgb_function` gives it.
+        grid_size: (rows, columns) of patches in an image.
+        title: str. Stands above the grid.
+
+    Returns:
+        A matplotlib figure: a column an image. Under each name stands the mean
+        squared error over the removed pixels, in units of the model's input.
+    """
+    labels = ["image"]
+    for name, arrays in blocks.items():
+        error = removed_error(images, arrays, grid_size)
+        labels += [name, f"rebuilt\nerror {error:.3g}"]
+    figure, axes = picture_grid(labels, len(images), _aspect(images), title)
+    for index, column in enumerate(axes.T):
+        picture = rgb(images[index])
+        column[0].imshow(picture)
+        for number, arrays in enumerate(blocks.values()):
+            column[1 + 2 * number].imshow(
+                visible_picture(picture, arrays["mask"][index], grid_size)
+            )
+            column[2 + 2 * number].imshow(rgb(arrays["reconstruction"][index]))
+    return figure
+
+
+def masks_over_training_figure(images, snapshots, rgb, grid_size, title=""):
+    """Draws images beside their masks and reconstructions over training.
+
+    Args:
+        images: float array of shape (batch, height, width, channels), as the
+            model saw them.
+        snapshots: dict from finished epochs to arrays, as
+            `keras_clmae.callbacks.load_snapshots` gives it.
+        rgb: function from images to pictures, as `rgb_function` gives it.
+        grid_size: (rows, columns) of patches in an image.
+        title: str. Stands above the grid.
+
+    Returns:
+        A matplotlib figure: a row an image, and for each snapshot the scores,
+        the visible patches and the reconstruction.
+    """
+    figure, axes = picture_grid(
+        [""] * len(images), 1 + 3 * len(snapshots), _aspect(images), title
+    )
+    axes[0, 0].set_title("image", fontsize=9)
+    for row, axis in enumerate(axes[:, 0]):
+        axis.imshow(rgb(images[row]))
+    for index, (epoch, arrays) in enumerate(snapshots.items()):
+        block = axes[:, 1 + 3 * index : 4 + 3 * index]
+        name = "start" if epoch == 0 else f"epoch {epoch}"
+        for axis, part in zip(
+            block[0],
+            ("keep scores", f"{name}\nvisible", "rebuilt"),
+            strict=True,
+        ):
+            axis.set_title(part, fontsize=9)
+        for row, (scores, visible, rebuilt) in enumerate(block):
+            show_scores(scores, arrays["keep_scores"][row], grid_size)
+            visible.imshow(
+                visible_picture(
+                    rgb(images[row]), arrays["mask"][row], grid_size
+                )
+            )
+            rebuilt.imshow(rgb(arrays["reconstruction"][row]))
+    return figure
+
+
+def removed_error(images, arrays, grid_size):
+    """Mean squared error of a reconstruction over the removed pixels.
+
+    Args:
+        images: float array of shape (batch, height, width, channels).
+        arrays: dict with `mask` and `reconstruction`.
+        grid_size: (rows, columns) of patches in an image.
+
+    Returns:
+        float, in units of the model's input, squared.
+    """
+    errors = [
+        np.square(rebuilt - image)[
+            pixel_mask(mask, grid_size, image.shape[0])[..., 0]
+        ]
+        for image, rebuilt, mask in zip(
+            images, arrays["reconstruction"], arrays["mask"], strict=True
+        )
+    ]
+    return float(np.mean(errors))
+
+
+def _aspect(images):
+    return images.shape[2] / images.shape[1]

@@ -1,0 +1,161 @@
+"""What a pretraining run says before it starts and when it is done."""
+
+import os
+
+import keras
+from rich.console import Console
+from rich.table import Table
+
+from keras_clmae.trainers.progress import duration
+
+
+def print_opening(settings, model, train, initial_epoch):
+    """Prints what is about to run, as one table.
+
+    Args:
+        settings: `pretrain.Settings`.
+        model: `CLMAE` or `MaskedAutoencoder`.
+        train: the training batches.
+        initial_epoch: int. Finished epochs of a run that goes on.
+    """
+    table = Table(show_header=False, title=_title(settings), title_style="bold")
+    table.add_column(style="cyan")
+    table.add_column()
+    for name, value in opening_rows(
+        settings, model, train, initial_epoch
+    ).items():
+        table.add_row(name, value)
+    Console().print(table)
+
+
+def opening_rows(settings, model, train, initial_epoch):
+    """The rows of the opening table, as a dict from name to text."""
+    autoencoder = getattr(model, "autoencoder", model)
+    encoder, decoder = autoencoder.encoder, autoencoder.decoder
+    height, width, channels = autoencoder.image_shape
+    steps = settings.epochs * train.steps_per_epoch
+    rate = settings.base_learning_rate * settings.batch_size / 256
+    rows = {
+        "data": f"{settings.data}: {train.num_examples:,} images of "
+        f"{height} x {width} x {channels}",
+        "encoder": f"{_count(encoder)}: {encoder.num_layers} layers of width "
+        f"{encoder.hidden_dim}, {encoder.num_heads} heads, patches of "
+        f"{encoder.patch_size} pixels",
+        "decoder": f"{_count(decoder)}: {decoder.num_layers} layers of width "
+        f"{decoder.hidden_dim}, {decoder.num_heads} heads",
+    }
+    if settings.method == "clmae":
+        masking = model.masking_module
+        rows["masking module"] = (
+            f"{_count(masking)}: {masking.num_layers} layers, "
+            f"{masking.num_heads} heads"
+        )
+        rows["curriculum"] = _curriculum(settings)
+    rows |= {
+        "tokens": f"{encoder.num_tokens}, of which {autoencoder.num_visible} "
+        "stay visible",
+        "backend": f"Keras {keras.__version__} on {keras.backend.backend()}, "
+        f"{settings.precision}",
+        "devices": ", ".join(device_names()),
+        "steps": f"{steps:,}: {settings.epochs} epochs of "
+        f"{train.steps_per_epoch} steps of {settings.batch_size} images"
+        + (f", from epoch {initial_epoch + 1}" if initial_epoch else ""),
+        "learning rate": f"up to {rate:g}, {settings.warmup_epochs} epochs of "
+        "warm-up, then half a cosine"
+        + (
+            ""
+            if settings.masking_learning_rate is None
+            else f"; masking module {settings.masking_learning_rate:g}"
+        ),
+        "run folder": settings.run_dir,
+        "time": "an estimate follows after the first steps",
+    }
+    return rows
+
+
+def print_closing(settings, seconds):
+    """Prints where everything lies and what to type next.
+
+    Args:
+        settings: `pretrain.Settings`.
+        seconds: float. What the run took.
+    """
+    folder = settings.run_dir
+    table = Table(
+        show_header=False,
+        title=f"Done in {duration(seconds)}: {folder}",
+        title_style="bold",
+        title_justify="left",
+    )
+    table.add_column(style="cyan")
+    table.add_column()
+    for name, meaning in _CONTENTS.items():
+        if os.path.exists(os.path.join(folder, name)):
+            table.add_row(name, meaning)
+    console = Console()
+    console.print(table)
+    console.print(
+        "Next (the first three need pictures with classes):", style="bold"
+    )
+    # Not wrapped: people copy these lines.
+    for command in next_commands(settings):
+        console.print(f"  {command}", soft_wrap=True, highlight=False)
+
+
+_CONTENTS = {
+    "model.keras": "the whole model; its encoder is what you keep",
+    "log.csv": "every number of every epoch",
+    "tensorboard": "the same and the pictures, for tensorboard --logdir",
+    "curriculum.png": "losses, curriculum and mask difficulty on one page",
+    "masks.png": "masks and reconstructions at start, middle and end",
+    "masks": "pictures and arrays of the masks over training",
+    "reconstructions": "pictures of reconstructions over training",
+    "checkpoints": "to go on from: pretrain.py --run_dir ... --resume",
+    "config.yaml": "all settings, as a recipe",
+}
+
+
+def next_commands(settings):
+    """What one types after a run, as a list of lines."""
+    folder, data = settings.run_dir, settings.data
+    lines = [
+        f"python scripts/knn.py {folder} {data}",
+        f"python scripts/linear_probe.py {folder} {data}",
+        f"python scripts/finetune.py {folder} {data}",
+        f"python scripts/visualize.py reconstructions {folder}",
+        f"python scripts/visualize.py attention {folder}",
+    ]
+    if settings.method == "clmae":
+        lines.append(f"python scripts/visualize.py animation {folder}")
+    lines.append(
+        'python -c "import keras_clmae; encoder = keras_clmae.evaluation.'
+        f"load_encoder('{folder}')\""
+    )
+    return lines
+
+
+def device_names():
+    """The devices that Keras's backend sees, as a list of str."""
+    try:
+        names = keras.distribution.list_devices()
+    except AttributeError:
+        # Keras 3.15 cannot list those of PyTorch: where a tensor lands.
+        names = [str(keras.ops.zeros(()).device)]
+    return [str(name) for name in names]
+
+
+def _title(settings):
+    return {"clmae": "CL-MAE", "mae": "MAE, random masks"}[settings.method]
+
+
+def _count(part):
+    return f"{part.count_params():,} parameters"
+
+
+def _curriculum(settings):
+    if settings.curriculum == "constant":
+        return f"constant, {settings.initial_factor:+g}"
+    return (
+        f"{settings.curriculum}, from {settings.initial_factor:+g} to "
+        f"{settings.final_factor:+g}"
+    )

@@ -1,0 +1,79 @@
+"""Runs the notebooks, in a few epochs, on the backend of this process."""
+
+import os
+import pathlib
+
+import keras
+import pytest
+
+nbformat = pytest.importorskip("nbformat")
+nbclient = pytest.importorskip("nbclient")
+for module in ("ipykernel", "matplotlib", "sklearn"):
+    pytest.importorskip(module)
+
+ROOT = pathlib.Path(__file__).parents[1]
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+EVERYWHERE = ("jax", "tensorflow", "torch")
+# Number of the notebook: backends, and what replaces its parameters.
+RUNS = {
+    "1": (("jax",), {"EPOCHS": 2}),
+    "2": (EVERYWHERE, {"PRETRAINING_EPOCHS": 1, "FINE_TUNING_EPOCHS": 2}),
+    "3": (EVERYWHERE, {"PRETRAINING_EPOCHS": 1, "EPOCHS": 2}),
+    "4": (("tensorflow",), {"EPOCHS": 1}),
+    "5": (("torch",), {"EPOCHS": 1}),
+}
+HERE = [
+    path
+    for path in NOTEBOOKS
+    if keras.backend.backend() in RUNS[path.name[0]][0]
+]
+
+
+def test_notebooks_are_stored_clean():
+    assert [path.name[0] for path in NOTEBOOKS] == list(RUNS)
+    for path in NOTEBOOKS:
+        notebook = nbformat.read(path, as_version=4)
+        nbformat.validate(notebook)
+        code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+        assert "%pip install" in code[0].source, path.name
+        assert all(cell.execution_count is None for cell in code), path.name
+        assert not any(cell.outputs for cell in code), path.name
+        assert path.stat().st_size < 20_000
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", HERE, ids=lambda path: path.stem)
+# Of the machinery that runs notebooks, not of ours.
+@pytest.mark.filterwarnings("ignore")
+def test_notebook_runs(path, tmp_path, monkeypatch):
+    monkeypatch.setenv("KERAS_BACKEND", keras.backend.backend())
+    # The kernel starts elsewhere and finds the package as this process does.
+    monkeypatch.setenv(
+        "PYTHONPATH",
+        os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]),
+    )
+    monkeypatch.setenv(
+        "MPLBACKEND", "module://matplotlib_inline.backend_inline"
+    )
+    notebook = nbformat.read(path, as_version=4)
+    (parameters,) = [
+        cell
+        for cell in notebook.cells
+        if "parameters" in cell.metadata.get("tags", ())
+    ]
+    for name, value in RUNS[path.name[0]][1].items():
+        assert f"{name} = " in parameters.source
+        parameters.source += f"\n{name} = {value}"
+    nbclient.NotebookClient(
+        notebook,
+        timeout=500,
+        kernel_name="python3",
+        resources={"metadata": {"path": str(tmp_path)}},
+    ).execute()
+    pictures = [
+        output
+        for cell in notebook.cells
+        for output in cell.get("outputs", ())
+        if "image/png" in output.get("data", {})
+    ]
+    assert pictures

@@ -1,0 +1,118 @@
+"""From the arrays of a model to pictures."""
+
+import numpy as np
+import pytest
+from keras import ops
+
+from keras_clmae import visualization
+from keras_clmae.data import PixelNormalization
+from keras_clmae.visualization.masks import removed_error
+from keras_clmae.visualization.pictures import REMOVED
+from keras_clmae.visualization.pictures import pixel_mask
+from keras_clmae.visualization.pictures import visible_picture
+from tests.tiny_models import tiny_autoencoder
+from tests.tiny_models import tiny_clmae
+
+GRID = (2, 3)
+
+
+def images_of(channels, seed=0):
+    shape = (4, 8, 12, channels)
+    return np.random.default_rng(seed).normal(size=shape).astype("float32")
+
+
+@pytest.mark.parametrize(
+    ("channels", "normalize_targets"),
+    [(1, True), (2, False), (3, True), (5, False)],
+)
+def test_pasted_patches_equal_the_input(channels, normalize_targets):
+    images = images_of(channels)
+    model = tiny_clmae(
+        image_shape=(8, 12, channels), normalize_targets=normalize_targets
+    )
+    rgb = visualization.rgb_function(images)
+    for masks in ("learned", "random"):
+        arrays = visualization.reconstruct_arrays(model, images, masks)
+        removed = np.stack(
+            [pixel_mask(mask, GRID, 8)[..., 0] for mask in arrays["mask"]]
+        )
+        assert removed.mean() == 0.5
+        rebuilt = arrays["reconstruction"]
+        np.testing.assert_array_equal(rebuilt[~removed], images[~removed])
+        assert not np.isclose(rebuilt[removed], images[removed]).any(1).all()
+        np.testing.assert_array_equal(
+            rgb(rebuilt)[~removed], rgb(images)[~removed]
+        )
+
+
+def test_normalized_targets_come_back_with_their_statistics():
+    images = images_of(2)
+    model = tiny_autoencoder(normalize_targets=True)
+    scores = np.random.default_rng(0).random((4, 6), "float32")
+    outputs = model(images, keep_scores=scores)
+    prediction, removed = (
+        ops.convert_to_numpy(outputs[name])
+        for name in ("prediction", "removed_indices")
+    )
+    rebuilt = visualization.reconstruct_arrays(model, images, "random")
+    for image in range(4):
+        for place, token in enumerate(removed[image]):
+            row, column = divmod(int(token), GRID[1])
+            patch = np.s_[
+                image, 4 * row : 4 * row + 4, 4 * column : 4 * column + 4
+            ]
+            original = images[patch]
+            expected = prediction[image, place].reshape(4, 4, 2)
+            # The statistics of the loss: n - 1, and an epsilon of 1e-6.
+            expected = expected * np.sqrt(original.var(ddof=1) + 1e-6)
+            expected = expected + original.mean()
+            np.testing.assert_allclose(
+                rebuilt["reconstruction"][patch], expected, rtol=1e-4, atol=1e-5
+            )
+
+
+def test_random_masks_are_the_same_at_every_call():
+    images, model = images_of(2), tiny_autoencoder(seed=0)
+    first, second = (
+        visualization.reconstruct_arrays(model, images, "random")
+        for _ in range(2)
+    )
+    np.testing.assert_array_equal(first["mask"], second["mask"])
+    assert len({tuple(mask) for mask in first["mask"]}) > 1
+
+
+def test_rgb_inverts_the_normalization_and_picks_bands():
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 4, 4, 5), "uint8")
+    normalization = PixelNormalization([0.1, 0.2, 0.3, 0.4, 0.5], [0.5] * 5)
+    images = normalization(pixels)
+    for bands, expected in (
+        (None, [0, 1, 2]),
+        ((4, 2, 0), [4, 2, 0]),
+        ((3,), [3, 3, 3]),
+        (1, [1, 1, 1]),
+    ):
+        rgb = visualization.rgb_function(images, normalization.inverse, bands)
+        np.testing.assert_allclose(
+            rgb(images), pixels[..., expected] / np.float32(255), atol=1e-6
+        )
+    grey = visualization.rgb_function(images[..., :1])(images[..., :1])
+    assert grey.min() == 0 and grey.max() == 1
+    np.testing.assert_array_equal(grey[..., 0], grey[..., 2])
+
+
+def test_removed_patches_are_painted_over():
+    picture = np.zeros((8, 12, 3), "float32")
+    mask = np.array([0, 1, 1, 0, 1, 1])
+    visible = visible_picture(picture, mask, GRID)
+    np.testing.assert_array_equal(visible[:, :4], 0)
+    np.testing.assert_array_equal(
+        visible[:, 4:], np.broadcast_to(REMOVED, (8, 8, 3))
+    )
+
+
+def test_removed_error_counts_removed_pixels_only():
+    images = np.zeros((1, 8, 12, 2), "float32")
+    rebuilt = np.full_like(images, 7)
+    rebuilt[0, :4, :4] = 2
+    arrays = {"reconstruction": rebuilt, "mask": [[1, 0, 0, 0, 0, 0]]}
+    assert removed_error(images, arrays, GRID) == 4
