@@ -7,4 +7,3 @@ from keras_clmae.conversion.timm import to_timm
 from keras_clmae.conversion.torch_checkpoint import load_torch_checkpoint
 from keras_clmae.conversion.torch_checkpoint import load_torch_weights
 from keras_clmae.conversion.torch_checkpoint import save_torch_checkpoint
-from keras_clmae.conversion.weight_files import read_state_dict

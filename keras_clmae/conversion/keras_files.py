@@ -10,12 +10,12 @@ import math
 import os
 import zipfile
 
+import h5py
 import keras
 
 from keras_clmae.conversion.weight_files import MAX_JSON_BYTES
 from keras_clmae.conversion.weight_files import one_error
 from keras_clmae.conversion.weight_files import read_json
-from keras_clmae.data.dependencies import require
 
 _MEMBERS = {"metadata.json", "config.json", "model.weights.h5"}
 _WEIGHTS = "model.weights.h5"
@@ -96,7 +96,6 @@ def _check_archive(archive, file_size):
 
 def _check_h5(file):
     """The number of values in a weights file, all of which are in it."""
-    h5py = require("h5py", "Reading .weights.h5 files")
     total = 0
 
     def visit(name, item):
@@ -138,27 +137,44 @@ def _check_room(needed, available):
         )
 
 
-def _num_parameters(config):
-    """A lower bound of the parameters of all parts in a configuration."""
+def _num_parameters(config, hidden_dim=0):
+    """A lower bound of the parameters of all parts in a configuration.
+
+    Args:
+        config: what `json.load` gives.
+        hidden_dim: int. Width of the model, for parts that do not tell theirs.
+    """
     if isinstance(config, list):
-        return sum(_num_parameters(item) for item in config)
+        return sum(_num_parameters(item, hidden_dim) for item in config)
     if not isinstance(config, dict):
         return 0
-    total = sum(_num_parameters(value) for value in config.values())
     sizes = config.get("config")
+    sizes = sizes if isinstance(sizes, dict) else {}
+    hidden_dim = hidden_dim or _hidden_dim(sizes)
+    total = sum(_num_parameters(v, hidden_dim) for v in sizes.values())
     if str(config.get("registered_name")).startswith("keras_clmae>"):
-        total += _own_parameters(sizes if isinstance(sizes, dict) else {})
+        total += _own_parameters(sizes, hidden_dim)
     return total
 
 
-def _own_parameters(sizes):
+def _hidden_dim(config):
+    if not isinstance(config, dict):
+        return 0
+    found = config.get("hidden_dim")
+    if type(found) is int:
+        return found
+    parts = (config.get(n) for n in ("config", "encoder", "autoencoder"))
+    return max(_hidden_dim(part) for part in parts)
+
+
+def _own_parameters(sizes, hidden_dim):
     def size(name):
         value = sizes.get(name)
         return value if type(value) is int else 0
 
-    dim = size("hidden_dim")
+    dim = size("hidden_dim") or hidden_dim
     total = size("num_layers") * dim * (4 * dim + 2 * size("mlp_dim"))
-    total += dim * size("patch_dim") + size("num_classes")
+    total += dim * size("patch_dim") + dim * size("num_classes")
     image = sizes.get("image_shape")
     if isinstance(image, list) and len(image) == 3 and size("patch_size") > 0:
         height, width, channels = (int(side) for side in image)

@@ -1,4 +1,4 @@
-"""Sizes of models: read from weights and configurations before a model is made."""
+"""Sizes of models: known before a model is made."""
 
 from typing import NamedTuple
 

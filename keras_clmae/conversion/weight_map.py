@@ -3,7 +3,7 @@
 A table is a list of `Entry`, made from sizes alone: it exists before any model
 does, so that a file is checked against it before anything is allocated. The
 same table reads and writes. Weights of ours are named by attributes, such as
-`encoder.blocks.0.attention.qkv_kernel`; the first word is the part of the model.
+`encoder.blocks.0.attention.qkv_kernel`; the first word is the part.
 """
 
 import functools
@@ -317,7 +317,8 @@ def export(table, model, allow_missing=False, ignored=()):
     if left_over and not allow_missing:
         raise ValueError(
             "`model` holds weights that the format has no place for: "
-            f"{_listed(left_over)}. Pass `allow_missing=True` to leave them out."
+            f"{_listed(left_over)}. Pass `allow_missing=True` to leave them "
+            "out."
         )
     return arrays, Report(mapped, left_over, [])
 

@@ -14,7 +14,6 @@ _EXTRAS = {
     "safetensors.numpy": "conversion",
     "huggingface_hub": "conversion",
     "keras_hub": "keras-hub",
-    "h5py": "conversion",
 }
 
 
