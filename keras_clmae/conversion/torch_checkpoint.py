@@ -242,12 +242,12 @@ def _check(sizes, weights, allow_missing):
     Absent parts are no error here: MAE publishes encoders alone. A warning
     names them.
     """
-    absent = []
-    table = []
+    absent, missing, table = [], [], []
     for part, entries in _by_part(published_table(sizes)).items():
         names = [name for entry in entries for name in entry.theirs]
         if part != "encoder" and not any(n in weights.shapes for n in names):
             absent.append(part.replace("_", " "))
+            missing += names
         else:
             table += entries
     report = weight_map.check(table, weights, allow_missing)
@@ -257,7 +257,7 @@ def _check(sizes, weights, allow_missing):
             "the initial values stay.",
             stacklevel=4,
         )
-    return table, report
+    return table, report._replace(missing=[*report.missing, *missing])
 
 
 def _by_part(table):
