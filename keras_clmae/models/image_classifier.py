@@ -6,12 +6,13 @@ from keras_clmae.argument_validation import check_choice
 from keras_clmae.argument_validation import check_positive_integer
 from keras_clmae.models.encoder import ViTEncoder
 from keras_clmae.models.encoder_copy import copy_encoder
+from keras_clmae.models.exporting import ExportsForServing
 from keras_clmae.models.pooling import check_pooling
 from keras_clmae.models.pooling import pool_tokens
 
 
 @keras.saving.register_keras_serializable(package="keras_clmae")
-class ImageClassifier(keras.Model):
+class ImageClassifier(ExportsForServing, keras.Model):
     """An encoder with a linear head, to fine-tune or to probe.
 
     Takes a copy of the encoder: the one that is passed stays as it is. The
@@ -119,6 +120,11 @@ class ImageClassifier(keras.Model):
         self.freeze_encoder = freeze_encoder
         self.head_stddev = head_stddev
         self.build((None, *self.encoder.image_shape))
+
+    @property
+    def image_shape(self):
+        """(height, width, channels), in pixels."""
+        return self.encoder.image_shape
 
     def build(self, input_shape):
         if self.built:

@@ -5,6 +5,7 @@ import os
 
 import keras
 
+from keras_clmae.models.exporting import ExportsForServing
 from keras_clmae.version import __version__
 
 # Encoders: table 1 of https://arxiv.org/abs/2010.11929 (base, large, huge) and
@@ -54,7 +55,7 @@ PRESETS = {
 }
 
 
-class PresetModel(keras.Model):
+class PresetModel(ExportsForServing, keras.Model):
     """A model that can be made by the name of a size and stored as a folder.
 
     Subclasses set `preset_prefix` and define `from_sizes(**sizes)` unless their
