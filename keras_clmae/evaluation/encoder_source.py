@@ -4,7 +4,7 @@ import os
 
 import keras
 
-from keras_clmae.conversion import load_torch_checkpoint
+from keras_clmae.conversion import formats
 from keras_clmae.models import CLMAE
 from keras_clmae.models import MaskedAutoencoder
 from keras_clmae.models import ViTEncoder
@@ -24,9 +24,12 @@ def load_encoder(source, num_heads=None, decoder_num_heads=None):
               `ImageClassifier` or `ViTEncoder`;
             - a folder that `save_to_preset` wrote, or a preset's name (whose
               weights are random, as none are published);
-            - a published checkpoint, `.pth`.
-        num_heads: int. Of the encoder; needed for `.pth` files only.
-        decoder_num_heads: int. Needed for `.pth` files only.
+            - a published checkpoint, `.pth`, or timm's `.safetensors`;
+            - a folder of Hugging Face's ViT or ViTMAE, or of KerasHub's
+              `ViTBackbone`; or `"hf://organisation/name"`.
+        num_heads: int. Of the encoder; needed for `.pth` and `.safetensors`
+            files only.
+        decoder_num_heads: int. Needed for `.pth` files with a decoder only.
 
     Returns:
         A `ViTEncoder`.
@@ -47,27 +50,31 @@ def load_encoder(source, num_heads=None, decoder_num_heads=None):
             return _encoder_of(model, source)
     if os.path.isfile(os.path.join(source, RUN_MODEL)):
         source = os.path.join(source, RUN_MODEL)
-    if os.path.isfile(os.path.join(source, "config.json")):
-        return _load_preset_folder(source)
-    if not os.path.isfile(source) or not source.endswith((".keras", ".pth")):
-        raise ValueError(
-            "Argument `source` must be the folder of a finished run (with "
-            f"{RUN_MODEL}), a preset's folder or name, a .keras file or a .pth "
-            f"file. Received: source={source!r}"
-        )
-    if source.endswith(".keras"):
+    if os.path.isfile(source) and source.endswith(".keras"):
         model = keras.saving.load_model(source, compile=False)
         return _encoder_of(model, source)
-    if num_heads is None or decoder_num_heads is None:
-        raise ValueError(
-            "Arguments `num_heads` and `decoder_num_heads` must be given for a "
-            ".pth file, which does not hold them. Received: "
-            f"num_heads={num_heads}, decoder_num_heads={decoder_num_heads}"
-        )
-    model = load_torch_checkpoint(
-        source, num_heads=num_heads, decoder_num_heads=decoder_num_heads
+    if not source.startswith("hf://") and not os.path.exists(source):
+        raise _no_source(source, "which does not exist")
+    try:
+        source_format = formats.guess_source_format(source)
+    except ValueError as error:
+        raise _no_source(source, str(error)) from None
+    # Only the encoder is asked for: a pooler or a decoder may be left over.
+    model, report = formats.read_model(
+        source, source_format, num_heads, decoder_num_heads, allow_missing=True
     )
+    if report.missing:
+        raise _no_source(source, f"which lacks {report.missing[0]!r}")
     return _encoder_of(model, source)
+
+
+def _no_source(source, problem):
+    return ValueError(
+        "Argument `source` must be the folder of a finished run (with "
+        f"{RUN_MODEL}), a preset's folder or name, a .keras, .pth or "
+        ".safetensors file, or a folder of Hugging Face or KerasHub. Received: "
+        f"source={source!r} ({problem})"
+    )
 
 
 def untrained_copy(encoder):
@@ -87,15 +94,6 @@ def untrained_copy(encoder):
     2
     """
     return type(encoder).from_config(encoder.get_config())
-
-
-def _load_preset_folder(folder):
-    for model_class in MODEL_CLASSES:
-        try:
-            return _encoder_of(model_class.from_preset(folder), folder)
-        except ValueError as error:
-            problem = error
-    raise problem
 
 
 def _encoder_of(model, source):
