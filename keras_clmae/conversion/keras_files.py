@@ -96,27 +96,30 @@ def _check_archive(archive, file_size):
 
 def _check_h5(file):
     """The number of values in a weights file, all of which are in it."""
-    total = 0
-
-    def visit(name, item):
-        nonlocal total
-        if not isinstance(item, h5py.Dataset):
-            return
-        if item.is_virtual or item.external or item.chunks:
-            raise ValueError(f"its {name!r} is not plain")
-        if item.size and item.id.get_storage_size() < item.nbytes:
-            raise ValueError(f"its {name!r} is larger than the file")
-        total += item.size
-
     with h5py.File(file, "r") as content:
-        content.visititems(visit)
-        content.visititems_links(_refuse_links)
+        return _num_values(content, set())
+
+
+def _num_values(group, seen):
+    total = 0
+    for name in group:
+        if not isinstance(group.get(name, getlink=True), h5py.HardLink):
+            raise ValueError(f"its {name!r} is a link")
+        item = group[name]
+        address = h5py.h5o.get_info(item.id).addr
+        # Groups may contain one another: each is counted once.
+        if address in seen:
+            raise ValueError(f"its {name!r} is there twice")
+        seen.add(address)
+        if isinstance(item, h5py.Group):
+            total += _num_values(item, seen)
+        elif isinstance(item, h5py.Dataset):
+            if item.is_virtual or item.external or item.chunks:
+                raise ValueError(f"its {name!r} is not plain")
+            if item.size and item.id.get_storage_size() < item.nbytes:
+                raise ValueError(f"its {name!r} is larger than the file")
+            total += item.size
     return total
-
-
-def _refuse_links(name, link):
-    if type(link).__name__ != "HardLink":
-        raise ValueError(f"its {name!r} is a link")
 
 
 def _check_config(config, available):

@@ -35,6 +35,8 @@ _UNREADABLE = (
     OSError,
     RecursionError,
     RuntimeError,
+    # h5py's, where an error interrupts another.
+    SystemError,
     TypeError,
     ValueError,
     pickle.UnpicklingError,

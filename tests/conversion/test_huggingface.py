@@ -331,7 +331,7 @@ def test_what_has_no_place_there(tmp_path):
     with pytest.raises(ValueError, match="must be for square images"):
         to_huggingface(tiny_autoencoder(), tmp_path / "a")
     square = tiny_clmae(image_shape=(8, 8, 3))
-    with pytest.raises(ValueError, match="no place for: masking_module/"):
+    with pytest.raises(ValueError, match="no place for: .*masking_module/"):
         to_huggingface(square, tmp_path / "a")
     assert not os.path.exists(tmp_path / "a")
     report = to_huggingface(square, tmp_path / "a", allow_missing=True)

@@ -90,7 +90,7 @@ def test_another_image_size():
 
 
 def test_what_has_no_counterpart():
-    with pytest.raises(ValueError, match="no place for: decoder/"):
+    with pytest.raises(ValueError, match="no place for: .*decoder/"):
         to_keras_hub(tiny_autoencoder())
     with pytest.raises(ValueError, match="must be a keras_hub.models.ViTB"):
         from_keras_hub(tiny_autoencoder())

@@ -223,7 +223,7 @@ def test_published_files_have_the_same_names(tmp_path):
 
 def test_what_has_no_place_there(tmp_path):
     path = tmp_path / "vit.safetensors"
-    with pytest.raises(ValueError, match="no place for: decoder/"):
+    with pytest.raises(ValueError, match="no place for: .*decoder/"):
         to_timm(tiny_autoencoder(), path)
     with pytest.raises(ValueError, match="must pool the class token"):
         to_timm(classifier("mean"), path)
