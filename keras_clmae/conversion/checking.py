@@ -108,9 +108,12 @@ def _read_again(path, path_format, model):
 def _by_transformers(transformers, path, model, images, noise):
     import torch
 
-    path = path.removeprefix("hf://")
+    options = {}
+    if path.startswith("hf://"):
+        path, _, revision = path.removeprefix("hf://").partition("@")
+        options = {"revision": revision} if revision else {}
     pixels = torch.from_numpy(images.transpose(0, 3, 1, 2).copy())
-    config = transformers.AutoConfig.from_pretrained(path)
+    config = transformers.AutoConfig.from_pretrained(path, **options)
     name = (config.architectures or ["ViTModel"])[0]
     with torch.no_grad():
         if name == "ViTForImageClassification":
@@ -120,19 +123,21 @@ def _by_transformers(transformers, path, model, images, noise):
             return {"logits": loaded.eval()(pixels).logits.numpy()}
         if name == "ViTModel":
             loaded = transformers.ViTModel.from_pretrained(
-                path, add_pooling_layer=False
+                path, add_pooling_layer=False, **options
             ).eval()
             return {"features": loaded(pixels).last_hidden_state.numpy()}
         # Nothing is masked at this ratio, and this noise keeps the order.
         unmasked = transformers.ViTMAEModel.from_pretrained(
-            path, mask_ratio=0.0
+            path, mask_ratio=0.0, **options
         ).eval()
         order = torch.arange(noise.shape[1]).expand(noise.shape).float()
         outputs = {
             "features": unmasked(pixels, noise=order).last_hidden_state.numpy()
         }
         if name == "ViTMAEForPreTraining":
-            loaded = transformers.ViTMAEForPreTraining.from_pretrained(path)
+            loaded = transformers.ViTMAEForPreTraining.from_pretrained(
+                path, **options
+            )
             predicted = loaded.eval()(pixels, noise=torch.from_numpy(noise))
             outputs["prediction"] = predicted.logits.numpy()
         return outputs

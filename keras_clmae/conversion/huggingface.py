@@ -227,10 +227,13 @@ def to_huggingface(model, directory, normalization=None, allow_missing=False):
 
     Example:
 
-    ```python
-    keras_clmae.conversion.to_huggingface(model.encoder, "my-vit")
-    # transformers.ViTModel.from_pretrained("my-vit", add_pooling_layer=False)
-    ```
+    >>> encoder = keras_clmae.models.ViTEncoder((8, 8, 3), 2, 16, 2, 2)
+    >>> folder = tempfile.mkdtemp()
+    >>> report = keras_clmae.conversion.to_huggingface(encoder, folder)
+    >>> sorted(os.listdir(folder))
+    ['config.json', 'model.safetensors', 'preprocessor_config.json']
+    >>> keras_clmae.conversion.from_huggingface(folder).num_tokens
+    16
     """
     sizes = sizes_of(model)
     architecture = architecture_of(sizes)

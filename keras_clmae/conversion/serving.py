@@ -40,7 +40,9 @@ def export_onnx_by_torch(model, filepath, opset_version=None, verbose=None):
     """
     import torch
 
-    images = torch.zeros((2, *model.image_shape), device="cpu")
+    # Two of them: one would be taken for a fixed size.
+    encoder = getattr(model, "encoder", model)
+    images = keras.ops.zeros((2, *encoder.image_shape))
     model.eval()
     program = torch.export.export(
         model,

@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+from keras_clmae.argument_validation import check_image_shape
 from keras_clmae.models.clmae import CLMAE
 from keras_clmae.models.decoder import Decoder
 from keras_clmae.models.encoder import ViTEncoder
@@ -188,7 +189,7 @@ def native_image_shape(num_tokens, patch_size, channels, image_shape):
             `image_shape` does not fit.
     """
     if image_shape is not None:
-        height, width, _ = image_shape
+        height, width, _ = check_image_shape(image_shape, patch_size)
         if (height // patch_size) * (width // patch_size) == num_tokens:
             return tuple(image_shape)
     side = round(max(num_tokens, 0) ** 0.5)

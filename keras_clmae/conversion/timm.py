@@ -59,16 +59,20 @@ def from_timm(
         **arguments: further arguments of the model, such as `drop_path_rate`.
 
     Returns:
-        An `ImageClassifier` for weights with a head, else a `ViTEncoder`.
+        An `ImageClassifier` for weights with a head, else a `ViTEncoder`. With
+        a norm of the mean (`fc_norm`) there is none of the tokens: the
+        encoder's own neither scales nor shifts.
 
     Raises:
         ValueError: if a file is missing, damaged, or of another format.
 
     Example:
 
-    ```python
-    encoder = keras_clmae.conversion.from_timm("vit.safetensors", num_heads=12)
-    ```
+    >>> encoder = keras_clmae.models.ViTEncoder((8, 8, 1), 2, 16, 2, 2)
+    >>> path = os.path.join(tempfile.mkdtemp(), "vit.safetensors")
+    >>> report = keras_clmae.conversion.to_timm(encoder, path)
+    >>> keras_clmae.conversion.from_timm(path, num_heads=2).image_shape
+    (8, 8, 1)
     """
     return read_timm(
         path_or_model,

@@ -195,7 +195,8 @@ def load_torch_weights(path, model, allow_missing=False):
     ```
     """
     weights = open_weights(path)
-    table, _ = _check(_published_sizes(model), weights, allow_missing)
+    sizes = _published_sizes(model)
+    table, _ = _check(sizes, weights, allow_missing, stacklevel=3)
     weight_map.assign(table, weights, model)
 
 
@@ -236,7 +237,7 @@ def _published_sizes(model):
     return sizes
 
 
-def _check(sizes, weights, allow_missing):
+def _check(sizes, weights, allow_missing, stacklevel=4):
     """The table of the parts that the file has, checked against it.
 
     Absent parts are no error here: MAE publishes encoders alone. A warning
@@ -255,7 +256,7 @@ def _check(sizes, weights, allow_missing):
         warnings.warn(
             f"The checkpoint has no {' and no '.join(absent)}: "
             "the initial values stay.",
-            stacklevel=4,
+            stacklevel=stacklevel,
         )
     return table, report._replace(missing=[*report.missing, *missing])
 

@@ -121,11 +121,6 @@ class ImageClassifier(ExportsForServing, keras.Model):
         self.head_stddev = head_stddev
         self.build((None, *self.encoder.image_shape))
 
-    @property
-    def image_shape(self):
-        """(height, width, channels), in pixels."""
-        return self.encoder.image_shape
-
     def build(self, input_shape):
         if self.built:
             return

@@ -143,17 +143,19 @@ class PresetModel(ExportsForServing, keras.Model):
                 "`preset` must be a folder with a config.json. "
                 f"Received: preset={folder!r}"
             )
-        with open(path, encoding="utf-8") as file:
-            config = json.load(file)
+        # Imported here: conversions import the models.
+        from keras_clmae.conversion.keras_files import load_keras_model
+        from keras_clmae.conversion.weight_files import read_json
+
+        config = read_json(path)
         if config.get("class_name") != cls.__name__:
             raise ValueError(
                 f"`preset` holds a {config.get('class_name')}, not a "
                 f"{cls.__name__}. Received: preset={folder!r}"
             )
-        model = keras.saving.deserialize_keras_object(config)
         if load_weights:
-            model.load_weights(os.path.join(folder, "model.weights.h5"))
-        return model
+            return load_keras_model(folder)
+        return keras.saving.deserialize_keras_object(config)
 
     def save_to_preset(self, folder):
         """Writes config.json, model.weights.h5 and metadata.json.

@@ -123,7 +123,8 @@ def test_our_own_autoencoder(shape, tmp_path):
 def test_vit_both_ways(image_size, qkv_bias, tmp_path):
     theirs = vit("small", image_size=image_size, qkv_bias=qkv_bias)
     ours = from_huggingface(theirs)
-    assert isinstance(ours, ViTEncoder) and ours.learned_positions
+    assert isinstance(ours, ViTEncoder)
+    assert ours.position_embedding.position_table.trainable
     images = images_for(theirs.config)
     expected = features(theirs, images)
     assert_near(ours(images), expected)
@@ -152,7 +153,8 @@ def test_classifier_both_ways(tmp_path):
 def test_encoder_of_vit_mae():
     theirs = transformers.ViTMAEModel(vit_mae("small").config).eval()
     ours = from_huggingface(theirs)
-    assert isinstance(ours, ViTEncoder) and not ours.learned_positions
+    assert isinstance(ours, ViTEncoder)
+    assert not ours.position_embedding.position_table.trainable
     images = images_for(theirs.config)
     # Nothing is removed, and this noise keeps the order.
     theirs.config.mask_ratio = 0.0
