@@ -8,6 +8,7 @@ from keras import ops
 from keras_clmae.conversion.formats import read_model
 from keras_clmae.conversion.sizes import sizes_of
 from keras_clmae.conversion.weight_files import open_weights
+from keras_clmae.layers.token_selection import gather_tokens
 from keras_clmae.layers.token_selection import keep_top_tokens
 
 
@@ -42,34 +43,44 @@ def outputs_by_library(path, path_format, model, images, noise):
             module = None
         if module is not None:
             return library, function(module, path, model, images, noise)
-    return "keras_clmae", outputs_of(
-        _read_again(path, path_format, model), images, noise
-    )
+    again = _read_again(path, path_format, model)
+    return "keras_clmae", outputs_of(again, images, noise, like=model)
 
 
-def outputs_of(model, images, noise):
-    """The same outputs of a model of ours."""
+def outputs_of(model, images, noise, like=None):
+    """The same outputs of a model of ours.
+
+    Args:
+        model: model of ours.
+        images: as above.
+        noise: as above.
+        like: model whose number of visible tokens is taken, which some formats
+            do not hold. Defaults to `None`: `model` itself.
+    """
     sizes = sizes_of(model)
     if sizes.num_classes is not None:
         return {"logits": _array(model(images, training=False))}
     encoder = getattr(model, "encoder", model)
     outputs = {"features": _array(encoder(images))}
-    if sizes.decoder is not None:
-        autoencoder = getattr(model, "autoencoder", model)
+    # An encoder is read back with a decoder of which nobody knows anything.
+    if sizes.decoder is not None and _autoencoder(like or model):
+        autoencoder = _autoencoder(model)
         selection = keep_top_tokens(
-            ops.convert_to_tensor(-noise), autoencoder.num_visible
+            ops.convert_to_tensor(-noise),
+            _autoencoder(like or model).num_visible,
         )
-        tokens = ops.take_along_axis(
-            encoder.embed(images),
-            ops.expand_dims(selection.keep_indices, -1),
-            axis=1,
+        visible = gather_tokens(encoder.embed(images), selection.keep_indices)
+        prediction = autoencoder.decoder(
+            encoder.encode(visible), selection.restore_indices
         )
-        outputs["prediction"] = _array(
-            autoencoder.decoder(
-                encoder.encode(tokens), selection.restore_indices
-            )
-        )
+        outputs["prediction"] = _array(prediction)
     return outputs
+
+
+def _autoencoder(model):
+    """The part of a model of ours with a decoder, or `None`."""
+    model = getattr(model, "autoencoder", model)
+    return model if hasattr(model, "decoder") else None
 
 
 def largest_difference(first, second):
@@ -98,7 +109,6 @@ def _read_again(path, path_format, model):
         path,
         path_format,
         num_heads=sizes.encoder.num_heads,
-        # Where there is none, one is made, whose output nobody compares.
         decoder_num_heads=(sizes.decoder or sizes.encoder).num_heads,
         image_shape=sizes.image_shape,
         allow_missing=True,

@@ -26,6 +26,14 @@ def export_options(format, options):
     return options
 
 
+def images_of(model):
+    """What a model takes, with a free batch size: a `keras.InputSpec`."""
+    encoder = getattr(model, "encoder", model)
+    return keras.InputSpec(
+        shape=(None, *encoder.image_shape), dtype="float32", name="images"
+    )
+
+
 def export_onnx_by_torch(model, filepath, opset_version=None, verbose=None):
     """Writes ONNX on PyTorch with a free batch size.
 
@@ -41,8 +49,7 @@ def export_onnx_by_torch(model, filepath, opset_version=None, verbose=None):
     import torch
 
     # Two of them: one would be taken for a fixed size.
-    encoder = getattr(model, "encoder", model)
-    images = keras.ops.zeros((2, *encoder.image_shape))
+    images = keras.ops.zeros((2, *images_of(model).shape[1:]))
     model.eval()
     program = torch.export.export(
         model,

@@ -87,7 +87,8 @@ def load_torch_checkpoint(
             `normalize_targets`, `gaussian_loss_weight`; `image_shape`, which is
             the file's own, square, when it is not given, and to which the
             position tables are interpolated where it has another number of
-            patches; `masking_num_heads`, 4 by default; for files without a
+            patches; `masking_num_heads`, 4 by default; `layer_norm_epsilon`
+            of encoder and decoder, 1e-6 by default; for files without a
             decoder `decoder_hidden_dim` and `decoder_num_layers`, 512 and 8 by
             default as in MAE.
 
@@ -126,6 +127,7 @@ def read_published(
     masking_num_heads=4,
     decoder_hidden_dim=_DEFAULT_DECODER["hidden_dim"],
     decoder_num_layers=_DEFAULT_DECODER["num_layers"],
+    layer_norm_epsilon=1e-6,
     **arguments,
 ):
     """Does what `load_torch_checkpoint` does, and returns a `Report` too."""
@@ -133,7 +135,7 @@ def read_published(
     native, patch_size = vit_names.read_image_shape(weights, image_shape)
     if "decoder_embed.weight" in weights.shapes:
         decoder = vit_names.read_stack(
-            weights, "decoder_blocks", decoder_num_heads
+            weights, "decoder_blocks", decoder_num_heads, layer_norm_epsilon
         )
     else:
         decoder = Stack(
@@ -145,7 +147,7 @@ def read_published(
     sizes = Sizes(
         native,
         patch_size,
-        vit_names.read_stack(weights, "blocks", num_heads),
+        vit_names.read_stack(weights, "blocks", num_heads, layer_norm_epsilon),
         decoder,
     )
     if any(name.startswith("masking_net.") for name in weights.shapes):

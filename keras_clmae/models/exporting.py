@@ -26,12 +26,11 @@ class ExportsForServing:
         # Imported here: it needs the tool of the format.
         from keras_clmae.conversion import serving
 
-        if (
-            format == "onnx"
-            and keras.backend.backend() == "torch"
-            and options.get("input_signature") is None
-        ):
+        on_torch = keras.backend.backend() == "torch"
+        if options.get("input_signature") is None:
             options.pop("input_signature", None)
-            return serving.export_onnx_by_torch(self, filepath, **options)
+            if format == "onnx" and on_torch:
+                return serving.export_onnx_by_torch(self, filepath, **options)
+            options["input_signature"] = [serving.images_of(self)]
         options = serving.export_options(format, options)
         return super().export(filepath, format=format, **options)

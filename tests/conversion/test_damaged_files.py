@@ -196,6 +196,7 @@ def test_keras_hub(name, model, tmp_path, monkeypatch):
         path.read_bytes(),
         path,
         lambda: conversion.from_keras_hub(tmp_path),
+        number=NUMBER // 2,
     )
 
 

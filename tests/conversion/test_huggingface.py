@@ -81,8 +81,10 @@ def assert_same_pretraining(theirs, ours):
     )
 
 
-@pytest.mark.parametrize("norm_pix_loss", [False, True])
-@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize(
+    ("shape", "norm_pix_loss"),
+    [("small", False), ("one channel", True)],
+)
 def test_pretraining_both_ways(shape, norm_pix_loss, tmp_path):
     theirs = vit_mae(shape, norm_pix_loss=norm_pix_loss)
     ours = from_huggingface(theirs)
