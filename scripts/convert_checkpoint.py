@@ -31,6 +31,8 @@ from keras_clmae.conversion.sizes import sizes_of
 
 # Of outputs in float32; what other layouts of the same numbers round away.
 TOLERANCE = 1e-4
+# Of MAE and of timm's vit_*, whose files do not hold it.
+DEFAULT_EPSILON = 1e-6
 LICENCE_NOTE = (
     "Weights of others keep their licence when they are converted: MAE's are "
     "CC BY-NC 4.0, which allows no commercial use."
@@ -130,6 +132,13 @@ def print_report(console, model, read, wrote, names):
         f"{type(model).__name__} of {parameters:,} parameters; "
         f"{sum(len(row.theirs) for row in wrote.mapped)} arrays written."
     )
+    epsilon = sizes_of(model).encoder.layer_norm_epsilon
+    if names[1] in ("timm", "published") and epsilon != DEFAULT_EPSILON:
+        console.print(
+            f"The target does not hold layer_norm_epsilon={epsilon:g}: give it "
+            f"when you read it, in place of {DEFAULT_EPSILON:g}.",
+            style="yellow",
+        )
     for title, names in (
         ("left over in the source, dropped", read.left_over),
         ("missing in the source, at random", read.missing),
