@@ -29,9 +29,8 @@ from keras_clmae.conversion.weight_files import open_weights
 from keras_clmae.models import MaskedAutoencoder
 
 torch = pytest.importorskip("torch")
-pytestmark = pytest.mark.skipif(
-    keras.backend.backend() != "jax", reason="the same on every backend"
-)
+if keras.backend.backend() != "jax":
+    pytest.skip("the same on every backend", allow_module_level=True)
 
 NUMBER = 2000
 # A read of these files takes milliseconds.

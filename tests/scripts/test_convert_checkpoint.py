@@ -15,9 +15,8 @@ from tests.tiny_models import tiny_clmae
 pytest.importorskip("torch")
 pytest.importorskip("jsonargparse")
 pytest.importorskip("rich")
-pytestmark = pytest.mark.skipif(
-    keras.backend.backend() != "jax", reason="the same on every backend"
-)
+if keras.backend.backend() != "jax":
+    pytest.skip("the same on every backend", allow_module_level=True)
 
 SCRIPTS = pathlib.Path(__file__).parents[2] / "scripts"
 SQUARE = {"image_shape": (8, 8, 3)}
