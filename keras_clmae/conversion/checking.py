@@ -38,7 +38,7 @@ def outputs_by_library(path, path_format, model, images, noise):
         library, function = compute
         try:
             module = importlib.import_module(library)
-        # timm without torchvision ends in a RuntimeError, not an ImportError.
+        # Beside a torchvision that does not load, timm ends in a RuntimeError.
         except (ImportError, RuntimeError):
             module = None
         if module is not None:

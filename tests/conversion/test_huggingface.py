@@ -99,9 +99,8 @@ def test_pretraining_both_ways(shape, norm_pix_loss, tmp_path):
         assert torch.equal(again[0].state_dict()[name], value), name
 
 
-@pytest.mark.parametrize("shape", SHAPES)
-def test_our_own_autoencoder(shape, tmp_path):
-    sizes = SHAPES[shape]
+def test_our_own_autoencoder(tmp_path):
+    sizes = SHAPES["one channel"]
     ours = MaskedAutoencoder.from_sizes(
         image_shape=(sizes["image_size"],) * 2 + (sizes["num_channels"],),
         patch_size=sizes["patch_size"],
