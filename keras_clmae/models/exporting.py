@@ -8,14 +8,24 @@ class ExportsForServing:
     What works on which backend is in docs/conversion.md.
     """
 
-    def export(self, filepath, format="tf_saved_model", **options):
+    def export(
+        self,
+        filepath,
+        format="tf_saved_model",
+        verbose=None,
+        input_signature=None,
+        **kwargs,
+    ):
         """Writes the model for serving, without its Python code.
 
         Args:
             filepath: path to write: a folder for `"tf_saved_model"`, else a
                 file.
             format: `"tf_saved_model"`, `"onnx"`, or `"torch"` (PyTorch only).
-            **options: further arguments of `keras.Model.export`.
+            verbose: bool. Whether to tell where it was written.
+            input_signature: as `keras.Model.export` takes it. Defaults to
+                `None`: any number of float32 images of the model's shape.
+            **kwargs: further arguments of `keras.Model.export`.
 
         Example:
 
@@ -23,14 +33,19 @@ class ExportsForServing:
         model.encoder.export("encoder.onnx", format="onnx")
         ```
         """
-        # Imported here: it needs the tool of the format.
+        # Imported here: conversions import the models.
         from keras_clmae.conversion import serving
 
-        on_torch = keras.backend.backend() == "torch"
-        if options.get("input_signature") is None:
-            options.pop("input_signature", None)
-            if format == "onnx" and on_torch:
-                return serving.export_onnx_by_torch(self, filepath, **options)
-            options["input_signature"] = [serving.images_of(self)]
-        options = serving.export_options(format, options)
-        return super().export(filepath, format=format, **options)
+        if input_signature is None:
+            if format == "onnx" and keras.backend.backend() == "torch":
+                return serving.export_onnx_by_torch(
+                    self, filepath, verbose=verbose, **kwargs
+                )
+            input_signature = [serving.images_of(self)]
+        return super().export(
+            filepath,
+            format=format,
+            verbose=verbose,
+            input_signature=input_signature,
+            **serving.export_options(format, kwargs),
+        )
