@@ -8,22 +8,15 @@ import keras
 import numpy as np
 
 
-def export_options(format, options):
-    """Prepares the tools of the backend for an export.
+def free_batch_options(format):
+    """Arguments of Keras's `export` with which any number of images is served.
 
     Args:
         format: str. As `keras.Model.export` takes it.
-        options: dict. Further arguments of `export`.
-
-    Returns:
-        `options`, completed: with PyTorch's format the batch size is free.
     """
-    backend = keras.backend.backend()
-    if format == "onnx" and backend == "tensorflow":
-        _teach_tf2onnx()
-    if format == "torch" and backend == "torch":
-        return {"dynamic_shapes": _free_batch(), **options}
-    return options
+    if format == "torch" and keras.backend.backend() == "torch":
+        return {"dynamic_shapes": _free_batch()}
+    return {}
 
 
 def images_of(model):
@@ -73,10 +66,13 @@ def _free_batch():
     return {0: torch.export.Dim("batch", min=1)}
 
 
-def _teach_tf2onnx():
+def teach_tf2onnx():
     """Gives tf2onnx the operation of TensorFlow's exact GELU that it lacks."""
     import tf2onnx
     from tf2onnx.handler import tf_op
+
+    if any("Erfc" in known for known in tf_op.get_opsets().get("", ())):
+        return
 
     @tf_op("Erfc")
     class Erfc:

@@ -36,16 +36,20 @@ class ExportsForServing:
         # Imported here: conversions import the models.
         from keras_clmae.conversion import serving
 
+        backend = keras.backend.backend()
+        if format == "onnx" and backend == "tensorflow":
+            serving.teach_tf2onnx()
         if input_signature is None:
-            if format == "onnx" and keras.backend.backend() == "torch":
+            if format == "onnx" and backend == "torch":
                 return serving.export_onnx_by_torch(
                     self, filepath, verbose=verbose, **kwargs
                 )
             input_signature = [serving.images_of(self)]
+            kwargs = {**serving.free_batch_options(format), **kwargs}
         return super().export(
             filepath,
             format=format,
             verbose=verbose,
             input_signature=input_signature,
-            **serving.export_options(format, kwargs),
+            **kwargs,
         )

@@ -70,6 +70,21 @@ def test_torch_export(name, models, tmp_path):
     )
 
 
+@pytest.mark.skipif(BACKEND != "torch", reason="of PyTorch alone")
+def test_a_fixed_number_of_images(models, tmp_path):
+    import torch
+
+    path = str(tmp_path / "model.pt2")
+    signature = [keras.InputSpec("float32", (1, 8, 12, 2))]
+    models["encoder"].export(
+        path, format="torch", verbose=False, input_signature=signature
+    )
+    program = torch.export.load(path).module()
+    expected = array(models["encoder"](IMAGES[:1]))
+    actual = program(torch.from_numpy(IMAGES[:1])).detach().numpy()
+    np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-5)
+
+
 def test_unknown_formats_are_refused(models, tmp_path):
     with warnings.catch_warnings(), pytest.raises(ValueError, match="format="):
         models["encoder"].export(str(tmp_path / "x"), format="caffe")
