@@ -153,6 +153,14 @@ def _num_parameters(config, hidden_dim=0):
         return 0
     sizes = config.get("config")
     sizes = sizes if isinstance(sizes, dict) else {}
+    # Models of ours hold parts of ours, or of a user's, and types of numbers;
+    # nobody bounds the sizes of anything else.
+    name = str(config.get("class_name"))
+    if (
+        str(config.get("module")).split(".")[0] == "keras"
+        and "DTypePolicy" not in name
+    ):
+        raise ValueError(f"it holds a {name[:50]} of Keras")
     hidden_dim = hidden_dim or _hidden_dim(sizes)
     total = sum(_num_parameters(v, hidden_dim) for v in sizes.values())
     if str(config.get("registered_name")).startswith("keras_clmae>"):
@@ -173,14 +181,14 @@ def _hidden_dim(config):
 def _own_parameters(sizes, hidden_dim):
     def size(name):
         value = sizes.get(name)
-        return value if type(value) is int else 0
+        return max(value, 0) if type(value) is int else 0
 
     dim = size("hidden_dim") or hidden_dim
     total = size("num_layers") * dim * (4 * dim + 2 * size("mlp_dim"))
     total += dim * size("patch_dim") + dim * size("num_classes")
     image = sizes.get("image_shape")
     if isinstance(image, list) and len(image) == 3 and size("patch_size") > 0:
-        height, width, channels = (int(side) for side in image)
+        height, width, channels = (max(int(side), 0) for side in image)
         patch = size("patch_size")
         total += dim * (channels * patch**2 + height * width // patch**2)
     return total

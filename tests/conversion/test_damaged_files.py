@@ -26,7 +26,9 @@ from keras_clmae.conversion import timm
 from keras_clmae.conversion import torch_checkpoint
 from keras_clmae.conversion.torch_checkpoint import published_table
 from keras_clmae.conversion.weight_files import open_weights
+from keras_clmae.models import CLMAE
 from keras_clmae.models import MaskedAutoencoder
+from keras_clmae.models import MaskingModule
 
 torch = pytest.importorskip("torch")
 if keras.backend.backend() != "torch":
@@ -364,6 +366,21 @@ def test_sizes_are_checked_before_anything_is_made(changes, model, tmp_path):
     content["config"] |= changes
     path.write_text(json.dumps(content))
     with pytest.raises(ValueError, match="its sizes ask for at least"):
+        keras_files.load_keras_model(tmp_path)
+
+
+def test_parts_of_keras_itself(model, tmp_path):
+    clmae = CLMAE(model, MaskingModule(num_layers=1, num_heads=1))
+    clmae.save_to_preset(str(tmp_path))
+    assert isinstance(keras_files.load_keras_model(tmp_path), CLMAE)
+    path = tmp_path / "config.json"
+    content = json.loads(path.read_text())
+    layer = keras.layers.Dense(10**12)
+    content["config"]["masking_module"] = keras.saving.serialize_keras_object(
+        layer
+    )
+    path.write_text(json.dumps(content))
+    with pytest.raises(ValueError, match="it holds a Dense of Keras"):
         keras_files.load_keras_model(tmp_path)
 
 
