@@ -1,10 +1,12 @@
 """Timings, one subcommand each.
 
 python scripts/benchmark.py data photographs
+python scripts/benchmark.py step --reference path/to/cl-mae
 """
 
 from benchmark_data import data
+from benchmark_step import step
 from jsonargparse import auto_cli
 
 if __name__ == "__main__":
-    auto_cli({"data": data}, as_positional=True)
+    auto_cli({"data": data, "step": step}, as_positional=True)

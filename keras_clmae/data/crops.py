@@ -86,7 +86,8 @@ def resize_window(pixels, image_size):
     """Resizes a window of a picture, bicubic, as fast as TensorFlow can.
 
     Args:
-        pixels: Tensor of shape `(height, width, channels)`.
+        pixels: float32 tensor of shape `(height, width, channels)`; from
+            bytes the kernel is slower, by more than the cast takes.
         image_size: Pair of integers, height and width of the result.
 
     Returns:

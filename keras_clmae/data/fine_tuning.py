@@ -100,6 +100,9 @@ class FineTuneTransform(PretrainTransform):
             mixers.append(keras_cv.layers.CutMix(alpha=self.cutmix_alpha))
         return augment, [tf.function(layer) for layer in mixers]
 
+    # The augmentations are those of pixels from 0 to 255.
+    takes_standardized = False
+
     def batch(self, images, labels, normalization, num_classes, seed):
         tf = require("tensorflow", "Transforming pictures")
         if self._augment is not None:

@@ -7,6 +7,7 @@ from keras_clmae.data.dependencies import require
 from keras_clmae.data.normalization import PixelNormalization
 from keras_clmae.data.normalization import imagenet_normalization
 from keras_clmae.data.transforms import EvaluationTransform
+from keras_clmae.data.transforms import normalize
 
 
 def make_batches(
@@ -72,6 +73,8 @@ def make_batches(
         contents, label = source.load(record)
         seed = tf.stack([sampler.seed * 2**32 + epoch, position])
         pixels = transform.example(contents, decoder, seed)
+        if transform.takes_standardized:
+            pixels = normalize(pixels, normalization)
         return (epoch, position), pixels, label
 
     examples = (

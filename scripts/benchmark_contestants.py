@@ -1,0 +1,348 @@
+"""The training steps that `benchmark.py step` times, each in its own process.
+
+A contestant is made once, in a process of its own with its own backend, and
+then timed again and again in turn with the others.
+"""
+
+import contextlib
+import dataclasses
+import importlib
+import resource
+import sys
+import time
+
+import numpy as np
+
+# Name of a size: preset, side of the image in pixels, images in a batch.
+SIZES = {
+    "tiny_patch4_32": ("tiny_patch4_32", 32, 64),
+    "small_patch16_96": ("small_patch16_224", 96, 32),
+    "base_patch16_224": ("base_patch16_224", 224, 8),
+    "large_patch16_224": ("large_patch16_224", 224, 4),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Contestant:
+    """What is timed.
+
+    Args:
+        name: `"keras_clmae"`, `"published"` or `"huggingface"`.
+        backend: the backend of the process.
+        method: `"clmae"` or `"mae"`.
+        size: key of `SIZES`.
+        batch_size: images in a step.
+        precision: `"float32"` or `"bfloat16"`.
+        device: `"cpu"` or `"gpu"`.
+        variant: `"exact"`, `"period=K"`, `"simultaneous"`; of the published
+            code `"exact"` (as it is) or `"vectorized"` (its loop over pairs of
+            images replaced by one matrix product).
+        jit_compile: bool or `"auto"`, as `compile` takes it.
+        path: clone of the published code.
+    """
+
+    name: str
+    backend: str
+    method: str
+    size: str
+    batch_size: int
+    precision: str = "float32"
+    device: str = "cpu"
+    variant: str = "exact"
+    jit_compile: object = "auto"
+    path: str = ""
+
+    @property
+    def label(self):
+        parts = [self.name, self.backend if self.name == "keras_clmae" else ""]
+        parts.append("" if self.variant == "exact" else self.variant)
+        return " ".join(part for part in parts if part)
+
+
+def serve(contestant, connection):
+    """Makes a contestant, then answers requests until `None` comes.
+
+    Sends what making it measured, then for every integer received the seconds
+    of that many steps; an exception is sent as its text.
+    """
+    try:
+        makers = {
+            "keras_clmae": _KerasStep,
+            "published": _PublishedStep,
+            "huggingface": _HuggingFaceStep,
+        }
+        step = makers[contestant.name](contestant)
+        start = time.perf_counter()
+        step.run(1)
+        compile_seconds = time.perf_counter() - start
+        step.run(1)
+        connection.send(
+            {
+                "compile_seconds": compile_seconds,
+                "parameters": step.parameters,
+                "peak_gflops": matrix_product_peak(step.matrix_product),
+            }
+        )
+        while (steps := connection.recv()) is not None:
+            start = time.perf_counter()
+            step.run(steps)
+            seconds = time.perf_counter() - start
+            connection.send((seconds / steps, step.peak_memory()))
+    except Exception as error:
+        connection.send(f"{type(error).__name__}: {error}")
+
+
+def matrix_product_peak(matrix_product, side=2048, rounds=5):
+    """GFLOP/s of the fastest of a few square matrix products."""
+    matrix_product(side)
+    seconds = []
+    for _ in range(rounds):
+        start = time.perf_counter()
+        matrix_product(side)
+        seconds.append(time.perf_counter() - start)
+    return 2 * side**3 / min(seconds) / 1e9
+
+
+def random_images(contestant):
+    """One batch of noise, (batch, side, side, 3)."""
+    _, side, _ = SIZES[contestant.size]
+    shape = (contestant.batch_size, side, side, 3)
+    return np.random.default_rng(0).normal(size=shape).astype("float32")
+
+
+def sizes_of(contestant):
+    """The preset's sizes, for images of the contestant's side."""
+    from keras_clmae.models.presets import PRESETS
+
+    preset, side, _ = SIZES[contestant.size]
+    return {**PRESETS[preset], "image_shape": (side, side, 3)}
+
+
+class _KerasStep:
+    """This package's step, as `model.fit` runs it."""
+
+    def __init__(self, contestant):
+        import keras
+
+        from keras_clmae import models
+
+        if contestant.precision == "bfloat16":
+            keras.config.set_dtype_policy("mixed_bfloat16")
+        self.backend = contestant.backend
+        optimizer = keras.optimizers.AdamW(1e-4, weight_decay=0.05, beta_2=0.95)
+        if contestant.method == "mae":
+            self.model = models.MaskedAutoencoder.from_sizes(
+                **sizes_of(contestant)
+            )
+            self.model.compile(optimizer, jit_compile=contestant.jit_compile)
+        else:
+            self.model = models.CLMAE.from_sizes(**sizes_of(contestant))
+            self.model.compile(
+                optimizer,
+                curriculum=lambda step: 1.0 - 1e-4 * step,
+                jit_compile=contestant.jit_compile,
+                **_update_options(contestant.variant),
+            )
+        self.parameters = self.model.count_params()
+        self.images = random_images(contestant)
+        self.precision = contestant.precision
+
+    def run(self, steps):
+        batches = np.broadcast_to(self.images, (steps, *self.images.shape))
+        self.model.fit(
+            batches.reshape(-1, *self.images.shape[1:]),
+            batch_size=len(self.images),
+            shuffle=False,
+            verbose=0,
+        )
+
+    def matrix_product(self, side):
+        import keras
+
+        dtype = self.precision
+        if not hasattr(self, "matrix"):
+            self.matrix = keras.ops.ones((side, side), dtype)
+            self.product = keras.ops.matmul
+            if self.backend == "jax":
+                import jax
+
+                self.product = jax.jit(keras.ops.matmul)
+        # Reading one number waits for the device.
+        float(
+            keras.ops.cast(
+                self.product(self.matrix, self.matrix)[0, 0], "float32"
+            )
+        )
+
+    def peak_memory(self):
+        if self.backend == "jax":
+            import jax
+
+            statistics_ = jax.devices()[0].memory_stats() or {}
+            if "peak_bytes_in_use" in statistics_:
+                return statistics_["peak_bytes_in_use"]
+        return _torch_peak_memory() if self.backend == "torch" else _resident()
+
+
+def _update_options(variant):
+    if variant == "simultaneous":
+        return {"update": "simultaneous"}
+    if variant.startswith("period="):
+        return {"masking_update_period": int(variant.removeprefix("period="))}
+    return {}
+
+
+class _TorchStep:
+    """What the two steps written in plain PyTorch share."""
+
+    def __init__(self, contestant, model):
+        import torch
+
+        self.device = "cuda" if contestant.device == "gpu" else "cpu"
+        self.precision = getattr(torch, contestant.precision)
+        self.model = model.to(self.device).train()
+        self.parameters = sum(p.numel() for p in model.parameters())
+        self.optimizer = torch.optim.AdamW(
+            model.parameters(), 1e-4, betas=(0.9, 0.95), weight_decay=0.05
+        )
+        self.images = torch.from_numpy(
+            random_images(contestant).transpose(0, 3, 1, 2).copy()
+        ).to(self.device)
+
+    def autocast(self):
+        import torch
+
+        if self.precision == torch.float32:
+            return contextlib.nullcontext()
+        return torch.autocast(self.device, self.precision)
+
+    def move(self, loss):
+        loss.backward()
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        return loss.item()
+
+    def run(self, steps):
+        for _ in range(steps):
+            self.step()
+
+    def matrix_product(self, side):
+        import torch
+
+        matrix = torch.ones(
+            (side, side), dtype=self.precision, device=self.device
+        )
+        float((matrix @ matrix)[0, 0])
+
+    def peak_memory(self):
+        return _torch_peak_memory()
+
+
+class _PublishedStep(_TorchStep):
+    """The published PyTorch code from a clone, its two phases in turn."""
+
+    def __init__(self, contestant):
+        import torch
+
+        sys.path.insert(0, contestant.path)
+        published = importlib.import_module("models_mae")
+        sizes = sizes_of(contestant)
+        model = published.MaskedAutoencoderViT(
+            img_size=sizes["image_shape"][0],
+            patch_size=sizes["patch_size"],
+            embed_dim=sizes["hidden_dim"],
+            depth=sizes["num_layers"],
+            num_heads=sizes["num_heads"],
+            decoder_embed_dim=sizes["decoder_hidden_dim"],
+            decoder_depth=sizes["decoder_num_layers"],
+            decoder_num_heads=sizes["decoder_num_heads"],
+        )
+        if contestant.variant == "vectorized":
+            model.diversity_loss = _VectorizedDiversity()
+        super().__init__(contestant, model)
+        if contestant.method == "mae":
+            raise ValueError("The published code has no plain MAE.")
+        self.torch = torch
+
+    def step(self):
+        model = self.model
+        model.freeze_maskingnet()
+        with self.autocast():
+            loss = model(self.images)
+        self.move(loss)
+        model.unfreeze_maskingnet()
+        model.freeze_backbone()
+        with self.autocast():
+            reconstruction, *others = model(self.images, train_mask=True)
+        self.move(0.5 * reconstruction + sum(others))
+        model.unfreeze_backbone()
+
+
+class _VectorizedDiversity:
+    """The published diversity term without its loop over pairs."""
+
+    def __call__(self, scores):
+        import torch
+
+        return torch.exp(-0.1 * torch.nn.functional.pdist(scores)).mean()
+
+
+class _HuggingFaceStep(_TorchStep):
+    """`ViTMAEForPreTraining` of the transformers library."""
+
+    def __init__(self, contestant):
+        from transformers import ViTMAEConfig
+        from transformers import ViTMAEForPreTraining
+
+        sizes = sizes_of(contestant)
+        config = ViTMAEConfig(
+            image_size=sizes["image_shape"][0],
+            patch_size=sizes["patch_size"],
+            hidden_size=sizes["hidden_dim"],
+            num_hidden_layers=sizes["num_layers"],
+            num_attention_heads=sizes["num_heads"],
+            intermediate_size=4 * sizes["hidden_dim"],
+            decoder_hidden_size=sizes["decoder_hidden_dim"],
+            decoder_num_hidden_layers=sizes["decoder_num_layers"],
+            decoder_num_attention_heads=sizes["decoder_num_heads"],
+            decoder_intermediate_size=4 * sizes["decoder_hidden_dim"],
+        )
+        super().__init__(contestant, ViTMAEForPreTraining(config))
+
+    def step(self):
+        with self.autocast():
+            loss = self.model(self.images).loss
+        self.move(loss)
+
+
+def _torch_peak_memory():
+    import torch
+
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated()
+    return _resident()
+
+
+def _resident():
+    # Linux counts in kilobytes.
+    return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+def count_flop(contestant):
+    """GFLOP per image of a step, by PyTorch's counter of matrix products.
+
+    The counter does not see inside fused attention kernels, so attention is
+    computed by plain matrix products while it counts.
+    """
+    from torch.nn.attention import SDPBackend
+    from torch.nn.attention import sdpa_kernel
+    from torch.utils.flop_counter import FlopCounterMode
+
+    contestant = dataclasses.replace(
+        contestant, batch_size=2, device="cpu", precision="float32"
+    )
+    makers = {"keras_clmae": _KerasStep, "published": _PublishedStep}
+    step = makers.get(contestant.name, _HuggingFaceStep)(contestant)
+    with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as count:
+        step.run(1)
+    return count.get_total_flops() / contestant.batch_size / 1e9
