@@ -8,6 +8,8 @@ whatever goes wrong ends in one `ValueError`.
 import json
 import math
 import os
+import shutil
+import tempfile
 import zipfile
 
 import h5py
@@ -47,8 +49,11 @@ def load_keras_model(path):
         with zipfile.ZipFile(path) as archive:
             _check_archive(archive, os.path.getsize(path))
             config = json.loads(archive.read("config.json"))
-            with archive.open(_WEIGHTS) as weights:
-                _check_config(config, _check_h5(weights))
+            with archive.open(_WEIGHTS) as member:
+                # Seeking in a member reads it from the start each time.
+                with tempfile.TemporaryFile() as weights:
+                    shutil.copyfileobj(member, weights, 2**20)
+                    _check_config(config, _check_h5(weights))
         return keras.saving.load_model(path, compile=False, safe_mode=True)
 
 
