@@ -4,20 +4,72 @@ A file holds `{"model": state_dict}`. Names and layouts are PyTorch's: linear
 weights are (out, in), the patch projection is a convolution.
 """
 
-import argparse
-import os
-import pickle
 import warnings
 
-import numpy as np
+from keras_clmae.argument_validation import check_heads
+from keras_clmae.conversion import vit_names
+from keras_clmae.conversion import weight_map
+from keras_clmae.conversion.resizing import resized
+from keras_clmae.conversion.sizes import Sizes
+from keras_clmae.conversion.sizes import Stack
+from keras_clmae.conversion.sizes import build_model
+from keras_clmae.conversion.sizes import shape_of
+from keras_clmae.conversion.sizes import sizes_of
+from keras_clmae.conversion.weight_files import open_weights
+from keras_clmae.conversion.weight_files import write_weights
+from keras_clmae.conversion.weight_map import dense
+from keras_clmae.conversion.weight_map import norm
+from keras_clmae.conversion.weight_map import same
 
-from keras_clmae.conversion.state_dict_map import parts_of
-from keras_clmae.models.clmae import CLMAE
-from keras_clmae.models.masked_autoencoder import MaskedAutoencoder
-from keras_clmae.models.masking_module import MaskingModule
+# What MAE's code takes, for files without a decoder.
+_DEFAULT_DECODER = {"hidden_dim": 512, "num_layers": 8}
 
 
-def load_torch_checkpoint(path, *, num_heads, decoder_num_heads, **arguments):
+def published_table(sizes):
+    """The format's table for a model of these sizes."""
+    dim = sizes.encoder.hidden_dim
+    table = vit_names.encoder_table(sizes)
+    if sizes.decoder is not None:
+        stack = sizes.decoder
+        table += [
+            same("mask_token", "decoder.mask_token", (1, 1, stack.hidden_dim)),
+            weight_map.decoder_positions(
+                "decoder_pos_embed", sizes.num_tokens, stack.hidden_dim
+            ),
+            *dense("decoder_embed", "decoder.embedding", dim, stack.hidden_dim),
+            *vit_names.blocks_table("decoder_blocks", "decoder.blocks", stack),
+            *norm("decoder_norm", "decoder.norm", stack.hidden_dim),
+            *dense(
+                "decoder_pred",
+                "decoder.pixel_head",
+                stack.hidden_dim,
+                sizes.patch_dim,
+            ),
+        ]
+    if sizes.masking_module is not None:
+        prefix, path = "masking_net", "masking_module"
+        outputs = sizes.num_tokens if sizes.masking_head == "class_token" else 1
+        table += [
+            same(
+                f"{prefix}.cls_token", f"{path}.class_token.token", (1, 1, dim)
+            ),
+            same(
+                f"{prefix}.pos_embed",
+                f"{path}.class_token.position",
+                (1, 1, dim),
+            ),
+            *vit_names.blocks_table(
+                f"{prefix}.blocks", f"{path}.blocks", sizes.masking_module
+            ),
+            *norm(f"{prefix}.mlp_head.0", f"{path}.norm", dim),
+            *dense(f"{prefix}.mlp_head.1", f"{path}.score_head", dim, outputs),
+        ]
+    return table
+
+
+def load_torch_checkpoint(
+    path, *, num_heads, decoder_num_heads, allow_missing=False, **arguments
+):
     """Makes a model from a published CL-MAE or MAE checkpoint file.
 
     Sizes are read from the weights; only numbers of heads cannot be. The file
@@ -28,11 +80,17 @@ def load_torch_checkpoint(path, *, num_heads, decoder_num_heads, **arguments):
         path: path of a .pth file.
         num_heads: int. Attention heads of the encoder.
         decoder_num_heads: int. Attention heads of the decoder.
+        allow_missing: bool. Whether weights without a place in the model are
+            left out, and missing ones keep their initial values, instead of an
+            error. Defaults to `False`.
         **arguments: further arguments of the model, such as `mask_ratio`,
             `normalize_targets`, `gaussian_loss_weight`; `image_shape`, which is
-            square when it is not given; `masking_num_heads`, 4 by default; for
-            files without a decoder `decoder_hidden_dim` and
-            `decoder_num_layers`, 512 and 8 by default as in MAE.
+            the file's own, square, when it is not given, and to which the
+            position tables are interpolated where it has another number of
+            patches; `masking_num_heads`, 4 by default; `layer_norm_epsilon`
+            of encoder and decoder, 1e-6 by default; for files without a
+            decoder `decoder_hidden_dim` and `decoder_num_layers`, 512 and 8 by
+            default as in MAE.
 
     Returns:
         A `CLMAE` for a file with a masking module, else a `MaskedAutoencoder`.
@@ -50,32 +108,69 @@ def load_torch_checkpoint(path, *, num_heads, decoder_num_heads, **arguments):
     )
     ```
     """
-    state_dict = read_state_dict(path)
-    image_shape = arguments.pop("image_shape", None)
-    masking_num_heads = arguments.pop("masking_num_heads", 4)
-    sizes = _encoder_sizes(state_dict, image_shape)
-    sizes |= {"num_heads": num_heads, "decoder_num_heads": decoder_num_heads}
-    if "decoder_embed.weight" in state_dict:
-        sizes["decoder_hidden_dim"] = len(state_dict["decoder_embed.weight"])
-        sizes["decoder_num_layers"] = _count(state_dict, "decoder_blocks.")
-    else:
-        sizes |= {"decoder_hidden_dim": 512, "decoder_num_layers": 8}
-    sizes |= arguments
-    if any(name.startswith("masking_net.") for name in state_dict):
-        masking_module = MaskingModule(
-            num_layers=_count(state_dict, "masking_net.blocks."),
-            num_heads=masking_num_heads,
-            name="masking_module",
-            dtype=sizes.get("dtype"),
+    return read_published(
+        path,
+        num_heads=num_heads,
+        decoder_num_heads=decoder_num_heads,
+        allow_missing=allow_missing,
+        **arguments,
+    )[0]
+
+
+def read_published(
+    path,
+    *,
+    num_heads,
+    decoder_num_heads,
+    allow_missing=False,
+    image_shape=None,
+    masking_num_heads=4,
+    decoder_hidden_dim=_DEFAULT_DECODER["hidden_dim"],
+    decoder_num_layers=_DEFAULT_DECODER["num_layers"],
+    layer_norm_epsilon=1e-6,
+    **arguments,
+):
+    """Does what `load_torch_checkpoint` does, and returns a `Report` too."""
+    weights = open_weights(path)
+    native, patch_size = vit_names.read_image_shape(weights, image_shape)
+    if "decoder_embed.weight" in weights.shapes:
+        decoder = vit_names.read_stack(
+            weights, "decoder_blocks", decoder_num_heads, layer_norm_epsilon
         )
-        model = CLMAE.from_sizes(masking_module=masking_module, **sizes)
     else:
-        model = MaskedAutoencoder.from_sizes(**sizes)
-    _assign(model, state_dict)
-    return model
+        decoder = Stack(
+            decoder_hidden_dim,
+            decoder_num_layers,
+            decoder_num_heads,
+            4 * decoder_hidden_dim,
+        )
+    sizes = Sizes(
+        native,
+        patch_size,
+        vit_names.read_stack(weights, "blocks", num_heads, layer_norm_epsilon),
+        decoder,
+    )
+    if any(name.startswith("masking_net.") for name in weights.shapes):
+        head = shape_of(weights, "masking_net.mlp_head.1.weight", 2)
+        sizes = sizes._replace(
+            masking_module=vit_names.read_stack(
+                weights,
+                "masking_net.blocks",
+                masking_num_heads,
+                layer_norm_epsilon=1e-5,
+            ),
+            masking_head="per_token" if head[0] == 1 else "class_token",
+        )
+    for stack in (sizes.encoder, sizes.decoder, sizes.masking_module):
+        if stack is not None:
+            check_heads(stack.hidden_dim, stack.num_heads)
+    table, report = _check(sizes, weights, allow_missing)
+    model = build_model(sizes, **arguments)
+    weight_map.assign(table, weights, model)
+    return resized(model, image_shape), report
 
 
-def load_torch_weights(path, model):
+def load_torch_weights(path, model, allow_missing=False):
     """Loads a published checkpoint file into a model that exists.
 
     Parts of the model that the file lacks altogether (the decoder, the masking
@@ -84,6 +179,9 @@ def load_torch_weights(path, model):
     Args:
         path: path of a .pth file.
         model: `CLMAE`, `MaskedAutoencoder` or `ViTEncoder` of the same sizes.
+        allow_missing: bool. Whether weights without a place in the model are
+            left out, and missing ones keep their values, instead of an error.
+            Defaults to `False`.
 
     Raises:
         ValueError: if the file is missing, damaged, of another format or of
@@ -98,10 +196,13 @@ def load_torch_weights(path, model):
     keras_clmae.conversion.load_torch_weights("mae_pretrain.pth", model)
     ```
     """
-    _assign(model, read_state_dict(path))
+    weights = open_weights(path)
+    sizes = _published_sizes(model)
+    table, _ = _check(sizes, weights, allow_missing, stacklevel=3)
+    weight_map.assign(table, weights, model)
 
 
-def save_torch_checkpoint(model, path):
+def save_torch_checkpoint(model, path, allow_missing=False):
     """Writes a model in the published checkpoint format.
 
     Loading the file gives the same weights back, bit for bit. Needs PyTorch, on
@@ -110,6 +211,11 @@ def save_torch_checkpoint(model, path):
     Args:
         model: `CLMAE`, `MaskedAutoencoder` or `ViTEncoder`.
         path: path of the .pth file. It is replaced whole or not at all.
+        allow_missing: bool. Whether weights without a place in the format are
+            left out. Defaults to `False`: an error.
+
+    Returns:
+        A `Report` of what was written.
 
     Example:
 
@@ -117,164 +223,48 @@ def save_torch_checkpoint(model, path):
     keras_clmae.conversion.save_torch_checkpoint(model, "clmae.pth")
     ```
     """
-    torch = _import_torch()
-    state_dict = {}
-    for entries in parts_of(model).values():
-        for entry in entries:
-            array = np.ascontiguousarray(entry.to_array())
-            state_dict[entry.name] = torch.from_numpy(array)
-    unfinished = f"{path}.unfinished"
-    torch.save({"model": state_dict}, unfinished)
-    os.replace(unfinished, path)
+    table = published_table(_published_sizes(model))
+    arrays, report = weight_map.export(table, model, allow_missing)
+    write_weights(arrays, path)
+    return report
 
 
-def read_state_dict(path):
-    """Reads the state dict of a checkpoint file as NumPy arrays.
+def _published_sizes(model):
+    sizes = sizes_of(model)
+    if sizes.num_classes is not None:
+        raise ValueError(
+            "`model` must be a CLMAE, a MaskedAutoencoder or a ViTEncoder: the "
+            f"format has no classifiers. Received: model={model!r}"
+        )
+    return sizes
 
-    Args:
-        path: path of a .pth file with `{"model": state_dict}` or a state dict.
 
-    Returns:
-        A dict from names to float32 arrays.
+def _check(sizes, weights, allow_missing, stacklevel=4):
+    """The table of the parts that the file has, checked against it.
 
-    Raises:
-        ValueError: if the file is missing, damaged, or of another format.
+    Absent parts are no error here: MAE publishes encoders alone. A warning
+    names them.
     """
-    torch = _import_torch()
-    if not os.path.isfile(path):
-        raise ValueError(
-            f"`path` must be an existing .pth file. Received: path={path!r}"
-        )
-    try:
-        # Published files carry their command line, a plain Namespace.
-        with (
-            torch.serialization.safe_globals([argparse.Namespace]),
-            warnings.catch_warnings(),
-        ):
-            # A pickle of another kind ends in the error below.
-            warnings.filterwarnings("ignore", "Detected pickle protocol")
-            content = torch.load(path, map_location="cpu", weights_only=True)
-    except (
-        EOFError,
-        OSError,
-        RuntimeError,
-        ValueError,
-        KeyError,
-        AttributeError,
-        TypeError,
-        IndexError,
-        OverflowError,
-        pickle.UnpicklingError,
-    ) as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise ValueError(
-            "`path` must be a PyTorch checkpoint whole and with weights "
-            f"only. Received: path={path!r} ({reason})"
-        ) from None
-    state_dict = content.get("model") if isinstance(content, dict) else None
-    if state_dict is None:
-        state_dict = content
-    if (
-        not isinstance(state_dict, dict)
-        or not state_dict
-        or not all(isinstance(v, torch.Tensor) for v in state_dict.values())
-    ):
-        raise ValueError(
-            '`path` must hold {"model": state_dict}, tensors by name. '
-            f"Received: path={path!r}, which holds {_describe(content)}"
-        )
-    return {
-        name: value.to(torch.float32).numpy()
-        for name, value in state_dict.items()
-    }
-
-
-def _import_torch():
-    try:
-        import torch
-    except ImportError:
-        raise ImportError(
-            "Reading and writing .pth files needs PyTorch: "
-            "pip install keras-clmae[torch]"
-        ) from None
-    return torch
-
-
-def _describe(content):
-    if isinstance(content, dict):
-        keys = ", ".join(repr(key) for key in list(content)[:5])
-        return f"a dict with the keys {keys or '(none)'}"
-    return f"an object of type {type(content).__name__}"
-
-
-def _count(state_dict, prefix):
-    indices = {
-        name.removeprefix(prefix).split(".")[0]
-        for name in state_dict
-        if name.startswith(prefix)
-    }
-    return len(indices)
-
-
-def _encoder_sizes(state_dict, image_shape):
-    needed = ("pos_embed", "patch_embed.proj.weight")
-    missing = [name for name in needed if name not in state_dict]
-    if missing:
-        raise ValueError(
-            "`path` must hold an MAE or CL-MAE state dict. Received one "
-            f"without {missing[0]!r}; it starts with "
-            f"{', '.join(repr(name) for name in list(state_dict)[:3])}"
-        )
-    hidden_dim, channels, patch_size, _ = state_dict[needed[1]].shape
-    if image_shape is None:
-        num_tokens = state_dict["pos_embed"].shape[1] - 1
-        side = round(num_tokens**0.5)
-        if side * side != num_tokens:
-            raise ValueError(
-                "`image_shape` must be given: the positions are not those of a "
-                f"square image. Received: {num_tokens} tokens"
-            )
-        image_shape = (side * patch_size, side * patch_size, channels)
-    return {
-        "image_shape": image_shape,
-        "patch_size": patch_size,
-        "hidden_dim": hidden_dim,
-        "num_layers": _count(state_dict, "blocks."),
-    }
-
-
-def _assign(model, state_dict):
-    """Checks everything, then assigns: a refused file changes nothing."""
-    parts = parts_of(model)
-    entries = {e.name: e for part in parts.values() for e in part}
-    foreign = sorted(set(state_dict) - set(entries))
-    if foreign:
-        raise ValueError(
-            "The checkpoint holds weights that the model has no place for: "
-            f"{', '.join(foreign[:5])}{', ...' if len(foreign) > 5 else ''}"
-        )
-    absent_parts = []
-    for part, part_entries in parts.items():
-        missing = [e.name for e in part_entries if e.name not in state_dict]
-        if missing and part != "encoder" and len(missing) == len(part_entries):
-            absent_parts.append(part)
-        elif missing:
-            raise ValueError(
-                f"The checkpoint lacks weights of the {part}: "
-                f"{', '.join(missing[:5])}{', ...' if len(missing) > 5 else ''}"
-            )
-    for name, array in state_dict.items():
-        expected = entries[name].to_array().shape
-        if array.shape != expected:
-            raise ValueError(
-                f"The checkpoint's {name!r} must be of shape {expected} to fit "
-                f"the model. Received: {array.shape}"
-            )
-    for name, array in state_dict.items():
-        entries[name].assign(array)
-    if absent_parts:
+    absent, missing, table = [], [], []
+    for part, entries in _by_part(published_table(sizes)).items():
+        names = [name for entry in entries for name in entry.theirs]
+        if part != "encoder" and not any(n in weights.shapes for n in names):
+            absent.append(part.replace("_", " "))
+            missing += names
+        else:
+            table += entries
+    report = weight_map.check(table, weights, allow_missing)
+    if absent:
         warnings.warn(
-            f"The checkpoint has no {' and no '.join(absent_parts)}: "
+            f"The checkpoint has no {' and no '.join(absent)}: "
             "the initial values stay.",
-            stacklevel=3,
+            stacklevel=stacklevel,
         )
+    return table, report._replace(missing=[*report.missing, *missing])
+
+
+def _by_part(table):
+    parts = {}
+    for entry in table:
+        parts.setdefault(entry.part, []).append(entry)
+    return parts

@@ -9,6 +9,11 @@ _EXTRAS = {
     "keras_cv": "data",
     "PIL": "data",
     "sklearn.datasets": "evaluation",
+    "torch": "torch",
+    "safetensors": "conversion",
+    "safetensors.numpy": "conversion",
+    "huggingface_hub": "conversion",
+    "keras_hub": "keras-hub",
 }
 
 

@@ -4,13 +4,13 @@ import os
 
 import keras
 
-from keras_clmae.conversion import load_torch_checkpoint
+from keras_clmae.conversion import formats
+from keras_clmae.conversion.keras_files import is_keras_clmae_folder
 from keras_clmae.models import CLMAE
 from keras_clmae.models import MaskedAutoencoder
 from keras_clmae.models import ViTEncoder
 from keras_clmae.models.preset_hub import download_preset
 from keras_clmae.models.preset_hub import is_handle
-from keras_clmae.models.presets import load_preset_folder
 
 MODEL_CLASSES = (CLMAE, MaskedAutoencoder, ViTEncoder)
 RUN_MODEL = "model.keras"
@@ -28,9 +28,12 @@ def load_encoder(source, num_heads=None, decoder_num_heads=None):
             - a folder that `save_to_preset` wrote, an `hf://` or `kaggle://`
               handle of one, or a preset's name (whose weights are random, as
               none are published);
-            - a published checkpoint, `.pth`.
-        num_heads: int. Of the encoder; needed for `.pth` files only.
-        decoder_num_heads: int. Needed for `.pth` files only.
+            - a published checkpoint, `.pth`, or timm's `.safetensors`;
+            - a folder of Hugging Face's ViT or ViTMAE, or of KerasHub's
+              `ViTBackbone`; or `"hf://organisation/name"`.
+        num_heads: int. Of the encoder; needed for `.pth` and `.safetensors`
+            files only.
+        decoder_num_heads: int. Needed for `.pth` files with a decoder only.
 
     Returns:
         A `ViTEncoder`.
@@ -50,30 +53,37 @@ def load_encoder(source, num_heads=None, decoder_num_heads=None):
             model = model_class.from_preset(source, load_weights=False)
             return _encoder_of(model, source)
     if is_handle(source):
-        source = download_preset(source)
+        folder = download_preset(source)
+        # Under hf:// may also lie a model of Hugging Face's own.
+        if is_keras_clmae_folder(folder) or not source.startswith("hf://"):
+            source = folder
     if os.path.isfile(os.path.join(source, RUN_MODEL)):
         source = os.path.join(source, RUN_MODEL)
-    if os.path.isfile(os.path.join(source, "config.json")):
-        return _encoder_of(load_preset_folder(source), source)
-    if not os.path.isfile(source) or not source.endswith((".keras", ".pth")):
-        raise ValueError(
-            "Argument `source` must be the folder of a finished run (with "
-            f"{RUN_MODEL}), a preset's folder or name, a .keras file or a .pth "
-            f"file. Received: source={source!r}"
-        )
-    if source.endswith(".keras"):
+    if os.path.isfile(source) and source.endswith(".keras"):
         model = keras.saving.load_model(source, compile=False)
         return _encoder_of(model, source)
-    if num_heads is None or decoder_num_heads is None:
-        raise ValueError(
-            "Arguments `num_heads` and `decoder_num_heads` must be given for a "
-            ".pth file, which does not hold them. Received: "
-            f"num_heads={num_heads}, decoder_num_heads={decoder_num_heads}"
-        )
-    model = load_torch_checkpoint(
-        source, num_heads=num_heads, decoder_num_heads=decoder_num_heads
+    if not source.startswith("hf://") and not os.path.exists(source):
+        raise _no_source(source, "which does not exist")
+    try:
+        source_format = formats.guess_source_format(source)
+    except ValueError as error:
+        raise _no_source(source, str(error)) from None
+    # Only the encoder is asked for: a pooler or a decoder may be left over.
+    model, report = formats.read_model(
+        source, source_format, num_heads, decoder_num_heads, allow_missing=True
     )
+    if report.missing:
+        raise _no_source(source, f"which lacks {report.missing[0]!r}")
     return _encoder_of(model, source)
+
+
+def _no_source(source, problem):
+    return ValueError(
+        "Argument `source` must be the folder of a finished run (with "
+        f"{RUN_MODEL}), a preset's folder or name, a .keras, .pth or "
+        ".safetensors file, or a folder of Hugging Face or KerasHub. Received: "
+        f"source={source!r} ({problem})"
+    )
 
 
 def untrained_copy(encoder):

@@ -2,6 +2,7 @@ from keras_clmae.models.clmae import CLMAE
 from keras_clmae.models.clmae import mask_overlap
 from keras_clmae.models.decoder import Decoder
 from keras_clmae.models.encoder import ViTEncoder
+from keras_clmae.models.encoder_copy import copy_autoencoder
 from keras_clmae.models.encoder_copy import copy_encoder
 from keras_clmae.models.encoder_copy import interpolate_position_table
 from keras_clmae.models.image_classifier import ImageClassifier

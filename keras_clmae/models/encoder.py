@@ -32,6 +32,8 @@ class ViTEncoder(PresetModel):
         drop_path_rate: float in [0, 1). Stochastic depth of the last block; it
             grows linearly from 0 in the first. For fine-tuning. Defaults to
             `0.0`.
+        learned_positions: bool. Whether training moves the position table, as
+            in ViT; MAE's stays as it is. Defaults to `False`.
 
     Call arguments:
         images: float tensor of shape (batch, height, width, channels).
@@ -64,6 +66,7 @@ class ViTEncoder(PresetModel):
         mlp_dim=None,
         layer_norm_epsilon=1e-6,
         drop_path_rate=0.0,
+        learned_positions=False,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -79,6 +82,7 @@ class ViTEncoder(PresetModel):
         self.mlp_dim = 4 * hidden_dim if mlp_dim is None else mlp_dim
         self.layer_norm_epsilon = layer_norm_epsilon
         self.drop_path_rate = drop_path_rate
+        self.learned_positions = learned_positions
 
         # === Layers ===
         policy = {"dtype": self.dtype_policy}
@@ -86,7 +90,10 @@ class ViTEncoder(PresetModel):
             patch_size, hidden_dim, name="patch_embedding", **policy
         )
         self.position_embedding = PositionEmbedding(
-            self.grid_size, name="position_embedding", **policy
+            self.grid_size,
+            learned=learned_positions,
+            name="position_embedding",
+            **policy,
         )
         self.class_token = ClassToken(name="class_token", **policy)
         self.blocks = [
@@ -179,4 +186,5 @@ class ViTEncoder(PresetModel):
             "mlp_dim": self.mlp_dim,
             "layer_norm_epsilon": self.layer_norm_epsilon,
             "drop_path_rate": self.drop_path_rate,
+            "learned_positions": self.learned_positions,
         }

@@ -1,4 +1,4 @@
-"""Copies of an encoder: for another image size, or with drop path."""
+"""Copies of models: for another image size, or with drop path."""
 
 import keras
 import numpy as np
@@ -41,15 +41,66 @@ def copy_encoder(encoder, image_shape=None, drop_path_rate=None):
     if drop_path_rate is not None:
         config["drop_path_rate"] = drop_path_rate
     copy = type(encoder).from_config(config)
-    table = copy.position_embedding.position_table
-    for target, source in zip(copy.weights, encoder.weights, strict=True):
-        value = keras.ops.convert_to_numpy(source)
-        if target is table and copy.grid_size != encoder.grid_size:
-            value = interpolate_position_table(
-                value, encoder.grid_size, copy.grid_size
-            )
-        target.assign(value)
+    _copy_weights(copy, encoder, copy.position_embedding)
     return copy
+
+
+def copy_autoencoder(autoencoder, image_shape=None):
+    """A masked autoencoder of its own with the same weights.
+
+    Both position tables, the encoder's and the decoder's, are interpolated in
+    two dimensions where the grid of patches differs.
+
+    Args:
+        autoencoder: `MaskedAutoencoder`.
+        image_shape: (height, width, channels) of the copy. Defaults to `None`:
+            as it is.
+
+    Returns:
+        A `MaskedAutoencoder`. Its random masks start anew from its seed.
+
+    Raises:
+        ValueError: If the number of channels differs, or the new sides are no
+            multiples of the patch size.
+
+    Example:
+
+    >>> autoencoder = keras_clmae.models.MaskedAutoencoder.from_sizes(
+    ...     image_shape=(8, 8, 1), patch_size=2, hidden_dim=16, num_layers=1,
+    ...     num_heads=2, decoder_hidden_dim=16, decoder_num_layers=1,
+    ...     decoder_num_heads=2,
+    ... )
+    >>> larger = keras_clmae.models.copy_autoencoder(autoencoder, (12, 16, 1))
+    >>> larger.reconstruct(np.zeros((1, 12, 16, 1)))["images"].shape
+    (1, 12, 16, 1)
+    """
+    encoder = copy_encoder(autoencoder.encoder, image_shape)
+    decoder = autoencoder.decoder
+    decoder_copy = type(decoder).from_config(
+        decoder.get_config() | {"grid_size": encoder.grid_size}
+    )
+    decoder_copy.build((None, encoder.num_tokens + 1, encoder.hidden_dim))
+    _copy_weights(decoder_copy, decoder, decoder_copy.position_embedding)
+    config = autoencoder.get_config()
+    config |= {"encoder": encoder, "decoder": decoder_copy}
+    return type(autoencoder)(**config)
+
+
+def _copy_weights(copy, original, position_embedding):
+    """Copies weights; the table of `position_embedding` is interpolated."""
+    before = original.position_embedding
+    for target, source in zip(copy.weights, original.weights, strict=True):
+        value = keras.ops.convert_to_numpy(source)
+        if (
+            target is position_embedding.position_table
+            and position_embedding.grid_size != before.grid_size
+        ):
+            prefix, patches = np.split(value, [before.num_prefix_tokens])
+            patches = interpolate_position_table(
+                patches, before.grid_size, position_embedding.grid_size
+            )
+            value = np.concatenate([prefix, patches])
+        target.assign(value)
 
 
 def interpolate_position_table(table, grid_size, new_grid_size):

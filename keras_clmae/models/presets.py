@@ -6,6 +6,7 @@ import tempfile
 
 import keras
 
+from keras_clmae.models.exporting import ExportsForServing
 from keras_clmae.models.preset_hub import PRESET_FILES
 from keras_clmae.models.preset_hub import download_preset
 from keras_clmae.models.preset_hub import is_handle
@@ -59,7 +60,7 @@ PRESETS = {
 }
 
 
-class PresetModel(keras.Model):
+class PresetModel(ExportsForServing, keras.Model):
     """A model that can be made by the name of a size and stored as a folder.
 
     Subclasses set `preset_prefix` and define `from_sizes(**sizes)` unless their
@@ -218,8 +219,10 @@ def read_preset_config(folder):
             "`preset` must be a folder with a config.json. "
             f"Received: preset={folder!r}"
         )
-    with open(path, encoding="utf-8") as file:
-        return json.load(file)
+    # Imported here: conversions import the models.
+    from keras_clmae.conversion.weight_files import read_json
+
+    return read_json(path)
 
 
 def load_preset_folder(folder, load_weights=True):
@@ -232,7 +235,10 @@ def load_preset_folder(folder, load_weights=True):
     Returns:
         The model.
     """
-    model = keras.saving.deserialize_keras_object(read_preset_config(folder))
-    if load_weights:
-        model.load_weights(os.path.join(folder, "model.weights.h5"))
-    return model
+    config = read_preset_config(folder)
+    if not load_weights:
+        return keras.saving.deserialize_keras_object(config)
+    # Imported here: conversions import the models.
+    from keras_clmae.conversion.keras_files import load_keras_model
+
+    return load_keras_model(folder)

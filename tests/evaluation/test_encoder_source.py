@@ -5,6 +5,8 @@ import numpy as np
 import pytest
 
 from keras_clmae.conversion import save_torch_checkpoint
+from keras_clmae.conversion import to_huggingface
+from keras_clmae.conversion import to_timm
 from keras_clmae.evaluation import load_encoder
 from keras_clmae.evaluation import untrained_copy
 from keras_clmae.models import ImageClassifier
@@ -62,6 +64,17 @@ def test_published_checkpoint(model, tmp_path):
     )
     with pytest.raises(ValueError, match="`num_heads`.*num_heads=None"):
         load_encoder(path)
+
+
+def test_models_of_other_libraries(model, tmp_path):
+    pytest.importorskip("safetensors")
+    to_huggingface(model, tmp_path / "mae")
+    to_timm(model.encoder, tmp_path / "vit.safetensors")
+    for name, arguments in (("mae", {}), ("vit.safetensors", {"num_heads": 2})):
+        encoder = load_encoder(str(tmp_path / name), **arguments)
+        np.testing.assert_allclose(
+            latent(encoder), latent(model.encoder), rtol=1e-5, atol=1e-6
+        )
 
 
 def test_preset_name_and_untrained_copy():

@@ -1,0 +1,207 @@
+"""Any format from and to any other: which one a path is, reading, writing."""
+
+import os
+
+from keras_clmae.argument_validation import check_choice
+from keras_clmae.conversion.huggingface import is_huggingface_folder
+from keras_clmae.conversion.huggingface import read_huggingface
+from keras_clmae.conversion.huggingface import to_huggingface
+from keras_clmae.conversion.keras_files import is_keras_clmae_folder
+from keras_clmae.conversion.keras_files import load_keras_model
+from keras_clmae.conversion.keras_hub import is_keras_hub_folder
+from keras_clmae.conversion.keras_hub import read_keras_hub
+from keras_clmae.conversion.keras_hub import save_keras_hub
+from keras_clmae.conversion.resizing import resized
+from keras_clmae.conversion.sizes import sizes_of
+from keras_clmae.conversion.timm import read_timm
+from keras_clmae.conversion.timm import timm_table
+from keras_clmae.conversion.timm import to_timm
+from keras_clmae.conversion.torch_checkpoint import published_table
+from keras_clmae.conversion.torch_checkpoint import read_published
+from keras_clmae.conversion.torch_checkpoint import save_torch_checkpoint
+from keras_clmae.conversion.weight_files import folder_written_whole
+from keras_clmae.conversion.weight_files import open_weights
+from keras_clmae.conversion.weight_map import Mapped
+from keras_clmae.conversion.weight_map import Report
+from keras_clmae.conversion.weight_map import variables_of
+
+FORMATS = ("keras", "published", "timm", "huggingface", "keras_hub")
+_TORCH_ENDINGS = (".pth", ".pt", ".bin")
+
+
+def guess_source_format(source):
+    """The format of what is at a path, by its ending and its content.
+
+    Args:
+        source: path of a file or folder, or a name such as
+            `"hf://facebook/vit-mae-base"`.
+
+    Returns:
+        One of `FORMATS`.
+
+    Raises:
+        ValueError: if it is none of them.
+    """
+    if source.startswith("hf://"):
+        return "huggingface"
+    if os.path.isdir(source):
+        for name, belongs in (
+            ("keras", is_keras_clmae_folder),
+            ("keras_hub", is_keras_hub_folder),
+            ("huggingface", is_huggingface_folder),
+        ):
+            if belongs(source):
+                return name
+    elif source.endswith(".keras"):
+        return "keras"
+    elif source.endswith(".safetensors"):
+        return "timm"
+    elif source.endswith(_TORCH_ENDINGS):
+        names = open_weights(source).shapes
+        published = ("decoder_", "masking_net.")
+        return (
+            "published"
+            if any(name.startswith(published) for name in names)
+            else "timm"
+        )
+    raise ValueError(
+        "`source` must be a .keras, .safetensors or .pth file, or a folder "
+        "with the config.json of keras_clmae, KerasHub's ViTBackbone, or "
+        f"Hugging Face's ViT or ViTMAE. Received: source={source!r}"
+    )
+
+
+def guess_target_format(target, model):
+    """The format to write, by the ending of a path.
+
+    Args:
+        target: path. One without an ending is a folder of Hugging Face.
+        model: what is to be written.
+
+    Returns:
+        One of `FORMATS`.
+    """
+    if target.endswith(".keras"):
+        return "keras"
+    if target.endswith(".safetensors"):
+        return "timm"
+    if target.endswith(_TORCH_ENDINGS):
+        is_classifier = sizes_of(model).num_classes is not None
+        return "timm" if is_classifier else "published"
+    return "huggingface"
+
+
+def read_model(
+    source,
+    source_format=None,
+    num_heads=None,
+    decoder_num_heads=None,
+    image_shape=None,
+    allow_missing=False,
+):
+    """Reads a model of ours from any format.
+
+    Args:
+        source: path, or a name such as `"hf://facebook/vit-mae-base"`.
+        source_format: one of `FORMATS`. Guessed by default.
+        num_heads: int, for .pth and .safetensors files, which do not hold it.
+        decoder_num_heads: int, for .pth files with a decoder.
+        image_shape: (height, width, channels) to which position tables are
+            interpolated. As it is by default.
+        allow_missing: bool. Whether weights may be left out or missing.
+
+    Returns:
+        The model, and a `Report`.
+
+    Raises:
+        ValueError: if the source is damaged or does not fit.
+    """
+    if source_format is None:
+        source_format = guess_source_format(source)
+    check_choice("source_format", source_format, FORMATS)
+    if source_format == "keras":
+        model = load_keras_model(source)
+        return resized(model, image_shape), _identity(model)
+    common = {"image_shape": image_shape}
+    if source_format == "keras_hub":
+        return read_keras_hub(source, **common)
+    common["allow_missing"] = allow_missing
+    if source_format == "huggingface":
+        return read_huggingface(source, **common)
+    if source_format == "timm":
+        return read_timm(source, num_heads=num_heads, **common)
+    if num_heads is None or decoder_num_heads is None:
+        raise ValueError(
+            "`num_heads` and `decoder_num_heads` must be given for a published "
+            "checkpoint, which does not hold them. Received: "
+            f"num_heads={num_heads}, decoder_num_heads={decoder_num_heads}"
+        )
+    return read_published(
+        source,
+        num_heads=num_heads,
+        decoder_num_heads=decoder_num_heads,
+        **common,
+    )
+
+
+def write_model(model, target, target_format=None, allow_missing=False):
+    """Writes a model of ours in any format.
+
+    Args:
+        model: `ViTEncoder`, `MaskedAutoencoder`, `CLMAE` or `ImageClassifier`.
+        target: path of the file or folder, which is replaced whole or not at
+            all.
+        target_format: one of `FORMATS`. Guessed from the ending by default.
+        allow_missing: bool. Whether weights may be left out.
+
+    Returns:
+        A `Report`.
+
+    Raises:
+        ValueError: if the format has no place for the model.
+    """
+    if target_format is None:
+        target_format = guess_target_format(target, model)
+    check_choice("target_format", target_format, FORMATS)
+    if target_format == "keras":
+        _save_keras(model, target)
+        return _identity(model)
+    write = {
+        "published": save_torch_checkpoint,
+        "timm": to_timm,
+        "huggingface": to_huggingface,
+        "keras_hub": save_keras_hub,
+    }[target_format]
+    return write(model, target, allow_missing=allow_missing)
+
+
+def _save_keras(model, target):
+    if not target.endswith(".keras"):
+        with folder_written_whole(target) as folder:
+            model.save_to_preset(folder)
+        return
+    unfinished = f"{target}.unfinished.keras"
+    model.save(unfinished)
+    os.replace(unfinished, target)
+
+
+def _identity(model):
+    """The report of a format of our own, which holds everything."""
+    sizes = sizes_of(model)
+    classifies = sizes.num_classes is not None
+    table = timm_table(sizes) if classifies else published_table(sizes)
+    paths = {
+        id(variable): path
+        for entry in table
+        for path, variable in zip(
+            entry.ours, variables_of(entry, model), strict=True
+        )
+    }
+    return Report(
+        [
+            Mapped((v.path,), (paths.get(id(v), v.path),), (tuple(v.shape),))
+            for v in model.weights
+        ],
+        [],
+        [],
+    )

@@ -1,0 +1,405 @@
+"""Thousands of damaged files end in a model or in one clear error.
+
+Reading is the same on every backend: the quickest is enough.
+"""
+
+import io
+import json
+import math
+import os
+import pickle
+import shutil
+import struct
+import time
+import zipfile
+
+import keras
+import numpy as np
+import pytest
+
+from keras_clmae import conversion
+from keras_clmae.conversion import formats
+from keras_clmae.conversion import huggingface
+from keras_clmae.conversion import keras_files
+from keras_clmae.conversion import keras_hub
+from keras_clmae.conversion import timm
+from keras_clmae.conversion import torch_checkpoint
+from keras_clmae.conversion.torch_checkpoint import published_table
+from keras_clmae.conversion.weight_files import open_weights
+from keras_clmae.models import CLMAE
+from keras_clmae.models import MaskedAutoencoder
+from keras_clmae.models import MaskingModule
+
+torch = pytest.importorskip("torch")
+if keras.backend.backend() != "torch":
+    pytest.skip("the same on every backend", allow_module_level=True)
+
+NUMBER = 2000
+# A read of these files takes milliseconds.
+MAX_SECONDS = 5.0
+HUGE = (b"9" * 12, b"-1", b"0", b"1e999", b"null", b"[]", b"NaN", b'"\\ud800"')
+
+
+@pytest.fixture(scope="module")
+def model():
+    return MaskedAutoencoder.from_sizes(
+        image_shape=(4, 4, 1),
+        patch_size=2,
+        hidden_dim=4,
+        num_layers=1,
+        num_heads=1,
+        decoder_hidden_dim=4,
+        decoder_num_layers=1,
+        decoder_num_heads=1,
+        mask_ratio=0.5,
+    )
+
+
+def mutated(content, random):
+    """A copy with one to three things wrong."""
+    content = bytearray(content)
+    for _ in range(random.integers(1, 4)):
+        # Half of the damage near the ends: headers, directories of archives.
+        size = len(content)
+        if not size:
+            break
+        reach = size if random.random() < 0.5 else min(size, 600)
+        start = int(random.integers(reach))
+        if random.random() < 0.3:
+            start = size - 1 - start
+        length = int(random.integers(1, 17))
+        kind = random.integers(8)
+        if kind == 0:
+            content[start] ^= 1 << int(random.integers(8))
+        elif kind == 1:
+            content[start : start + length] = random.bytes(length)
+        elif kind == 2:
+            del content[start:]
+        elif kind == 3:
+            del content[start : start + length]
+        elif kind == 4:
+            content[start:start] = random.bytes(length)
+        elif kind == 5:
+            content[start:start] = content[start : start + 8 * length]
+        elif kind == 6:
+            value = [2**64 - 1, 2**40, 2**31, 0, size][random.integers(5)]
+            content[start : start + 8] = struct.pack("<Q", value)
+        else:
+            digits = [i for i, c in enumerate(content[:4000]) if 48 <= c < 58]
+            if digits:
+                at = digits[random.integers(len(digits))]
+                content[at : at + 1] = HUGE[random.integers(len(HUGE))]
+    return bytes(content)
+
+
+def fuzz(original, path, read, number=NUMBER, seed=0):
+    """Reads mutated copies of a file, most of which must be refused.
+
+    Of archives, half are damaged as files and half are whole archives around
+    damaged members, whose checksums are right.
+    """
+    random = np.random.default_rng(seed)
+    members = {}
+    if zipfile.is_zipfile(io.BytesIO(original)):
+        with zipfile.ZipFile(io.BytesIO(original)) as archive:
+            members = {name: archive.read(name) for name in archive.namelist()}
+    refused = 0
+    for index in range(number):
+        if members and index % 2:
+            name = list(members)[random.integers(len(members))]
+            damaged = members | {name: mutated(members[name], random)}
+            with zipfile.ZipFile(path, "w") as archive:
+                for member, content in damaged.items():
+                    archive.writestr(member, content)
+        else:
+            path.write_bytes(mutated(original, random))
+        started = time.monotonic()
+        try:
+            read()
+        except ValueError as error:
+            assert "\n" not in str(error) and len(str(error)) < 2000
+            refused += 1
+        assert time.monotonic() - started < MAX_SECONDS
+    # Damage is found; numbers that changed are no damage.
+    assert number / 4 < refused < number
+
+
+@pytest.fixture
+def no_model(model, monkeypatch):
+    """Stops where a model would be made, with checked and bounded sizes."""
+
+    def build_model(sizes, **arguments):
+        total = sum(
+            math.prod(shape)
+            for entry in published_table(sizes._replace(num_classes=None))
+            for shape in entry.theirs.values()
+        )
+        assert total <= 2 * model.count_params()
+        return sizes
+
+    def read_all(table, weights, sizes):
+        for entry in table:
+            for name, shape in entry.theirs.items():
+                assert weights.read(name).shape == shape
+
+    for module in (huggingface, timm, torch_checkpoint):
+        monkeypatch.setattr(module, "build_model", build_model)
+        monkeypatch.setattr(module.weight_map, "assign", read_all)
+        monkeypatch.setattr(module, "resized", lambda sizes, shape: sizes)
+
+
+def test_published(model, no_model, tmp_path):
+    path = tmp_path / "model.pth"
+    conversion.save_torch_checkpoint(model, path)
+    fuzz(
+        path.read_bytes(),
+        path,
+        lambda: conversion.load_torch_checkpoint(
+            path, num_heads=1, decoder_num_heads=1
+        ),
+    )
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "model.pth"])
+def test_timm(name, model, no_model, tmp_path):
+    path = tmp_path / name
+    conversion.to_timm(model.encoder, path)
+    fuzz(
+        path.read_bytes(),
+        path,
+        lambda: conversion.from_timm(path, num_heads=1),
+    )
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors"])
+def test_huggingface(name, model, no_model, tmp_path):
+    conversion.to_huggingface(model, tmp_path)
+    path = tmp_path / name
+    fuzz(
+        path.read_bytes(),
+        path,
+        lambda: conversion.from_huggingface(tmp_path),
+    )
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.weights.h5"])
+def test_keras_hub(name, model, tmp_path, monkeypatch):
+    pytest.importorskip("keras_hub")
+    backbone = conversion.to_keras_hub(model.encoder)
+    backbone.save_to_preset(tmp_path)
+    # Building one takes long, and its sizes are checked before.
+    monkeypatch.setattr(keras_hub, "_make_backbone", lambda sizes: backbone)
+    monkeypatch.setattr(keras_hub, "build_model", lambda sizes: sizes)
+    monkeypatch.setattr(keras_hub.weight_map, "assign", lambda *_: None)
+    monkeypatch.setattr(keras_hub, "resized", lambda sizes, shape: sizes)
+    path = tmp_path / name
+    fuzz(
+        path.read_bytes(),
+        path,
+        lambda: conversion.from_keras_hub(tmp_path),
+        number=NUMBER // 2,
+    )
+
+
+def test_preset_folder(model, tmp_path):
+    model.encoder.save_to_preset(str(tmp_path))
+    for name in ("config.json", "model.weights.h5"):
+        path = tmp_path / name
+        original = path.read_bytes()
+        fuzz(
+            original,
+            path,
+            lambda: keras_files.load_keras_model(tmp_path),
+            number=NUMBER // 2,
+        )
+        path.write_bytes(original)
+
+
+def test_keras_file(model, tmp_path):
+    path = tmp_path / "model.keras"
+    model.encoder.save(path)
+    fuzz(path.read_bytes(), path, lambda: keras_files.load_keras_model(path))
+
+
+# === Written to do harm ===
+
+
+def write_safetensors(path, header, data=b"", length=None):
+    header = json.dumps(header).encode()
+    length = len(header) if length is None else length
+    path.write_bytes(struct.pack("<Q", length) + header + data)
+
+
+def tensor(shape, end, dtype="F32"):
+    return {"dtype": dtype, "shape": shape, "data_offsets": [0, end]}
+
+
+@pytest.mark.parametrize(
+    ("header", "length"),
+    [
+        ({}, 2**63),
+        ({}, 2**40),
+        ({}, 99_000_000),
+        ({"a": tensor([2**40, 2**40], 4)}, None),
+        ({"a": tensor([2**62, 4], 4)}, None),
+        ({"a": tensor([1], 2**60)}, None),
+        ({"a": tensor([-1], 4)}, None),
+        ({"a": tensor([1], 4), "b": tensor([1], 4)}, None),
+        ({"a": 3}, None),
+        ({}, None),
+    ],
+)
+def test_safetensors_bombs(header, length, tmp_path):
+    path = tmp_path / "bomb.safetensors"
+    write_safetensors(path, header, b"1234", length)
+    with pytest.raises(ValueError, match="`path` must"):
+        conversion.from_timm(path, num_heads=1)
+
+
+def test_widths_that_ask_for_too_much(tmp_path):
+    # A row as wide as this would make a model of terabytes.
+    width = 10**6
+    shapes = {
+        "cls_token": [1, 1, width],
+        "pos_embed": [1, 5, 4],
+        "patch_embed.proj.weight": [4, 1, 2, 2],
+        "blocks.0.mlp.fc1.weight": [1, width],
+    }
+    header, offset = {}, 0
+    for name, shape in shapes.items():
+        end = offset + 4 * math.prod(shape)
+        header[name] = {"dtype": "F32", "shape": shape}
+        header[name]["data_offsets"] = [offset, end]
+        offset = end
+    path = tmp_path / "wide.safetensors"
+    write_safetensors(path, header, bytes(offset))
+    with pytest.raises(ValueError, match="lacks weights|must be of shape"):
+        conversion.from_timm(path, num_heads=1, allow_missing=False)
+    with pytest.raises(ValueError, match="must be of shape"):
+        conversion.from_timm(path, num_heads=1, allow_missing=True)
+
+
+def test_a_small_storage_that_looks_large(tmp_path):
+    path = tmp_path / "strides.pth"
+    torch.save({"a": torch.zeros(1).expand(10**9)}, path)
+    with pytest.raises(ValueError, match="larger than the file"):
+        open_weights(path)
+
+
+def repack(path, change, compression=zipfile.ZIP_STORED):
+    """Writes an archive anew, each member as `change(name, content)`."""
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(path, "w", compression) as archive:
+        for name, content in members.items():
+            archive.writestr(*change(name, content))
+
+
+def test_storages_that_reach_beyond_their_member(tmp_path):
+    # Sound checksums around a pickle that claims more numbers than there are.
+    path = tmp_path / "reach.pth"
+    torch.save({"a": torch.arange(7000.0)}, path)
+    size = struct.pack("<H", 7000)
+
+    def claim(name, content):
+        if name.endswith("data.pkl"):
+            assert content.count(b"M" + size) >= 2
+            content = content.replace(b"M" + size, b"M\xff\xff")
+        return name, content
+
+    repack(path, claim)
+    with pytest.raises(ValueError, match="`path` must be a PyTorch checkpoint"):
+        open_weights(path)
+
+
+def test_compressed_archives_are_refused(tmp_path):
+    path = tmp_path / "bomb.pth"
+    torch.save({"a": torch.zeros(10**6)}, path)
+    repack(path, lambda *member: member, zipfile.ZIP_DEFLATED)
+    with pytest.raises(ValueError, match="members are compressed"):
+        open_weights(path)
+
+
+class Evil:
+    def __reduce__(self):
+        return (os.system, ("touch run",))
+
+
+def test_no_pickle_runs_code(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "evil.pth"
+    torch.save({"model": Evil()}, path)
+    with pytest.raises(ValueError, match="weights only"):
+        open_weights(path)
+    path.write_bytes(pickle.dumps(Evil()))
+    with pytest.raises(ValueError, match="weights only"):
+        open_weights(path)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("name", ["../evil.txt", "/tmp/evil.txt", "other.h5"])
+def test_members_cannot_leave_their_folder(name, model, tmp_path):
+    path = tmp_path / "inner" / "model.keras"
+    path.parent.mkdir()
+    model.encoder.save(path)
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr(name, b"evil")
+    with pytest.raises(ValueError, match="members unknown here"):
+        keras_files.load_keras_model(path)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["inner"]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"num_layers": 10**9},
+        {"hidden_dim": 10**6},
+        {"mlp_dim": 10**12},
+        {"image_shape": [10**6, 10**6, 1]},
+        {"image_shape": [4, 4, 10**12]},
+    ],
+)
+def test_sizes_are_checked_before_anything_is_made(changes, model, tmp_path):
+    model.encoder.save_to_preset(str(tmp_path))
+    path = tmp_path / "config.json"
+    content = json.loads(path.read_text())
+    content["config"] |= changes
+    path.write_text(json.dumps(content))
+    with pytest.raises(ValueError, match="its sizes ask for at least"):
+        keras_files.load_keras_model(tmp_path)
+
+
+def test_parts_of_keras_itself(model, tmp_path):
+    clmae = CLMAE(model, MaskingModule(num_layers=1, num_heads=1))
+    clmae.save_to_preset(str(tmp_path))
+    assert isinstance(keras_files.load_keras_model(tmp_path), CLMAE)
+    path = tmp_path / "config.json"
+    content = json.loads(path.read_text())
+    layer = keras.layers.Dense(10**12)
+    content["config"]["masking_module"] = keras.saving.serialize_keras_object(
+        layer
+    )
+    path.write_text(json.dumps(content))
+    with pytest.raises(ValueError, match="it holds a Dense of Keras"):
+        keras_files.load_keras_model(tmp_path)
+
+
+def test_configurations_of_others(model, tmp_path):
+    model.encoder.save_to_preset(str(tmp_path))
+    path = tmp_path / "config.json"
+    content = json.loads(path.read_text())
+    for changes in (
+        {"class_name": "Lambda", "registered_name": None, "module": "keras"},
+        {"class_name": "system", "registered_name": None, "module": "os"},
+        {"class_name": "system", "registered_name": "keras_clmae>system"},
+    ):
+        path.write_text(json.dumps(content | changes))
+        with pytest.raises(ValueError, match="`path` must be a model of"):
+            keras_files.load_keras_model(tmp_path)
+
+
+def test_what_is_no_source(tmp_path):
+    shutil.copy(__file__, tmp_path / "text.txt")
+    for source in ("nothing", str(tmp_path), str(tmp_path / "text.txt")):
+        with pytest.raises(ValueError, match="`source` must be a .keras"):
+            formats.guess_source_format(source)
