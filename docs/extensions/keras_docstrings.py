@@ -1,7 +1,7 @@
 """Reads docstrings in Keras's form for the pages of the API.
 
-In that form the text under `Example:` and `Reference:` is not indented, and
-`Call arguments:` is a section of its own.
+In that form the text under `Example:` is not indented, `Call arguments:` is a
+section of its own, and `Returns:` is prose.
 """
 
 import re
@@ -11,7 +11,7 @@ from griffe import Extension
 
 # A heading, and all up to the next one or the end.
 _SECTION = re.compile(
-    r"^(Example|Call arguments|Attributes):\n(.*?)(?=^[A-Z][\w ]+:\n|\Z)",
+    r"^(Example|Call arguments|Attributes|Returns):\n(.*?)(?=^[A-Z][\w ]+:\n|\Z)",
     re.DOTALL | re.MULTILINE,
 )
 _ITEM = re.compile(r"^(\w+): ", re.MULTILINE)
@@ -28,11 +28,10 @@ class KerasDocstrings(Extension):
 
 def _rewrite(match):
     heading, body = match.groups()
-    if heading == "Example":
-        if ">>>" not in body:
-            return f"**Example**\n{body}"
-        code = textwrap.dedent(body).strip("\n")
-        return f"**Example**\n\n```pycon\n{code}\n```\n"
-    # A list of `name: text`, each with indented lines that go on.
-    items = _ITEM.sub(r"- `\1`: ", textwrap.dedent(body).strip("\n"))
-    return f"**{heading}**\n\n{items}\n\n"
+    body = textwrap.dedent(body).strip("\n")
+    if heading == "Example" and ">>>" in body:
+        body = f"```pycon\n{body}\n```"
+    elif heading in ("Call arguments", "Attributes"):
+        # A list of `name: text`, each with indented lines that go on.
+        body = _ITEM.sub(r"- `\1`: ", body)
+    return f"**{heading}:**\n\n{body}\n\n"
