@@ -20,7 +20,7 @@ export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
 set -e
 source scripts/environment.sh
 # All three: some tests start a process on another backend.
-install test,lint,scripts,evaluation,data torch jax tensorflow
+install test,lint,docs,scripts,evaluation,data torch jax tensorflow
 set +e
 
 failed=0

@@ -11,7 +11,8 @@ from griffe import Extension
 
 # A heading, and all up to the next one or the end.
 _SECTION = re.compile(
-    r"^(Example|Call arguments|Attributes|Returns):\n(.*?)(?=^[A-Z][\w ]+:\n|\Z)",
+    r"^(Example|Call arguments|Attributes|Returns):\n"
+    r"(.*?)(?=^[A-Z][\w ]+:\n|\Z)",
     re.DOTALL | re.MULTILINE,
 )
 _ITEM = re.compile(r"^(\w+): ", re.MULTILINE)

@@ -1,0 +1,310 @@
+"""README, CONTRIBUTING and docs/: their code runs, their commands parse.
+
+Python blocks of a page run in order, as one program, in one epoch. One that
+cannot run in seconds stands below `<!-- not run: reason -->`; of it, the syntax
+and every name of the package are checked. Commands are parsed by their own
+programs, whose work the tests in tests/scripts do.
+"""
+
+import ast
+import functools
+import importlib
+import operator
+import os
+import pathlib
+import re
+import runpy
+import shlex
+import subprocess
+import sys
+import tomllib
+
+import keras
+import pytest
+
+import keras_clmae
+
+ROOT = pathlib.Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+PAGES = {
+    str(path.relative_to(ROOT)): path
+    for path in (
+        ROOT / "README.md",
+        ROOT / "CONTRIBUTING.md",
+        *sorted(DOCS.glob("*.md")),
+    )
+}
+BLOCK = re.compile(
+    r"(<!-- not run: [^>]+ -->\n)?^```(\w*)\n(.*?)^```$",
+    re.DOTALL | re.MULTILINE,
+)
+EVERYWHERE = ("jax", "tensorflow", "torch")
+# What every backend does alike is run on one: here unless said otherwise.
+DEFAULT_BACKENDS = ("torch",)
+BACKENDS = {
+    "README.md": EVERYWHERE,
+    "docs/getting_started.md": EVERYWHERE,
+    "docs/many_devices.md": ("jax",),
+    # Reads a folder, through tf.data.
+    "docs/recipes.md": ("tensorflow",),
+}
+# Modules without which a page cannot run.
+NEEDS = {
+    "docs/conversion.md": ("safetensors", "keras_hub", "onnxscript"),
+    "docs/pictures.md": ("matplotlib",),
+}
+ONCE = pytest.mark.skipif(
+    keras.backend.backend() != "torch", reason="the same on every backend"
+)
+
+
+def blocks(page, language):
+    """Blocks of a language: pairs (whether marked as not run, code)."""
+    found = BLOCK.findall(PAGES[page].read_text(encoding="utf-8"))
+    return [
+        (bool(mark), code) for mark, name, code in found if name == language
+    ]
+
+
+def pages_with(language):
+    return [page for page in PAGES if blocks(page, language)]
+
+
+def runs_here(page):
+    backends = BACKENDS.get(page, DEFAULT_BACKENDS)
+    return keras.backend.backend() in backends
+
+
+def test_every_block_is_of_a_language_that_is_checked():
+    for page, path in PAGES.items():
+        text = path.read_text(encoding="utf-8")
+        found = BLOCK.findall(text)
+        assert {name for _, name, _ in found} <= {"python", "bash", "yaml"}, (
+            page
+        )
+        assert text.count("```") == 2 * len(found), page
+
+
+@pytest.mark.parametrize(
+    "page", [page for page in pages_with("python") if runs_here(page)]
+)
+@pytest.mark.filterwarnings("ignore")
+def test_python(page, tmp_path, monkeypatch):
+    for module in ("sklearn", *NEEDS.get(page, ())):
+        pytest.importorskip(module)
+    monkeypatch.chdir(tmp_path)
+    # As where nothing shows figures.
+    monkeypatch.setenv("MPLBACKEND", "agg")
+    names = {}
+    for not_run, code in blocks(page, "python"):
+        if not_run:
+            check_names(code, page)
+            continue
+        # One epoch shows as much as sixty.
+        code = re.sub(r"\bepochs( ?= ?)\d+", r"epochs\g<1>1", code)
+        exec(compile(code, page, "exec"), names)
+    if page in RESULTS:
+        RESULTS[page](names)
+
+
+def check_names(code, page):
+    """Compiles code and looks up the names of the package in it."""
+    for node in ast.walk(ast.parse(code, page)):
+        if not isinstance(node, ast.Attribute):
+            continue
+        path = ast.unparse(node)
+        if re.fullmatch(r"keras_clmae(\.\w+)+", path):
+            operator.attrgetter(path.removeprefix("keras_clmae."))(keras_clmae)
+
+
+def readme_results(names):
+    assert names["features"].shape[1:] == (17, 64)
+
+
+def getting_started_results(names):
+    assert 0.2 < names["accuracy"] <= 1
+    assert names["again"].optimizer.built
+    assert names["encoder"].hidden_dim == 32
+    listed = re.findall(
+        r"^\| (`.*?`) \|", PAGES["docs/getting_started.md"].read_text(), re.M
+    )
+    logged = {name for cell in listed for name in re.findall(r"`(\w+)`", cell)}
+    assert set(names["history"].history) <= logged
+
+
+def conversion_results(names):
+    assert names["larger"].image_shape == (64, 48, 3)
+    assert names["encoder"].num_heads == 4
+
+
+def pictures_results(names):
+    assert pathlib.Path("masks.png").stat().st_size > 5_000
+    assert list(pathlib.Path("gallery/masks").glob("*.png"))
+
+
+RESULTS = {
+    "README.md": readme_results,
+    "docs/getting_started.md": getting_started_results,
+    "docs/conversion.md": conversion_results,
+    "docs/pictures.md": pictures_results,
+}
+
+
+@ONCE
+@pytest.mark.parametrize("page", pages_with("bash"))
+@pytest.mark.filterwarnings("ignore")
+def test_commands(page, tmp_path, monkeypatch, capsys):
+    for module in ("jsonargparse", "rich"):
+        pytest.importorskip(module)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(ROOT / "scripts"))
+    (tmp_path / "scripts").symlink_to(ROOT / "scripts")
+    for _, code in blocks(page, "bash"):
+        for line in code.replace("\\\n", " ").splitlines():
+            words = shlex.split(line, comments=True)
+            while words and re.fullmatch(r"[A-Z_]+=.*", words[0]):
+                words.pop(0)
+            if words:
+                check_command(words, monkeypatch)
+
+
+def check_command(words, monkeypatch):
+    """Raises if a command of a page does not exist or takes other options."""
+    program, *arguments = words
+    scripts = [word for word in words if word.startswith("scripts/")]
+    for path in scripts:
+        assert (ROOT / path).exists(), path
+    if program == "pip":
+        extras = re.search(r"\[(.*)\]", arguments[-1])[1].split(",")
+        assert set(extras) <= set(pyproject()["optional-dependencies"]), extras
+    elif program == "python":
+        name = pathlib.Path(arguments[0]).stem
+        PARSERS.get(name, print_config)(name, arguments[1:], monkeypatch)
+    elif scripts and scripts[0].startswith("scripts/launch_"):
+        launched = words[words.index(scripts[0]) + 1 :]
+        parse_pretrain("pretrain", launched, monkeypatch)
+    else:
+        assert program in ("bash", "ruff", "mkdocs"), words
+
+
+def pyproject():
+    return tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+
+def parse_pretrain(name, arguments, monkeypatch):
+    if "--resume" in arguments:
+        folder = pathlib.Path(arguments[arguments.index("--run_dir") + 1])
+        folder.mkdir(parents=True)
+        (folder / "config.yaml").write_text(f"run_dir: {folder}\n")
+    importlib.import_module(name).parse_settings(arguments)
+
+
+def parse_evaluation(name, arguments, monkeypatch):
+    seen = []
+    monkeypatch.setattr(
+        importlib.import_module("evaluating"), "_run", lambda *_: seen.append(1)
+    )
+    importlib.import_module(name).main(arguments)
+    assert seen
+
+
+def parse_conversion(name, arguments, monkeypatch):
+    module = importlib.import_module(name)
+
+    @functools.wraps(module.convert_checkpoint)
+    def convert_checkpoint(**options):
+        return options
+
+    monkeypatch.setattr(module, "convert_checkpoint", convert_checkpoint)
+    assert module.main(arguments)["source"] == arguments[0]
+
+
+def parse_report(name, arguments, monkeypatch):
+    monkeypatch.setattr(keras_clmae.evaluation, "read_records", list)
+    monkeypatch.setattr(keras_clmae.evaluation, "markdown_table", str)
+    importlib.import_module(name).main(arguments)
+
+
+def print_config(name, arguments, monkeypatch):
+    """Parses by jsonargparse's option that prints what was parsed."""
+    monkeypatch.setattr(sys, "argv", [name, *arguments, "--print_config"])
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_path(
+            str(ROOT / "scripts" / f"{name}.py"), run_name="__main__"
+        )
+    assert ended.value.code in (0, None)
+
+
+PARSERS = {
+    "pretrain": parse_pretrain,
+    "knn": parse_evaluation,
+    "linear_probe": parse_evaluation,
+    "finetune": parse_evaluation,
+    "convert_checkpoint": parse_conversion,
+    "report": parse_report,
+}
+
+
+@ONCE
+@pytest.mark.parametrize("page", pages_with("yaml"))
+def test_recipes(page, tmp_path, monkeypatch):
+    pytest.importorskip("jsonargparse")
+    monkeypatch.syspath_prepend(str(ROOT / "scripts"))
+    for _, code in blocks(page, "yaml"):
+        recipe = tmp_path / "recipe.yaml"
+        recipe.write_text(code)
+        parse_pretrain("pretrain", [f"--config={recipe}"], monkeypatch)
+
+
+def test_files_that_are_named_exist():
+    for page, path in PAGES.items():
+        text = path.read_text(encoding="utf-8")
+        if path.parent == ROOT:
+            for link in re.findall(r"\]\(((?!http)[^)#]+)", text):
+                assert (ROOT / link).exists(), (page, link)
+        for name in re.findall(
+            r"(?:scripts|tests)/[\w/]+\.(?:py|sh|yaml)", text
+        ):
+            assert (ROOT / name).exists(), (page, name)
+
+
+def test_api_pages_name_everything_public():
+    for path in sorted((DOCS / "api").glob("*.md")):
+        name = "" if path.stem == "index" else f".{path.stem}"
+        module = importlib.import_module(f"keras_clmae{name}")
+        tree = ast.parse(pathlib.Path(module.__file__).read_text())
+        public = {
+            alias.name
+            for node in tree.body
+            if isinstance(node, ast.ImportFrom)
+            for alias in node.names
+            if alias.name != "__version__"
+        }
+        if path.stem == "index":
+            folders = {p.stem for p in (DOCS / "api").glob("*.md")}
+            named = folders - {"index"}
+        else:
+            named = set()
+        text = path.read_text(encoding="utf-8")
+        named |= set(re.findall(r"^::: .*\.(\w+)$", text, re.M))
+        assert public <= named, (path.name, public - named)
+
+
+@ONCE
+def test_pages_build_without_a_warning(tmp_path):
+    pytest.importorskip("mkdocs")
+    pytest.importorskip("mkdocstrings_handlers.python")
+    pytest.importorskip("material")
+    built = subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet"]
+        + ["--site-dir", str(tmp_path / "site")],
+        cwd=ROOT,
+        # Material's note about its own future is not about these pages.
+        env={**os.environ, "NO_MKDOCS_2_WARNING": "1"},
+        capture_output=True,
+        text=True,
+    )
+    assert built.returncode == 0, built.stdout + built.stderr
+    assert built.stdout + built.stderr == ""
+    page = (tmp_path / "site" / "api" / "models" / "index.html").read_text()
+    assert 'id="keras_clmae.models.CLMAE"' in page
