@@ -35,7 +35,7 @@ class CLMAE(CLMAETrainer, PresetModel):
         autoencoder: `MaskedAutoencoder`.
         masking_module: layer from tokens (batch, tokens, hidden_dim) to
             `keep_scores` (batch, tokens) in (0, 1). Defaults to the paper's
-            `MaskingModule()`.
+            `MaskingModule()`, with the encoder's `gradient_checkpointing`.
         gaussian_loss_weight: float. Defaults to `1.0`.
         kl_loss_weight: float. Defaults to `25.6`: the published code weights
             the sum over its batch of 256 images by 0.1; ours is a mean.
@@ -93,7 +93,11 @@ class CLMAE(CLMAETrainer, PresetModel):
         self.autoencoder = autoencoder
         if masking_module is None:
             masking_module = MaskingModule(
-                name="masking_module", dtype=autoencoder.dtype_policy
+                gradient_checkpointing=(
+                    autoencoder.encoder.gradient_checkpointing
+                ),
+                name="masking_module",
+                dtype=autoencoder.dtype_policy,
             )
         self.masking_module = masking_module
         self.gaussian_loss_weight = gaussian_loss_weight

@@ -32,6 +32,9 @@ class ViTEncoder(PresetModel):
         drop_path_rate: float in [0, 1). Stochastic depth of the last block; it
             grows linearly from 0 in the first. For fine-tuning. Defaults to
             `0.0`.
+        gradient_checkpointing: bool. Whether the backward pass computes the
+            insides of the blocks once more instead of keeping them: less
+            memory, more time. Defaults to `False`.
 
     Call arguments:
         images: float tensor of shape (batch, height, width, channels).
@@ -64,6 +67,7 @@ class ViTEncoder(PresetModel):
         mlp_dim=None,
         layer_norm_epsilon=1e-6,
         drop_path_rate=0.0,
+        gradient_checkpointing=False,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -79,6 +83,7 @@ class ViTEncoder(PresetModel):
         self.mlp_dim = 4 * hidden_dim if mlp_dim is None else mlp_dim
         self.layer_norm_epsilon = layer_norm_epsilon
         self.drop_path_rate = drop_path_rate
+        self.gradient_checkpointing = gradient_checkpointing
 
         # === Layers ===
         policy = {"dtype": self.dtype_policy}
@@ -95,6 +100,7 @@ class ViTEncoder(PresetModel):
                 self.mlp_dim,
                 layer_norm_epsilon=layer_norm_epsilon,
                 drop_path_rate=drop_path_rate * index / max(num_layers - 1, 1),
+                gradient_checkpointing=gradient_checkpointing,
                 name=f"transformer_block_{index}",
                 **policy,
             )
@@ -179,4 +185,5 @@ class ViTEncoder(PresetModel):
             "mlp_dim": self.mlp_dim,
             "layer_norm_epsilon": self.layer_norm_epsilon,
             "drop_path_rate": self.drop_path_rate,
+            "gradient_checkpointing": self.gradient_checkpointing,
         }

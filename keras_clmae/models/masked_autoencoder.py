@@ -90,6 +90,7 @@ class MaskedAutoencoder(SavesRandomState, PresetModel):
         decoder_num_heads,
         dtype=None,
         drop_path_rate=0.0,
+        gradient_checkpointing=False,
         **kwargs,
     ):
         """Makes encoder and decoder too, from their sizes.
@@ -106,6 +107,8 @@ class MaskedAutoencoder(SavesRandomState, PresetModel):
             dtype: dtype or policy of all parts, such as `"mixed_bfloat16"`.
                 Defaults to Keras's global policy.
             drop_path_rate: float. Stochastic depth of the encoder.
+            gradient_checkpointing: bool. Whether encoder and decoder compute
+                the insides of their blocks twice instead of keeping them.
             **kwargs: the other arguments of the class.
 
         Returns:
@@ -118,6 +121,7 @@ class MaskedAutoencoder(SavesRandomState, PresetModel):
             num_layers,
             num_heads,
             drop_path_rate=drop_path_rate,
+            gradient_checkpointing=gradient_checkpointing,
             dtype=dtype,
             name="encoder",
         )
@@ -127,6 +131,7 @@ class MaskedAutoencoder(SavesRandomState, PresetModel):
             decoder_hidden_dim,
             decoder_num_layers,
             decoder_num_heads,
+            gradient_checkpointing=gradient_checkpointing,
             dtype=dtype,
             name="decoder",
         )
