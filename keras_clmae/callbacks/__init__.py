@@ -2,6 +2,8 @@ from keras_clmae.callbacks.mask_snapshots import MaskSnapshots
 from keras_clmae.callbacks.mask_snapshots import load_snapshots
 from keras_clmae.callbacks.online_knn import OnlineKNN
 from keras_clmae.callbacks.run_checkpoint import RunCheckpoint
+from keras_clmae.callbacks.run_checkpoint import TrainingInterrupted
+from keras_clmae.callbacks.run_checkpoint import TrainingPosition
 from keras_clmae.callbacks.run_checkpoint import list_checkpoints
 from keras_clmae.callbacks.run_checkpoint import restore_newest
 from keras_clmae.callbacks.tensorboard_scalars import TensorBoardScalars

@@ -181,3 +181,55 @@ class EpochSampler:
         else:
             order = np.arange(self.num_examples)
         return order[self.process_index :: self.process_count]
+
+
+def remaining_steps(dataset, steps):
+    """What is left of the next epoch after its first batches.
+
+    For a run that was stopped in the middle of an epoch. A `tf.data` pipeline
+    makes the skipped batches anew and drops them: their random draws, and
+    pictures among them that cannot be read, decide about what follows.
+
+    Args:
+        dataset: data set of this package.
+        steps: Integer, finished steps of the epoch, fewer than it has.
+
+    Returns:
+        A data set for one epoch of `fit`.
+
+    Example:
+
+    >>> dataset = keras_clmae.data.array_dataset(
+    ...     np.zeros((10, 8, 8, 1)), batch_size=4
+    ... )
+    >>> len(keras_clmae.data.remaining_steps(dataset, 2))
+    1
+    """
+    left = dataset.steps_per_epoch - steps
+    if not 0 < left <= dataset.steps_per_epoch:
+        raise ValueError(
+            "Argument `steps` must be an integer from 0 to the steps of an "
+            f"epoch, {dataset.steps_per_epoch}, exclusive. "
+            f"Received: steps={steps}"
+        )
+    if isinstance(dataset, keras.utils.PyDataset):
+        return _Rest(dataset, steps)
+    return dataset.skip(steps)
+
+
+class _Rest(keras.utils.PyDataset):
+    """The batches of another data set from one of them on."""
+
+    def __init__(self, dataset, start):
+        super().__init__(workers=1)
+        self.dataset = dataset
+        self.start = start
+
+    def __len__(self):
+        return len(self.dataset) - self.start
+
+    def __getitem__(self, index):
+        return self.dataset[self.start + index]
+
+    def on_epoch_begin(self):
+        self.dataset.on_epoch_begin()

@@ -248,6 +248,10 @@ class BaseCLMAETrainer:
             self.validation_losses(images),
             ops.cast(ops.shape(images)[0], "float32"),
         )
+        return self.validation_logs()
+
+    def validation_logs(self):
+        """The log of the validation so far; see `log_validation`."""
         logs = self.validation_terms.result()
         logs["mask_difficulty"] = ops.divide_no_nan(
             logs["loss"], logs["random_mask_loss"]

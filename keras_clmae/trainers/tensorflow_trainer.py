@@ -2,14 +2,51 @@ import contextlib
 
 import tensorflow as tf
 
+from keras_clmae.distribution import tensorflow_engine as engine
 from keras_clmae.trainers.base import MASKING_TERMS
 from keras_clmae.trainers.base import BaseCLMAETrainer
 from keras_clmae.trainers.base import gradient_norm
 from keras_clmae.trainers.base import images_of
 
 
+class ReplicatedTrainer:
+    """The step of plain MAE: Keras's own, on one replica or several."""
+
+    def _compute_loss(self, *args, **kwargs):
+        # Keras adds up the gradients of the replicas.
+        return super()._compute_loss(*args, **kwargs) / engine.num_replicas()
+
+
 class CLMAETrainer(BaseCLMAETrainer):
-    """The step of CL-MAE on TensorFlow: one tape for each player."""
+    """The step of CL-MAE on TensorFlow: one tape for each player.
+
+    Under a `tf.distribute.Strategy` each replica computes the gradients of the
+    whole batch's losses; the step averages them, before any clipping.
+    """
+
+    def compile(self, *args, jit_compile="auto", **kwargs):
+        replicas = self.distribute_strategy.num_replicas_in_sync
+        if replicas > 1:
+            self._check_replicated(jit_compile, **kwargs)
+            jit_compile = False
+        super().compile(*args, jit_compile=jit_compile, **kwargs)
+        if replicas > 1:
+            for optimizer in (
+                self.autoencoder_optimizer,
+                self.masking_optimizer,
+            ):
+                # It would add up what the step has averaged already.
+                optimizer._all_reduce_sum_gradients = lambda pairs: pairs
+
+    def _check_replicated(self, jit_compile, masking_update_period=1, **kwargs):
+        if jit_compile is True or masking_update_period != 1:
+            raise ValueError(
+                "On several TensorFlow devices `jit_compile` must not be True "
+                "and `masking_update_period` must be 1: replicas cannot meet "
+                "inside XLA or a condition. Received: "
+                f"jit_compile={jit_compile}, "
+                f"masking_update_period={masking_update_period}"
+            )
 
     def train_step(self, data):
         images = images_of(data)
@@ -59,6 +96,8 @@ class CLMAETrainer(BaseCLMAETrainer):
         # Both gradients before either player moves.
         gradients = _gradients(tape, loss, autoencoder)
         masking_gradients = _gradients(masking_tape, masking_loss, masking)
+        gradients = engine.mean_over_replicas(gradients)
+        masking_gradients = engine.mean_over_replicas(masking_gradients)
         self.autoencoder_optimizer.apply(gradients, autoencoder)
         self.masking_optimizer.apply(masking_gradients, masking)
         return (
@@ -86,6 +125,6 @@ def _gradients(tape, loss, variables):
 
 
 def _apply(tape, loss, variables, optimizer):
-    gradients = _gradients(tape, loss, variables)
+    gradients = engine.mean_over_replicas(_gradients(tape, loss, variables))
     optimizer.apply(gradients, variables)
     return gradient_norm(gradients)
