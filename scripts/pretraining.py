@@ -3,6 +3,8 @@
 import csv
 import dataclasses
 import os
+import signal
+import threading
 
 import jsonargparse
 import keras
@@ -13,6 +15,7 @@ from rich.table import Table
 import keras_clmae
 from keras_clmae import callbacks
 from keras_clmae import data
+from keras_clmae import distribution
 from keras_clmae import models
 from keras_clmae import visualization
 from keras_clmae.optimizers import warmup_cosine
@@ -32,45 +35,46 @@ def run(settings, resume=False):
     Returns:
         The trained `CLMAE` or `MaskedAutoencoder`.
     """
+    plan = distribution.setup(
+        settings.distribution,
+        model_devices=settings.model_devices,
+        simulated_devices=settings.simulated_devices,
+        multi_host=settings.multi_host,
+    )
     keras.utils.set_random_seed(settings.seed)
     keras.config.set_dtype_policy(settings.precision)
-    train, validation = load_data(settings)
+    train, validation = load_data(settings, plan)
     images = first_images(validation or train)
     model = build_model(settings, images.shape[1:])
     compile_model(model, settings, train.steps_per_epoch)
-    initial_epoch = prepare_folder(settings, model, resume)
-    # An order that depends on seed and epoch only: a resumed run sees what an
-    # undisturbed one sees.
-    train.set_epoch(initial_epoch)
-    print_summary(settings, model, train, initial_epoch)
-    model.fit(
-        train,
-        validation_data=validation,
-        epochs=settings.epochs,
-        initial_epoch=initial_epoch,
-        shuffle=False,
-        callbacks=make_callbacks(settings, images, resume),
-        verbose=settings.verbose,
-    )
-    save_whole(model, os.path.join(settings.run_dir, "model.keras"))
-    if settings.method == "clmae":
-        draw_pictures(settings, model, images, train.normalization.inverse)
+    position = prepare_folder(settings, model, resume)
+    if distribution.is_first_process():
+        print_summary(settings, plan, model, train, position)
+    chosen = make_callbacks(settings, images, resume, position)
+    train_from(position, model, settings, train, validation, chosen)
+    if distribution.is_first_process():
+        save_whole(model, os.path.join(settings.run_dir, "model.keras"))
+        if settings.method == "clmae":
+            draw_pictures(settings, model, images, train.normalization.inverse)
     return model
 
 
-def load_data(settings):
+def load_data(settings, plan):
     """Makes the training and validation batches; the latter may be `None`."""
+    batch_size = plan.local_batch_size(settings.batch_size)
+    # On several devices every batch splits evenly, those of validation too.
+    even = {"drop_remainder": True} if plan.batch_parts > 1 else {}
     if settings.data == "digits":
         return (
-            data.digits(settings.batch_size, "train", seed=settings.seed),
-            data.digits(settings.batch_size, "test"),
+            data.digits(batch_size, "train", seed=settings.seed),
+            data.digits(batch_size, "test", **even),
         )
 
     def load(transform, **arguments):
         return data.from_spec(
             settings.data,
             image_size=settings.image_size,
-            batch_size=settings.batch_size,
+            batch_size=batch_size,
             seed=settings.seed,
             transform=transform,
             **arguments,
@@ -79,12 +83,70 @@ def load_data(settings):
     if settings.validation is None:
         return load("pretrain"), None
     if isinstance(settings.validation, str):
-        return load("pretrain"), load("evaluation", split=settings.validation)
+        return load("pretrain"), load(
+            "evaluation", split=settings.validation, **even
+        )
     share = {"validation_split": settings.validation}
     return (
         load("pretrain", **share, subset="training"),
-        load("evaluation", **share, subset="validation"),
+        load("evaluation", **share, subset="validation", **even),
     )
+
+
+def train_from(position, model, settings, train, validation, chosen):
+    """Trains from `position` to the end; a resumed run like any other.
+
+    The order of the images depends on seed and epoch only.
+
+    Args:
+        position: `TrainingPosition` that the model's state is of.
+        model: compiled model.
+        settings: `pretrain.Settings`.
+        train: training batches.
+        validation: validation batches, or `None`.
+        chosen: callbacks.
+    """
+    arguments = {
+        "validation_data": validation,
+        "shuffle": False,
+        "callbacks": chosen,
+        "verbose": settings.verbose if distribution.is_first_process() else 0,
+    }
+    epoch = position.epoch
+    train.set_epoch(epoch)
+    if position.step:
+        if position.step < train.steps_per_epoch:
+            model.fit(
+                data.remaining_steps(train, position.step),
+                initial_epoch=epoch,
+                epochs=epoch + 1,
+                **arguments,
+            )
+        else:
+            finish_epoch(epoch, model, settings, validation, chosen)
+        epoch += 1
+        train.set_epoch(epoch)
+    model.fit(train, initial_epoch=epoch, epochs=settings.epochs, **arguments)
+
+
+def finish_epoch(epoch, model, settings, validation, chosen):
+    """Does what was left of an epoch that was stopped in its validation."""
+    hooks = keras.callbacks.CallbackList(
+        chosen, model=model, epochs=settings.epochs
+    )
+    hooks.on_train_begin()
+    # Restores the sums behind the log of the training.
+    hooks.on_epoch_begin(epoch)
+    logs = (
+        model.training_logs()
+        if settings.method == "clmae"
+        else model.get_metrics_result()
+    )
+    logs = {name: float(value) for name, value in logs.items()}
+    validated = model.evaluate(validation, return_dict=True, verbose=0)
+    logs |= {f"val_{name}": value for name, value in validated.items()}
+    hooks.on_epoch_end(epoch, logs)
+    hooks.on_train_end()
 
 
 def first_images(batches):
@@ -110,6 +172,15 @@ def build_model(settings, image_shape):
     )
 
 
+def highest_learning_rate(settings):
+    """The learning rate after warm-up, of the global batch."""
+    if not settings.scale_learning_rate:
+        return settings.base_learning_rate
+    # The rule of MAE's appendix A.1 (https://arxiv.org/abs/2111.06377), from
+    # https://arxiv.org/abs/1706.02677.
+    return settings.base_learning_rate * settings.batch_size / 256
+
+
 def compile_model(model, settings, steps_per_epoch):
     """Compiles with MAE's optimizer and the curriculum of the settings."""
     total_steps = settings.epochs * steps_per_epoch
@@ -121,7 +192,7 @@ def compile_model(model, settings, steps_per_epoch):
 
     optimizer = adamw(
         warmup_cosine(
-            settings.base_learning_rate * settings.batch_size / 256,
+            highest_learning_rate(settings),
             total_steps,
             settings.warmup_epochs * steps_per_epoch,
         )
@@ -165,40 +236,62 @@ def make_curriculum(settings, total_steps, steps_per_epoch):
 
 
 def prepare_folder(settings, model, resume):
-    """Writes the settings, or restores the run; gives the first epoch."""
+    """Writes the settings, or restores the run; gives where it starts."""
     config_path = os.path.join(settings.run_dir, "config.yaml")
-    if not resume:
+    if resume:
+        position = callbacks.restore_newest(
+            model, os.path.join(settings.run_dir, "checkpoints")
+        )
+        if distribution.is_first_process():
+            _forget_epochs(
+                os.path.join(settings.run_dir, "log.csv"), position.epoch
+            )
+        return position
+    if distribution.is_first_process():
         os.makedirs(settings.run_dir, exist_ok=True)
         text = jsonargparse.ArgumentParser()
         text.add_class_arguments(type(settings))
+        unfinished = f"{config_path}.unfinished"
         text.save(
             text.parse_object(dataclasses.asdict(settings)),
-            config_path,
+            unfinished,
             overwrite=True,
         )
-        return 0
-    epoch = callbacks.restore_newest(
-        model, os.path.join(settings.run_dir, "checkpoints")
-    )
-    _forget_epochs(os.path.join(settings.run_dir, "log.csv"), epoch)
-    return epoch
+        os.replace(unfinished, config_path)
+    return callbacks.TrainingPosition()
 
 
 def _forget_epochs(path, epoch):
-    """Drops the rows of epochs that will be run again."""
+    """Drops the rows of epochs that will be run again, and torn ones."""
     if not os.path.exists(path):
         return
     with open(path, encoding="utf-8", newline="") as file:
-        header, *rows = csv.reader(file)
-    rows = [row for row in rows if row and int(row[0]) < epoch]
+        rows = list(csv.reader(file))
+    width = len(rows[0]) if rows else 0
+    kept = [
+        row for row in rows[1:] if len(row) == width and int(row[0]) < epoch
+    ]
+    if not kept:
+        # The header, too, may be torn.
+        os.remove(path)
+        return
     unfinished = f"{path}.unfinished"
     with open(unfinished, "w", encoding="utf-8", newline="") as file:
-        csv.writer(file).writerows([header, *rows])
+        csv.writer(file).writerows([rows[0], *kept])
     os.replace(unfinished, path)
 
 
-def make_callbacks(settings, images, resume):
-    """The log, the pictures' snapshots and, last, the checkpoint."""
+def make_callbacks(settings, images, resume, position):
+    """The log, the pictures' snapshots and, last, the checkpoint.
+
+    From now on SIGTERM ends the run at the next step, with its state saved. Of
+    several processes the first one does all this.
+    """
+    stop = threading.Event()
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    if not distribution.is_first_process():
+        return []
 
     def path(name):
         return os.path.join(settings.run_dir, name)
@@ -219,6 +312,8 @@ def make_callbacks(settings, images, resume):
             path("checkpoints"),
             every=settings.checkpoint_every,
             keep=settings.keep,
+            stop_event=stop,
+            position=position,
         )
     )
     return chosen
@@ -256,7 +351,7 @@ def _title(settings):
     return f"CL-MAE on {settings.data}, {settings.epochs} epochs"
 
 
-def print_summary(settings, model, train, initial_epoch):
+def print_summary(settings, plan, model, train, position):
     """Prints what is about to run, as one table."""
     autoencoder = model.autoencoder if settings.method == "clmae" else model
     parts = {"encoder": autoencoder.encoder, "decoder": autoencoder.decoder}
@@ -275,9 +370,13 @@ def print_summary(settings, model, train, initial_epoch):
         "tokens": f"{autoencoder.encoder.num_tokens}, of which "
         f"{autoencoder.num_visible} stay visible",
         "steps": f"{settings.epochs} epochs of {train.steps_per_epoch}"
-        + (f", from epoch {initial_epoch + 1}" if initial_epoch else ""),
+        + (f", from epoch {position.epoch + 1}" if any(position[:2]) else "")
+        + (f", step {position.step + 1}" if position.step else ""),
+        "devices": f"{plan.num_devices}, in {plan.process_count} process(es)"
+        + (f", {plan.strategy} parallel" if plan.num_devices > 1 else ""),
         "learning rate": "up to "
-        f"{settings.base_learning_rate * settings.batch_size / 256:g}",
+        f"{highest_learning_rate(settings):g} for batches of "
+        f"{settings.batch_size}",
         "run folder": settings.run_dir,
     }
     for name, value in rows.items():

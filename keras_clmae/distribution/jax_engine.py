@@ -4,6 +4,9 @@ import jax
 import keras
 import numpy as np
 
+# Every process reads its own part of a batch.
+CUTS_BATCHES = False
+
 # Weights of one transformer block, by the end of their path: which axis is
 # split over the devices of a model. Heads and the hidden units of the MLP are
 # computed apart; the second product of each pair adds the parts up

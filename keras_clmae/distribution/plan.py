@@ -31,6 +31,34 @@ class DistributionPlan(NamedTuple):
     batch_parts: int = 1
     model_devices: int = 1
 
+    def local_batch_size(self, batch_size):
+        """The batch size of this process's data set.
+
+        Args:
+            batch_size: int. Images in a step, on all devices together.
+
+        Returns:
+            int.
+
+        Raises:
+            ValueError: if the images do not split evenly.
+
+        Example:
+
+        >>> keras_clmae.distribution.current_plan().local_batch_size(32)
+        32
+        """
+        check_positive_integer("batch_size", batch_size)
+        if batch_size % self.batch_parts:
+            raise ValueError(
+                "`batch_size` must be a multiple of the number of devices that "
+                f"share a batch, {self.batch_parts}. "
+                f"Received: batch_size={batch_size}"
+            )
+        if engine.CUTS_BATCHES:
+            return batch_size
+        return batch_size // self.process_count
+
 
 _plan = DistributionPlan()
 

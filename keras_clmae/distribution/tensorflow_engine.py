@@ -4,6 +4,9 @@ import os
 
 import tensorflow as tf
 
+# Data sets give whole batches, of which each replica gets a part.
+CUTS_BATCHES = True
+
 
 def num_replicas():
     """Replicas that run the step which calls; 1 outside of it."""

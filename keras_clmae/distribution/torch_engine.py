@@ -8,6 +8,9 @@ import torch.distributed as dist
 # As PyTorch's own DistributedDataParallel (its `bucket_cap_mb`, 25 MiB).
 BUCKET_BYTES = 25 * 2**20
 
+# Every process reads its own part of a batch.
+CUTS_BATCHES = False
+
 _in_step = False
 
 

@@ -232,6 +232,10 @@ class BaseCLMAETrainer:
         weight = ops.cast(ops.shape(images)[0], "float32")
         self.autoencoder_terms.update_state(autoencoder_logs, weight)
         self.masking_terms.update_state(masking_logs, weight * masked)
+        return self.training_logs()
+
+    def training_logs(self):
+        """The log of the epoch's training so far, a dict of scalars."""
         return {
             **self.autoencoder_terms.result(),
             **self.masking_terms.result(),

@@ -9,7 +9,16 @@ from keras_clmae.trainers.base import gradient_norm
 from keras_clmae.trainers.base import images_of
 
 
-class ReplicatedTrainer:
+class _BuiltBefore:
+    """Mixin of models that are built when they are made."""
+
+    def _maybe_symbolic_build(self, iterator=None, data_batch=None):
+        # Under a strategy Keras would take a batch from the data set to build
+        # with, and so begin an epoch that it does not train on.
+        pass
+
+
+class ReplicatedTrainer(_BuiltBefore):
     """The step of plain MAE: Keras's own, on one replica or several."""
 
     def _compute_loss(self, *args, **kwargs):
@@ -17,7 +26,7 @@ class ReplicatedTrainer:
         return super()._compute_loss(*args, **kwargs) / engine.num_replicas()
 
 
-class CLMAETrainer(BaseCLMAETrainer):
+class CLMAETrainer(_BuiltBefore, BaseCLMAETrainer):
     """The step of CL-MAE on TensorFlow: one tape for each player.
 
     Under a `tf.distribute.Strategy` each replica computes the gradients of the

@@ -50,6 +50,43 @@ def make(method):
     return model
 
 
+def watch_images(model, seen):
+    """Records which images each replica gets, by the sum of each.
+
+    On JAX the places of a batch that each device holds.
+    """
+    loss_of = model.autoencoder_loss
+
+    def watched(images, *args):
+        backend = keras.backend.backend()
+        if backend == "torch":
+            seen.append(images.sum(dim=(1, 2, 3)).numpy())
+        elif backend == "tensorflow":
+            import tensorflow as tf
+
+            tf.numpy_function(
+                seen.append, [tf.reduce_sum(images, axis=(1, 2, 3))], []
+            )
+        else:
+            import jax
+
+            def record(sharding):
+                places = sharding.devices_indices_map(images.shape).values()
+                seen.append(
+                    [
+                        range(BATCH_SIZE)[place[0]]
+                        for place in sorted(
+                            places, key=lambda place: place[0].start or 0
+                        )
+                    ]
+                )
+
+            jax.debug.inspect_array_sharding(images, callback=record)
+        return loss_of(images, *args)
+
+    model.autoencoder_loss = watched
+
+
 def check_sharding(plan, model):
     """On JAX: variables and their optimizer state lie where they should."""
     if keras.backend.backend() != "jax" or plan.strategy == "none":
@@ -103,7 +140,9 @@ def main():
             # The first process's weights count.
             for variable in model.variables:
                 variable.assign(variable + 1)
-        log = Log()
+        log, seen = Log(), []
+        if method == "clmae":
+            watch_images(model, seen)
         local = BATCH_SIZE // plan.process_count
         history = model.fit(
             array_dataset(tiny_images(BATCH_SIZE * STEPS), batch_size=local),
@@ -115,6 +154,8 @@ def main():
             verbose=0,
         )
         check_sharding(plan, model)
+        if seen:
+            results["seen"] = seen
         for name in log.rows[0]:
             results[f"{method}/log/{name}"] = [row[name] for row in log.rows]
         for name, values in history.history.items():
