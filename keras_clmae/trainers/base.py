@@ -205,6 +205,19 @@ class BaseCLMAETrainer:
             callbacks = [guard, callbacks]
         return super().fit(*args, callbacks=callbacks, **kwargs)
 
+    def evaluate(self, *args, return_dict=False, **kwargs):
+        """Validates as any Keras model, over the images of all devices.
+
+        Takes and returns what `keras.Model.evaluate` does.
+        """
+        super().evaluate(*args, return_dict=True, **kwargs)
+        self._merge_validation()
+        logs = {n: float(v) for n, v in self.validation_logs().items()}
+        return logs if return_dict else self._flatten_metrics_in_order(logs)
+
+    def _merge_validation(self):
+        """Adds up what several processes validated on, where they do."""
+
     # === What the steps of all backends are made of ===
 
     def curriculum_factor(self):

@@ -15,7 +15,9 @@ class _BuiltBefore:
     def _maybe_symbolic_build(self, iterator=None, data_batch=None):
         # Under a strategy Keras would take a batch from the data set to build
         # with, and so begin an epoch that it does not train on.
-        pass
+        if self._distribute_strategy and not self.optimizer.built:
+            with self.distribute_strategy.scope():
+                self.optimizer.build(self.trainable_variables)
 
 
 class ReplicatedTrainer(_BuiltBefore):

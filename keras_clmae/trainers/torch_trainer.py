@@ -137,12 +137,9 @@ class CLMAETrainer(_SameStart, BaseCLMAETrainer):
         with engine.replicated_step():
             return self.log_validation(images_of(data))
 
-    def evaluate(self, *args, return_dict=False, **kwargs):
-        logs = super().evaluate(*args, return_dict=True, **kwargs)
+    def _merge_validation(self):
         if engine.num_processes() > 1:
             _merge_means(self.validation_terms.variables)
-            logs = {n: float(v) for n, v in self.validation_logs().items()}
-        return logs if return_dict else self._flatten_metrics_in_order(logs)
 
 
 @contextlib.contextmanager

@@ -97,7 +97,7 @@ def check_sharding(plan, model):
             (
                 "attention/qkv_kernel",
                 "attention/qkv_bias",
-                "projection/kernel",
+                "attention/projection/kernel",
                 "mlp_expand/kernel",
                 "mlp_expand/bias",
                 "mlp_contract/kernel",
