@@ -21,10 +21,31 @@ class _BuiltBefore:
 
 
 class ReplicatedTrainer(_BuiltBefore):
-    """The step of plain MAE: Keras's own, on one replica or several."""
+    """The step of plain MAE: Keras's own, but on several replicas.
+
+    There Keras would clip the gradients of each replica by themselves.
+    """
+
+    def compile(self, *args, **kwargs):
+        super().compile(*args, **kwargs)
+        if self.distribute_strategy.num_replicas_in_sync > 1:
+            _leave_averaging_to_the_step(self.optimizer)
+
+    def train_step(self, data):
+        if engine.num_replicas() == 1:
+            return super().train_step(data)
+        images = images_of(data)
+        variables = self.trainable_variables
+        with _tape(variables) as tape:
+            loss = self.compute_loss(
+                x=images, y_pred=self(images, training=True)
+            )
+        _apply(tape, loss, variables, self.optimizer)
+        self._loss_tracker.update_state(loss, tf.shape(images)[0])
+        return self.get_metrics_result()
 
     def _compute_loss(self, *args, **kwargs):
-        # Keras adds up the gradients of the replicas.
+        # Keras multiplies by the number of replicas what it logs.
         return super()._compute_loss(*args, **kwargs) / engine.num_replicas()
 
 
@@ -42,12 +63,8 @@ class CLMAETrainer(_BuiltBefore, BaseCLMAETrainer):
             jit_compile = False
         super().compile(*args, jit_compile=jit_compile, **kwargs)
         if replicas > 1:
-            for optimizer in (
-                self.autoencoder_optimizer,
-                self.masking_optimizer,
-            ):
-                # It would add up what the step has averaged already.
-                optimizer._all_reduce_sum_gradients = lambda pairs: pairs
+            _leave_averaging_to_the_step(self.autoencoder_optimizer)
+            _leave_averaging_to_the_step(self.masking_optimizer)
 
     def _check_replicated(self, jit_compile, masking_update_period=1, **kwargs):
         if jit_compile is True or masking_update_period != 1:
@@ -139,3 +156,8 @@ def _apply(tape, loss, variables, optimizer):
     gradients = engine.mean_over_replicas(_gradients(tape, loss, variables))
     optimizer.apply(gradients, variables)
     return gradient_norm(gradients)
+
+
+def _leave_averaging_to_the_step(optimizer):
+    # Keras would add up, after clipping, what the step averages before it.
+    optimizer._all_reduce_sum_gradients = lambda pairs: pairs
