@@ -5,12 +5,15 @@ import os
 import keras
 import numpy as np
 
+from keras_clmae.distribution.plan import current_plan
+
 
 def process_shard(process_index=None, process_count=None):
     """Finds the index of this process and the number of processes.
 
     In this order: the arguments; the environment variables `RANK` and
-    `WORLD_SIZE` that `torchrun` sets, on the PyTorch backend; the process
+    `WORLD_SIZE` that `torchrun` sets, or else what
+    `keras_clmae.distribution.setup` found, on the PyTorch backend; the process
     index of JAX, on the JAX backend. Otherwise the process is alone. Under a
     `keras.distribution` that shards `tf.data` pipelines by itself
     (`auto_shard_dataset=True`), every process gets the whole data set here,
@@ -57,6 +60,8 @@ def _detect():
     backend = keras.backend.backend()
     if backend == "torch" and "WORLD_SIZE" in os.environ:
         return int(os.environ.get("RANK", 0)), int(os.environ["WORLD_SIZE"])
+    if backend == "torch":
+        return current_plan().process_index, current_plan().process_count
     if backend == "jax":
         import jax
 
