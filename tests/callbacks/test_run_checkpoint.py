@@ -38,7 +38,9 @@ class StopAt(keras.callbacks.Callback):
 def fit(model, train=None, callbacks=(), **arguments):
     return model.fit(
         train or array_dataset(tiny_images(4 * STEPS), batch_size=4),
-        validation_data=array_dataset(tiny_images(8, seed=1), batch_size=4),
+        validation_data=array_dataset(
+            tiny_images(8, seed=1), batch_size=4, shuffle=False
+        ),
         shuffle=False,
         verbose=0,
         callbacks=list(callbacks),

@@ -1,0 +1,67 @@
+"""pretrain.py on several devices: one process fails, and the run goes on."""
+
+import signal
+import time
+
+import keras
+import pytest
+
+from tests.distribution.test_agreement import environment_of
+from tests.distribution.test_agreement import free_port
+from tests.scripts.processes import assert_same_end
+from tests.scripts.processes import start
+
+pytest.importorskip("jsonargparse")
+pytest.importorskip("tensorboardX")
+pytest.importorskip("sklearn")
+
+BACKEND = keras.backend.backend()
+PROCESSES = 1 if BACKEND == "tensorflow" else 2
+DEVICES = ["--simulated_devices=2"] if BACKEND == "tensorflow" else []
+EPOCHS = 10
+
+
+def start_all(run_dir, *arguments):
+    port = free_port()
+    return [
+        start(
+            run_dir,
+            "--distribution=data",
+            *DEVICES,
+            *arguments,
+            **environment_of(index, PROCESSES, port),
+        )
+        for index in range(PROCESSES)
+    ]
+
+
+def finish(processes):
+    outputs = [process.communicate(timeout=500)[0] for process in processes]
+    assert not any(p.returncode for p in processes), "\n".join(outputs)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    run_dir = tmp_path_factory.mktemp("runs") / "undisturbed"
+    finish(start_all(run_dir, f"--epochs={EPOCHS}"))
+    return run_dir
+
+
+def test_one_is_killed_and_the_run_goes_on(undisturbed, tmp_path):
+    run_dir = tmp_path / "run"
+    processes = start_all(run_dir, f"--epochs={EPOCHS}")
+    deadline = time.time() + 300
+    while not list((run_dir / "checkpoints").glob("epoch_*")):
+        assert time.time() < deadline
+        assert processes[0].poll() is None, processes[0].communicate()[0]
+        time.sleep(0.01)
+    killed = time.time()
+    processes[-1].send_signal(signal.SIGKILL)
+    for process in processes:
+        # Without the other one it ends with an error, and does not hang.
+        process.communicate(timeout=60)
+        assert process.returncode != 0
+    assert time.time() - killed < 60
+    assert not (run_dir / "model.keras").exists()
+    finish(start_all(run_dir, "--resume"))
+    assert_same_end(undisturbed, run_dir, tolerance=1e-5)
