@@ -239,9 +239,12 @@ def prepare_folder(settings, model, resume):
     """Writes the settings, or restores the run; gives where it starts."""
     config_path = os.path.join(settings.run_dir, "config.yaml")
     if resume:
-        position = callbacks.restore_newest(
-            model, os.path.join(settings.run_dir, "checkpoints")
+        restore = (
+            callbacks.restore_newest_of_hosts
+            if distribution.current_plan().is_over_jax_processes
+            else callbacks.restore_newest
         )
+        position = restore(model, os.path.join(settings.run_dir, "checkpoints"))
         if distribution.is_first_process():
             _forget_epochs(
                 os.path.join(settings.run_dir, "log.csv"), position.epoch
@@ -284,22 +287,33 @@ def _forget_epochs(path, epoch):
 def make_callbacks(settings, images, resume, position):
     """The log, the pictures' snapshots and, last, the checkpoint.
 
-    From now on SIGTERM ends the run at the next step, with its state saved. Of
-    several processes the first one does all this.
+    Of several processes the first one does all this, and from now on SIGTERM
+    ends the run at its next step, with the state saved. Several JAX processes
+    save together, at the end of epochs only.
     """
-    stop = threading.Event()
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, lambda *_: stop.set())
-    if not distribution.is_first_process():
-        return []
 
     def path(name):
         return os.path.join(settings.run_dir, name)
 
-    chosen = [
-        keras.callbacks.CSVLogger(path("log.csv"), append=resume),
-        callbacks.TensorBoardScalars(path("tensorboard")),
-    ]
+    together = distribution.current_plan().is_over_jax_processes
+    chosen = []
+    if distribution.is_first_process():
+        chosen = [
+            keras.callbacks.CSVLogger(path("log.csv"), append=resume),
+            callbacks.TensorBoardScalars(path("tensorboard")),
+        ]
+    schedule = {"every": settings.checkpoint_every, "keep": settings.keep}
+    if together:
+        return [
+            *chosen,
+            callbacks.HostsCheckpoint(path("checkpoints"), **schedule),
+        ]
+    stop = threading.Event()
+    if threading.current_thread() is threading.main_thread():
+        # The others end when the first one has.
+        signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    if not distribution.is_first_process():
+        return []
     if settings.method == "clmae":
         # Start, middle and end.
         epochs = (0, max(settings.epochs // 2, 1), settings.epochs)
@@ -310,8 +324,7 @@ def make_callbacks(settings, images, resume, position):
     chosen.append(
         callbacks.RunCheckpoint(
             path("checkpoints"),
-            every=settings.checkpoint_every,
-            keep=settings.keep,
+            **schedule,
             stop_event=stop,
             position=position,
         )
@@ -335,10 +348,14 @@ def draw_pictures(settings, model, images, inverse):
         visualization.curves_figure(log, title=_title(settings)),
         os.path.join(folder, "curves.png"),
     )
+    snapshots = os.path.join(folder, "snapshots")
+    if not os.path.isdir(snapshots):
+        # Of several JAX processes none can call the model by itself.
+        return
     visualization.save_figure(
         visualization.masks_figure(
             images,
-            callbacks.load_snapshots(os.path.join(folder, "snapshots")),
+            callbacks.load_snapshots(snapshots),
             inverse,
             model.encoder.grid_size,
             title=_title(settings),

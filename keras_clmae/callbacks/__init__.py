@@ -1,3 +1,5 @@
+from keras_clmae.callbacks.hosts_checkpoint import HostsCheckpoint
+from keras_clmae.callbacks.hosts_checkpoint import restore_newest_of_hosts
 from keras_clmae.callbacks.mask_snapshots import MaskSnapshots
 from keras_clmae.callbacks.mask_snapshots import load_snapshots
 from keras_clmae.callbacks.online_knn import OnlineKNN

@@ -31,6 +31,11 @@ class DistributionPlan(NamedTuple):
     batch_parts: int = 1
     model_devices: int = 1
 
+    @property
+    def is_over_jax_processes(self):
+        """Whether all processes must take part in all that reads the model."""
+        return keras.backend.backend() == "jax" and self.process_count > 1
+
     def local_batch_size(self, batch_size):
         """The batch size of this process's data set.
 

@@ -76,10 +76,13 @@ def simulate_devices(count):
 def place_of_process():
     """(index, count) of this process, as `TF_CONFIG` gives it."""
     resolver = tf.distribute.cluster_resolver.TFConfigClusterResolver()
-    workers = resolver.cluster_spec().as_dict().get("worker", [])
-    if len(workers) < 2:
+    cluster = resolver.cluster_spec().as_dict()
+    chiefs = len(cluster.get("chief", []))
+    count = chiefs + len(cluster.get("worker", []))
+    if count < 2:
         return 0, 1
-    return resolver.task_id, len(workers)
+    before = 0 if resolver.task_type == "chief" else chiefs
+    return before + resolver.task_id, count
 
 
 def _devices():

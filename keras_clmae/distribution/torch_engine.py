@@ -1,5 +1,6 @@
 """PyTorch: one process a device; the train step speaks `torch.distributed`."""
 
+import atexit
 import contextlib
 
 import torch
@@ -134,6 +135,12 @@ def start_processes(place, multi_host):
         rank=place.index,
         world_size=place.count,
     )
+    atexit.register(_leave)
+
+
+def _leave():
+    if dist.is_initialized():
+        dist.destroy_process_group()
 
 
 def simulate_devices(count):
