@@ -41,6 +41,12 @@ def run(settings, resume=False):
         simulated_devices=settings.simulated_devices,
         multi_host=settings.multi_host,
     )
+    if plan.strategy == "model" and plan.process_count > 1:
+        raise ValueError(
+            "`distribution` must be `data` with several processes: none of "
+            "them could write model.keras. "
+            f"Received: model, {plan.process_count} processes"
+        )
     keras.utils.set_random_seed(settings.seed)
     keras.config.set_dtype_policy(settings.precision)
     train, validation = load_data(settings, plan)
