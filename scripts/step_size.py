@@ -69,11 +69,14 @@ def step_size(preset=None, **overrides):
         + dim * tokens
         + tokens
     )
-    masker = masking_layers * _block_flop(dim, tokens + 1)
-    judge = layers * _block_flop(dim, tokens + 1)
-    judge += decoder_layers * _block_flop(decoder_dim, tokens + 1)
-    student = layers * _block_flop(dim, visible + 1)
-    student += decoder_layers * _block_flop(decoder_dim, tokens + 1)
+    # Last blocks compute what is read: the class token, the removed patches.
+    masker = (masking_layers - 1) * _block_flop(dim, tokens + 1)
+    masker += _block_flop(dim, tokens + 1, queries=1)
+    inner = (decoder_layers - 1) * _block_flop(decoder_dim, tokens + 1)
+    judge = layers * _block_flop(dim, tokens + 1) + inner
+    judge += _block_flop(decoder_dim, tokens + 1, queries=tokens)
+    student = layers * _block_flop(dim, visible + 1) + inner
+    student += _block_flop(decoder_dim, tokens + 1, queries=tokens - visible)
     # Forward once, backward once more for the weights and once for the inputs.
     flop = 3 * student + masker + 3 * masker + 2 * judge
 
@@ -115,6 +118,8 @@ def _block_parameters(dim):
     return 12 * dim**2 + 13 * dim
 
 
-def _block_flop(dim, tokens):
-    # A multiplication and an addition are two.
-    return 24 * tokens * dim**2 + 4 * tokens**2 * dim
+def _block_flop(dim, tokens, queries=None):
+    # A multiplication and an addition are two. Keys and values of all tokens;
+    # query, projection and MLP of those that are computed.
+    queries = tokens if queries is None else queries
+    return (4 * tokens + 20 * queries) * dim**2 + 4 * queries * tokens * dim

@@ -15,13 +15,17 @@ CUTS_BATCHES = False
 _in_step = False
 
 
-@contextlib.contextmanager
 def replicated_step():
     """Marks a train step, in which all processes call the same things.
 
     Elsewhere a process computes alone: the first one draws pictures while the
     others wait.
     """
+    return _mark() if num_processes() > 1 else contextlib.nullcontext()
+
+
+@contextlib.contextmanager
+def _mark():
     global _in_step
     before, _in_step = _in_step, True
     try:
