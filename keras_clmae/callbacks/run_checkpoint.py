@@ -132,6 +132,7 @@ class RunCheckpoint(keras.callbacks.Callback):
         )
         try:
             os.makedirs(self.directory, exist_ok=True)
+            self._check_room(unfinished)
             self._write(unfinished, with_metrics=step > 0)
             os.replace(unfinished, path)
             _flush(self.directory)
@@ -145,6 +146,23 @@ class RunCheckpoint(keras.callbacks.Callback):
         for _, old in list_checkpoints(self.directory)[: -self.keep]:
             os.remove(old)
         return path
+
+    def _check_room(self, path):
+        # The HDF5 library can crash the process where its writes fail, so room
+        # is asked for first; 4 KiB a variable for names and places.
+        model = self.model
+        variables = [*model.variables]
+        if getattr(model, "optimizer", None) is not None:
+            variables += model.optimizer.variables
+        if not hasattr(os, "posix_fallocate"):  # As on macOS.
+            return
+        # No variable has more than 8 bytes a number; nearly all have 4.
+        size = sum(
+            int(np.prod(v.shape)) * (4 if "float" in v.dtype else 8)
+            for v in variables
+        )
+        with open(path, "wb") as file:
+            os.posix_fallocate(file.fileno(), 0, size + 4096 * len(variables))
 
     def _write(self, path, with_metrics):
         model = self.model
