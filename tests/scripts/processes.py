@@ -9,6 +9,9 @@ import sys
 import keras
 import numpy as np
 
+# Registers the classes that are loaded.
+import keras_clmae  # noqa: F401
+
 ROOT = pathlib.Path(__file__).parents[2]
 PROGRAM = str(ROOT / "scripts" / "pretrain.py")
 # Seconds, not minutes: one layer each.
