@@ -58,23 +58,20 @@ class CLMAETrainer(_BuiltBefore, BaseCLMAETrainer):
 
     def compile(self, *args, jit_compile="auto", **kwargs):
         replicas = self.distribute_strategy.num_replicas_in_sync
-        if replicas > 1:
-            self._check_replicated(jit_compile, **kwargs)
-            jit_compile = False
-        super().compile(*args, jit_compile=jit_compile, **kwargs)
-        if replicas > 1:
-            _leave_averaging_to_the_step(self.autoencoder_optimizer)
-            _leave_averaging_to_the_step(self.masking_optimizer)
-
-    def _check_replicated(self, jit_compile, masking_update_period=1, **kwargs):
-        if jit_compile is True or masking_update_period != 1:
+        if replicas == 1:
+            super().compile(*args, jit_compile=jit_compile, **kwargs)
+            return
+        super().compile(*args, jit_compile=False, **kwargs)
+        if jit_compile is True or self.masking_update_period != 1:
             raise ValueError(
                 "On several TensorFlow devices `jit_compile` must not be True "
                 "and `masking_update_period` must be 1: replicas cannot meet "
                 "inside XLA or a condition. Received: "
                 f"jit_compile={jit_compile}, "
-                f"masking_update_period={masking_update_period}"
+                f"masking_update_period={self.masking_update_period}"
             )
+        _leave_averaging_to_the_step(self.autoencoder_optimizer)
+        _leave_averaging_to_the_step(self.masking_optimizer)
 
     def train_step(self, data):
         images = images_of(data)
