@@ -19,26 +19,28 @@ ROOT = pathlib.Path(__file__).parents[2]
 BACKEND = keras.backend.backend()
 # "simultaneous" has a code path of its own where there are replicas.
 METHODS = ["clmae", "mae"] + ["simultaneous"] * (BACKEND != "jax")
-# What each backend is tried on: processes, arguments of `setup`, and what must
-# come of them.
+# What each backend is tried on: processes, arguments of `setup`, what must come
+# of them, and the methods. JAX compiles for long: plain MAE goes once.
 CASES = {
     "jax": {
-        "data": (1, {"simulated_devices": 4}, {"num_devices": 4}),
+        "data": (1, {"simulated_devices": 4}, {"num_devices": 4}, METHODS),
         "model": (
             1,
             {"strategy": "model", "model_devices": 2, "simulated_devices": 4},
             {"num_devices": 4, "model_devices": 2, "batch_parts": 2},
+            ["clmae"],
         ),
         "hosts": (
             2,
             {"simulated_devices": 2},
             {"num_devices": 4, "process_count": 2},
+            ["clmae"],
         ),
     },
     "tensorflow": {
-        "data": (1, {"simulated_devices": 2}, {"batch_parts": 2}),
+        "data": (1, {"simulated_devices": 2}, {"batch_parts": 2}, METHODS),
     },
-    "torch": {"data": (2, {}, {"batch_parts": 2, "process_count": 2})},
+    "torch": {"data": (2, {}, {"batch_parts": 2, "process_count": 2}, METHODS)},
 }[BACKEND]
 
 
@@ -61,9 +63,9 @@ def environment_of(index, count, port):
     return environment
 
 
-def train(folder, name, processes, setup, plan):
+def train(folder, name, processes, setup, plan, methods):
     """Trains in processes of their own; gives what each of them found."""
-    arguments = json.dumps({"setup": setup, "plan": plan, "methods": METHODS})
+    arguments = json.dumps({"setup": setup, "plan": plan, "methods": methods})
     program = str(ROOT / "tests" / "distribution" / "worker.py")
     port = free_port()
     started = [
@@ -94,7 +96,7 @@ def train(folder, name, processes, setup, plan):
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory):
     folder = tmp_path_factory.mktemp("alone")
-    return train(folder, "alone", 1, {"strategy": "none"}, {})[0]
+    return train(folder, "alone", 1, {"strategy": "none"}, {}, METHODS)[0]
 
 
 @pytest.fixture(scope="module", params=CASES)
@@ -105,7 +107,12 @@ def together(request, tmp_path_factory):
 
 def test_ten_steps_agree(alone, together):
     for found in together:
-        compared = [name for name in alone if name != "seen"]
+        methods = {name.partition("/")[0] for name in found}
+        compared = [
+            name
+            for name in alone
+            if name != "seen" and name.partition("/")[0] in methods
+        ]
         assert set(found) - {"seen"} == set(compared)
         for name in compared:
             np.testing.assert_allclose(
