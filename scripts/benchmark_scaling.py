@@ -15,7 +15,7 @@ FORMULA = (
     "compute = images per GPU * FLOP per image / (share of peak * peak)\n"
     "communication = 2 (g - 1) / g * bytes / bandwidth inside a node\n"
     "              + 2 (m - 1) / m * bytes / g / bandwidth between nodes\n"
-    "              + 2 (n - 1) * latency * messages,\n"
+    "              + 2 (g + m - 2) * latency * messages of 25 MiB,\n"
     "n GPUs in m nodes of g: a ring inside each node, then one ring between\n"
     "nodes for each share of a node's GPU (https://arxiv.org/abs/1807.11205);\n"
     "nothing overlaps with the computation."
