@@ -4,6 +4,7 @@ import csv
 import dataclasses
 import os
 import signal
+import tempfile
 import threading
 
 import jsonargparse
@@ -58,8 +59,8 @@ def run(settings, resume=False):
         print_summary(settings, plan, model, train, position)
     chosen = make_callbacks(settings, images, resume, position)
     train_from(position, model, settings, train, validation, chosen)
+    save_whole(model, os.path.join(settings.run_dir, "model.keras"))
     if distribution.is_first_process():
-        save_whole(model, os.path.join(settings.run_dir, "model.keras"))
         if settings.method == "clmae":
             draw_pictures(settings, model, images, train.normalization.inverse)
     return model
@@ -339,11 +340,16 @@ def make_callbacks(settings, images, resume, position):
 
 
 def save_whole(model, path):
-    """Saves a `.keras` file that is whole or absent."""
-    # Keras asks for the ending.
-    unfinished = f"{path.removesuffix('.keras')}_unfinished.keras"
-    model.save(unfinished)
-    os.replace(unfinished, path)
+    """Saves a `.keras` file that is whole or absent, in the first process."""
+    if distribution.is_first_process():
+        # Keras asks for the ending.
+        unfinished = f"{path.removesuffix('.keras')}_unfinished.keras"
+        model.save(unfinished)
+        os.replace(unfinished, path)
+    elif distribution.current_plan().is_over_jax_processes:
+        # Reading the weights takes all processes.
+        with tempfile.TemporaryDirectory() as folder:
+            model.save(os.path.join(folder, "model.keras"))
 
 
 def draw_pictures(settings, model, images, inverse):
