@@ -18,7 +18,8 @@ pytest.importorskip("sklearn")
 BACKEND = keras.backend.backend()
 PROCESSES = 1 if BACKEND == "tensorflow" else 2
 DEVICES = ["--simulated_devices=2"] if BACKEND == "tensorflow" else []
-EPOCHS = 10
+# Several JAX processes compile and save for long.
+EPOCHS = 4 if BACKEND == "jax" else 10
 
 
 def start_all(run_dir, *arguments):
