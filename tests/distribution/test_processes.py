@@ -1,5 +1,10 @@
-"""pretrain.py on several devices: one process fails, and the run goes on."""
+"""pretrain.py on several devices: one process fails, and the run goes on.
 
+JAX and TensorFlow compile for minutes here: there with `KILLS` set only, as
+the random kills of tests/scripts/test_kill_and_resume.py.
+"""
+
+import os
 import signal
 import time
 
@@ -16,6 +21,15 @@ pytest.importorskip("tensorboardX")
 pytest.importorskip("sklearn")
 
 BACKEND = keras.backend.backend()
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        BACKEND != "torch" and "KILLS" not in os.environ,
+        reason="takes many minutes",
+    ),
+]
+
 PROCESSES = 1 if BACKEND == "tensorflow" else 2
 DEVICES = ["--simulated_devices=2"] if BACKEND == "tensorflow" else []
 # Several JAX processes compile and save for long.
