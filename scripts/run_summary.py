@@ -67,8 +67,8 @@ def opening_rows(settings, plan, model, train, position, learning_rate):
         f"{train.steps_per_epoch} steps of {settings.batch_size} images"
         + (f", from epoch {position.epoch + 1}" if any(position[:2]) else "")
         + (f", step {position.step + 1}" if position.step else ""),
-        "learning rate": f"up to {learning_rate:g}, {settings.warmup_epochs} epochs of "
-        "warm-up, then half a cosine"
+        "learning rate": f"up to {learning_rate:g}, "
+        f"{settings.warmup_epochs} epochs of warm-up, then half a cosine"
         + (
             ""
             if settings.masking_learning_rate is None

@@ -243,7 +243,9 @@ class BaseCLMAETrainer:
 
     def curriculum_factor(self):
         """The factor at the present step, a scalar float32 tensor."""
-        step = ops.convert_to_tensor(self.autoencoder_optimizer.iterations)
+        # A float, so that plain arithmetic works on every backend; it holds
+        # every whole number up to 16 million.
+        step = ops.cast(self.autoencoder_optimizer.iterations, "float32")
         return ops.cast(self.curriculum(step), "float32")
 
     def is_masking_step(self):
