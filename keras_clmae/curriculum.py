@@ -19,7 +19,7 @@ class CurriculumSchedule:
 
     Subclass it with `__call__(step)` and `get_config()`, and register the
     subclass with `keras.saving.register_keras_serializable` to have it saved
-    with the model. `step` is an integer tensor, the number of updates of the
+    with the model. `step` is a float32 tensor, the number of updates of the
     autoencoder so far; the call runs inside the compiled training step, so it
     uses `keras.ops` and returns a scalar float32 tensor.
 
@@ -27,7 +27,7 @@ class CurriculumSchedule:
 
     >>> class Halves(keras_clmae.CurriculumSchedule):
     ...     def __call__(self, step):
-    ...         return 0.5 ** keras.ops.cast(step, "float32")
+    ...         return 0.5**step
     ...     def get_config(self):
     ...         return {}
     >>> float(Halves()(2))
@@ -218,7 +218,7 @@ def get_curriculum(curriculum):
     """Checks a curriculum: a schedule, any callable of the step, or a number.
 
     Args:
-        curriculum: callable from the integer step to a scalar, or a number,
+        curriculum: callable from the step (float32) to a scalar, or a number,
             which becomes a `ConstantCurriculum`.
 
     Returns:
@@ -243,7 +243,7 @@ def get_curriculum(curriculum):
             "`keras_clmae.LinearCurriculum(total_steps)`. "
             f"Received: curriculum={curriculum!r}"
         )
-    first = curriculum(ops.convert_to_tensor(0, dtype="int32"))
+    first = curriculum(ops.convert_to_tensor(0.0, dtype="float32"))
     try:
         number = np.asarray(ops.convert_to_numpy(first), dtype="float64")
         valid = number.shape == () and bool(np.isfinite(number))

@@ -2,11 +2,15 @@
 
 python scripts/benchmark.py data photographs
 python scripts/benchmark.py step --reference path/to/cl-mae
+python scripts/benchmark.py scaling
 """
 
 from benchmark_data import data
+from benchmark_scaling import scaling
 from benchmark_step import step
 from jsonargparse import auto_cli
 
 if __name__ == "__main__":
-    auto_cli({"data": data, "step": step}, as_positional=True)
+    auto_cli(
+        {"data": data, "scaling": scaling, "step": step}, as_positional=True
+    )

@@ -139,7 +139,7 @@ class _KerasStep:
             self.model = models.CLMAE.from_sizes(**sizes_of(contestant))
             self.model.compile(
                 optimizer,
-                curriculum=1.0,
+                curriculum=lambda step: 1.0 - 1e-4 * step,
                 jit_compile=contestant.jit_compile,
                 **_update_options(contestant.variant),
             )

@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # Sourced by demo.sh and test.sh: makes .venv and installs into it.
 
 # install EXTRAS BACKEND...: the package with EXTRAS and these backends.

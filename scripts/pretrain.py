@@ -9,8 +9,10 @@ log as CSV and TensorBoard events, checkpoints, pictures and model.keras.
 
 import dataclasses
 import os
+import signal
 import sys
 import time
+import traceback
 from typing import Any
 from typing import Literal
 
@@ -33,10 +35,11 @@ class Settings:
         model: Sizes and arguments of the model, such as `hidden_dim` or
             `mask_ratio`; with `preset`, those that differ.
         image_size: Side of the images in pixels, for folders and TFDS.
-        batch_size: Images in a step.
+        batch_size: Images in a step, on all devices together.
         epochs: Passes over the images.
-        base_learning_rate: Highest learning rate for a batch of 256 images; it
-            scales with the batch size.
+        base_learning_rate: Highest learning rate, for a batch of 256 images.
+        scale_learning_rate: Whether the learning rate is multiplied by
+            batch_size / 256, however many devices share the batch.
         warmup_epochs: Epochs in which the learning rate rises from 0. Then it
             falls along half a cosine.
         masking_learning_rate: Constant learning rate of the masking module.
@@ -52,6 +55,13 @@ class Settings:
         jit_compile: Whether to compile the step; `auto` is Keras's choice.
         steps_per_execution: Steps in one call of the compiled step.
         seed: Seed of weights, masks and the order of the images.
+        distribution: `data` gives every device a part of each batch, `model`
+            (JAX) splits the weights, too, `none` uses one device, `auto` is
+            `data` where there are several devices or processes.
+        model_devices: With `model`, devices that hold one copy of the weights.
+        simulated_devices: Split the CPU into so many devices, to try it out.
+        multi_host: Whether JAX asks its runtime for the other hosts (Cloud
+            TPU); otherwise the launcher's environment tells.
         checkpoint_every: Epochs from one checkpoint to the next.
         keep: Number of newest checkpoints that stay.
         pictures_every: Epochs from one picture of masks and reconstructions to
@@ -71,6 +81,7 @@ class Settings:
     batch_size: int = 256
     epochs: int = 200
     base_learning_rate: float = 1e-3
+    scale_learning_rate: bool = True
     warmup_epochs: int = 40
     masking_learning_rate: float | None = None
     weight_decay: float = 0.05
@@ -85,6 +96,10 @@ class Settings:
     jit_compile: bool | Literal["auto"] = "auto"
     steps_per_execution: int = 1
     seed: int = 0
+    distribution: Literal["auto", "none", "data", "model"] = "auto"
+    model_devices: int | None = None
+    simulated_devices: int | None = None
+    multi_host: bool = False
     checkpoint_every: int = 1
     keep: int = 2
     pictures_every: int | None = None
@@ -166,6 +181,18 @@ def stored_settings(run_dir):
     )
 
 
+def _leave(status):
+    """Ends the program, from one process of several without waiting."""
+    from keras_clmae import distribution
+
+    if distribution.current_plan().process_count > 1:
+        # An orderly end would wait for the others, which wait for this one.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+    sys.exit(status)
+
+
 def main(arguments=None):
     settings, resume = parse_settings(arguments)
     os.environ.setdefault("KERAS_BACKEND", "jax")
@@ -173,12 +200,24 @@ def main(arguments=None):
     from pretraining import run
     from run_summary import print_closing
 
+    from keras_clmae import distribution
+    from keras_clmae.callbacks import TrainingInterrupted
+
     started = time.time()
     try:
         result = run(settings, resume)
-    except (ValueError, ImportError) as error:
-        sys.exit(f"error: {error}")
-    if settings.verbose:
+    except TrainingInterrupted as interruption:
+        print(f"{interruption}. Go on with --resume.", file=sys.stderr)
+        _leave(128 + signal.SIGTERM)
+    except (ValueError, ImportError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        _leave(1)
+    except Exception:
+        if distribution.current_plan().process_count == 1:
+            raise
+        traceback.print_exc()
+        _leave(1)
+    if settings.verbose and distribution.is_first_process():
         print_closing(settings, time.time() - started)
     return result
 

@@ -1,19 +1,21 @@
 """What a pretraining run does once its settings are known."""
 
-import csv
-import dataclasses
 import os
+import signal
+import threading
 
-import jsonargparse
 import keras
 import numpy as np
+from run_folder import draw_pictures
+from run_folder import prepare_folder
+from run_folder import save_whole
 from run_summary import print_opening
 
 import keras_clmae
 from keras_clmae import callbacks
 from keras_clmae import data
+from keras_clmae import distribution
 from keras_clmae import models
-from keras_clmae import visualization
 from keras_clmae.optimizers import warmup_cosine
 from keras_clmae.trainers import NO_WEIGHT_DECAY
 
@@ -33,47 +35,59 @@ def run(settings, resume=False):
     Returns:
         The trained `CLMAE` or `MaskedAutoencoder`.
     """
+    plan = distribution.setup(
+        settings.distribution,
+        model_devices=settings.model_devices,
+        simulated_devices=settings.simulated_devices,
+        multi_host=settings.multi_host,
+    )
+    if plan.strategy == "model" and plan.process_count > 1:
+        raise ValueError(
+            "`distribution` must be `data` with several processes: none of "
+            "them could write model.keras. "
+            f"Received: model, {plan.process_count} processes"
+        )
     keras.utils.set_random_seed(settings.seed)
     keras.config.set_dtype_policy(settings.precision)
-    train, validation = load_data(settings)
+    train, validation = load_data(settings, plan)
     images = first_images(validation or train)
     model = build_model(settings, images.shape[1:])
     compile_model(model, settings, train.steps_per_epoch)
-    initial_epoch = prepare_folder(settings, model, resume)
-    # An order that depends on seed and epoch only: a resumed run sees what an
-    # undisturbed one sees.
-    train.set_epoch(initial_epoch)
-    print_opening(settings, model, train, initial_epoch)
-    model.fit(
-        train,
-        validation_data=validation,
-        epochs=settings.epochs,
-        initial_epoch=initial_epoch,
-        shuffle=False,
-        callbacks=make_callbacks(
-            settings, images, train.normalization.inverse, resume
-        ),
-        # `Progress` is among the callbacks.
-        verbose=0,
-    )
+    position = prepare_folder(settings, model, resume)
+    inverse = train.normalization.inverse
+    if distribution.is_first_process():
+        print_opening(
+            settings,
+            plan,
+            model,
+            train,
+            position,
+            highest_learning_rate(settings),
+        )
+    chosen = make_callbacks(settings, images, inverse, resume, position)
+    train_from(position, model, settings, train, validation, chosen)
     save_whole(model, os.path.join(settings.run_dir, "model.keras"))
-    draw_pictures(settings, model, train.normalization.inverse)
+    if distribution.is_first_process():
+        draw_pictures(settings, model, inverse)
     return model
 
 
-def load_data(settings):
+def load_data(settings, plan):
     """Makes the training and validation batches; the latter may be `None`."""
+    batch_size = plan.local_batch_size(settings.batch_size)
+    # On several devices every batch splits evenly, those of validation too.
+    even = {"drop_remainder": True} if plan.batch_parts > 1 else {}
     if settings.data == "digits":
         return (
-            data.digits(settings.batch_size, "train", seed=settings.seed),
-            data.digits(settings.batch_size, "test"),
+            data.digits(batch_size, "train", seed=settings.seed),
+            data.digits(batch_size, "test", **even),
         )
 
     def load(transform, **arguments):
         return data.from_spec(
             settings.data,
             image_size=settings.image_size,
-            batch_size=settings.batch_size,
+            batch_size=batch_size,
             seed=settings.seed,
             transform=transform,
             **arguments,
@@ -82,12 +96,71 @@ def load_data(settings):
     if settings.validation is None:
         return load("pretrain"), None
     if isinstance(settings.validation, str):
-        return load("pretrain"), load("evaluation", split=settings.validation)
+        return load("pretrain"), load(
+            "evaluation", split=settings.validation, **even
+        )
     share = {"validation_split": settings.validation}
     return (
         load("pretrain", **share, subset="training"),
-        load("evaluation", **share, subset="validation"),
+        load("evaluation", **share, subset="validation", **even),
     )
+
+
+def train_from(position, model, settings, train, validation, chosen):
+    """Trains from `position` to the end; a resumed run like any other.
+
+    The order of the images depends on seed and epoch only.
+
+    Args:
+        position: `TrainingPosition` that the model's state is of.
+        model: compiled model.
+        settings: `pretrain.Settings`.
+        train: training batches.
+        validation: validation batches, or `None`.
+        chosen: callbacks.
+    """
+    arguments = {
+        "validation_data": validation,
+        "shuffle": False,
+        "callbacks": chosen,
+        # `Progress` is among the callbacks.
+        "verbose": 0,
+    }
+    epoch = position.epoch
+    train.set_epoch(epoch)
+    if position.step:
+        if position.step < train.steps_per_epoch:
+            model.fit(
+                data.remaining_steps(train, position.step),
+                initial_epoch=epoch,
+                epochs=epoch + 1,
+                **arguments,
+            )
+        else:
+            finish_epoch(epoch, model, settings, validation, chosen)
+        epoch += 1
+        train.set_epoch(epoch)
+    model.fit(train, initial_epoch=epoch, epochs=settings.epochs, **arguments)
+
+
+def finish_epoch(epoch, model, settings, validation, chosen):
+    """Does what was left of an epoch that was stopped in its validation."""
+    hooks = keras.callbacks.CallbackList(
+        chosen, model=model, epochs=settings.epochs
+    )
+    hooks.on_train_begin()
+    # Restores the sums behind the log of the training.
+    hooks.on_epoch_begin(epoch)
+    logs = (
+        model.training_logs()
+        if settings.method == "clmae"
+        else model.get_metrics_result()
+    )
+    logs = {name: float(value) for name, value in logs.items()}
+    validated = model.evaluate(validation, return_dict=True, verbose=0)
+    logs |= {f"val_{name}": value for name, value in validated.items()}
+    hooks.on_epoch_end(epoch, logs)
+    hooks.on_train_end()
 
 
 def first_images(batches, count=NUM_PICTURES):
@@ -113,6 +186,15 @@ def build_model(settings, image_shape):
     )
 
 
+def highest_learning_rate(settings):
+    """The learning rate after warm-up, of the global batch."""
+    if not settings.scale_learning_rate:
+        return settings.base_learning_rate
+    # The rule of MAE's appendix A.1 (https://arxiv.org/abs/2111.06377), from
+    # https://arxiv.org/abs/1706.02677.
+    return settings.base_learning_rate * settings.batch_size / 256
+
+
 def compile_model(model, settings, steps_per_epoch):
     """Compiles with MAE's optimizer and the curriculum of the settings."""
     total_steps = settings.epochs * steps_per_epoch
@@ -124,7 +206,7 @@ def compile_model(model, settings, steps_per_epoch):
 
     optimizer = adamw(
         warmup_cosine(
-            settings.base_learning_rate * settings.batch_size / 256,
+            highest_learning_rate(settings),
             total_steps,
             settings.warmup_epochs * steps_per_epoch,
         )
@@ -167,58 +249,44 @@ def make_curriculum(settings, total_steps, steps_per_epoch):
     )
 
 
-def prepare_folder(settings, model, resume):
-    """Writes the settings, or restores the run; gives the first epoch."""
-    config_path = os.path.join(settings.run_dir, "config.yaml")
-    if not resume:
-        os.makedirs(settings.run_dir, exist_ok=True)
-        text = jsonargparse.ArgumentParser()
-        text.add_class_arguments(type(settings))
-        text.save(
-            text.parse_object(dataclasses.asdict(settings)),
-            config_path,
-            overwrite=True,
-        )
-        return 0
-    epoch = callbacks.restore_newest(
-        model, os.path.join(settings.run_dir, "checkpoints")
-    )
-    _forget_epochs(os.path.join(settings.run_dir, "log.csv"), epoch)
-    return epoch
+def make_callbacks(settings, images, inverse, resume, position):
+    """Progress, the log, the galleries and, last, the checkpoint.
 
-
-def _forget_epochs(path, epoch):
-    """Drops the rows of epochs that will be run again."""
-    if not os.path.exists(path):
-        return
-    with open(path, encoding="utf-8", newline="") as file:
-        header, *rows = csv.reader(file)
-    rows = [row for row in rows if row and int(row[0]) < epoch]
-    unfinished = f"{path}.unfinished"
-    with open(unfinished, "w", encoding="utf-8", newline="") as file:
-        csv.writer(file).writerows([header, *rows])
-    os.replace(unfinished, path)
-
-
-def make_callbacks(settings, images, inverse, resume):
-    """Progress, the log, the galleries and, last, the checkpoint."""
+    Of several processes the first one does all this, and from now on SIGTERM
+    ends the run at its next step, with the state saved. Several JAX processes
+    save together, at the end of epochs only.
+    """
 
     def path(*names):
         return os.path.join(settings.run_dir, *names)
 
+    together = distribution.current_plan().is_over_jax_processes
     chosen = []
-    if settings.verbose:
-        chosen.append(
-            callbacks.Progress(
-                settings.batch_size,
-                settings.verbose,
-                log_name="images_per_second",
+    if distribution.is_first_process():
+        if settings.verbose:
+            chosen.append(
+                callbacks.Progress(
+                    settings.batch_size,
+                    settings.verbose,
+                    log_name="images_per_second",
+                )
             )
-        )
-    chosen += [
-        keras.callbacks.CSVLogger(path("log.csv"), append=resume),
-        callbacks.TensorBoardScalars(path("tensorboard")),
-    ]
+        chosen += [
+            keras.callbacks.CSVLogger(path("log.csv"), append=resume),
+            callbacks.TensorBoardScalars(path("tensorboard")),
+        ]
+    schedule = {"every": settings.checkpoint_every, "keep": settings.keep}
+    if together:
+        return [
+            *chosen,
+            callbacks.HostsCheckpoint(path("checkpoints"), **schedule),
+        ]
+    stop = threading.Event()
+    if threading.current_thread() is threading.main_thread():
+        # The others end when the first one has.
+        signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    if not distribution.is_first_process():
+        return []
     galleries = {"reconstructions": callbacks.ReconstructionGallery}
     if settings.method == "clmae":
         galleries["masks"] = callbacks.MaskGallery
@@ -237,8 +305,9 @@ def make_callbacks(settings, images, inverse, resume):
     chosen.append(
         callbacks.RunCheckpoint(
             path("checkpoints"),
-            every=settings.checkpoint_every,
-            keep=settings.keep,
+            **schedule,
+            stop_event=stop,
+            position=position,
         )
     )
     return chosen
@@ -249,44 +318,3 @@ def pictures_every(settings):
     if settings.pictures_every is not None:
         return settings.pictures_every
     return max(settings.epochs // NUM_GALLERIES, 1)
-
-
-def save_whole(model, path):
-    """Saves a `.keras` file that is whole or absent."""
-    # Keras asks for the ending.
-    unfinished = f"{path.removesuffix('.keras')}_unfinished.keras"
-    model.save(unfinished)
-    os.replace(unfinished, path)
-
-
-def draw_pictures(settings, model, inverse):
-    """Writes curriculum.png and masks.png into the run folder."""
-    folder = settings.run_dir
-    method = {"clmae": "CL-MAE", "mae": "MAE"}[settings.method]
-    title = f"{method} on {settings.data}, {settings.epochs} epochs"
-    log = visualization.read_log(os.path.join(folder, "log.csv"))
-    visualization.save_figure(
-        visualization.curriculum_figure(log, title),
-        os.path.join(folder, "curriculum.png"),
-    )
-    if settings.method == "mae":
-        return
-    images, snapshots = callbacks.load_snapshots(os.path.join(folder, "masks"))
-    visualization.save_figure(
-        visualization.masks_over_training_figure(
-            images,
-            start_middle_end(snapshots),
-            visualization.rgb_function(images, inverse, settings.bands),
-            model.encoder.grid_size,
-            title,
-        ),
-        os.path.join(folder, "masks.png"),
-    )
-
-
-def start_middle_end(snapshots):
-    """The first, the middle and the last of snapshots over training."""
-    epochs = sorted(snapshots)
-    middle = min(epochs, key=lambda epoch: abs(epoch - epochs[-1] / 2))
-    chosen = sorted({epochs[0], middle, epochs[-1]})
-    return {epoch: snapshots[epoch] for epoch in chosen}

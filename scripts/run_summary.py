@@ -9,32 +9,32 @@ from rich.table import Table
 from keras_clmae.trainers.progress import duration
 
 
-def print_opening(settings, model, train, initial_epoch):
+def print_opening(settings, plan, model, train, position, learning_rate):
     """Prints what is about to run, as one table.
 
     Args:
         settings: `pretrain.Settings`.
+        plan: what `keras_clmae.distribution.setup` gave.
         model: `CLMAE` or `MaskedAutoencoder`.
         train: the training batches.
-        initial_epoch: int. Finished epochs of a run that goes on.
+        position: `TrainingPosition` from which the run goes on.
+        learning_rate: float. The highest of the run.
     """
     table = Table(show_header=False, title=_title(settings), title_style="bold")
     table.add_column(style="cyan")
     table.add_column()
-    for name, value in opening_rows(
-        settings, model, train, initial_epoch
-    ).items():
+    rows = opening_rows(settings, plan, model, train, position, learning_rate)
+    for name, value in rows.items():
         table.add_row(name, value)
     Console().print(table)
 
 
-def opening_rows(settings, model, train, initial_epoch):
+def opening_rows(settings, plan, model, train, position, learning_rate):
     """The rows of the opening table, as a dict from name to text."""
     autoencoder = getattr(model, "autoencoder", model)
     encoder, decoder = autoencoder.encoder, autoencoder.decoder
     height, width, channels = autoencoder.image_shape
     steps = settings.epochs * train.steps_per_epoch
-    rate = settings.base_learning_rate * settings.batch_size / 256
     rows = {
         "data": f"{settings.data}: {train.num_examples:,} images of "
         f"{height} x {width} x {channels}",
@@ -56,12 +56,19 @@ def opening_rows(settings, model, train, initial_epoch):
         "stay visible",
         "backend": f"Keras {keras.__version__} on {keras.backend.backend()}, "
         f"{settings.precision}",
-        "devices": ", ".join(device_names()),
+        "devices": ", ".join(device_names())
+        + (
+            f"; {plan.strategy} parallel over {plan.num_devices} devices in "
+            f"{plan.process_count} process(es)"
+            if plan.num_devices > 1
+            else ""
+        ),
         "steps": f"{steps:,}: {settings.epochs} epochs of "
         f"{train.steps_per_epoch} steps of {settings.batch_size} images"
-        + (f", from epoch {initial_epoch + 1}" if initial_epoch else ""),
-        "learning rate": f"up to {rate:g}, {settings.warmup_epochs} epochs of "
-        "warm-up, then half a cosine"
+        + (f", from epoch {position.epoch + 1}" if any(position[:2]) else "")
+        + (f", step {position.step + 1}" if position.step else ""),
+        "learning rate": f"up to {learning_rate:g}, "
+        f"{settings.warmup_epochs} epochs of warm-up, then half a cosine"
         + (
             ""
             if settings.masking_learning_rate is None

@@ -14,7 +14,6 @@ case ${1:-} in
         ;;
 esac
 export TF_CPP_MIN_LOG_LEVEL=${TF_CPP_MIN_LOG_LEVEL:-3}
-workers=${WORKERS:-$("${PYTHON:-python3}" -c 'import os; print(min(len(os.sched_getaffinity(0)), 8))')}
 # PyTorch's waiting threads would take the cores from the other workers.
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
 set -e
@@ -22,6 +21,7 @@ source scripts/environment.sh
 # All three: some tests start a process on another backend.
 install test,lint,docs,scripts,evaluation,data torch jax tensorflow
 set +e
+workers=${WORKERS:-$(.venv/bin/python -c 'import os; print(min(len(os.sched_getaffinity(0)), 8))')}
 
 failed=0
 summary=()

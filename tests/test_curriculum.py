@@ -8,11 +8,12 @@ from keras_clmae import CosineCurriculum
 from keras_clmae import LinearCurriculum
 from keras_clmae import StepCurriculum
 from keras_clmae import get_curriculum
+from tests.tiny_models import tiny_clmae
 
 
 def factors(curriculum, steps):
     return [
-        float(curriculum(ops.convert_to_tensor(step, dtype="int32")))
+        float(curriculum(ops.convert_to_tensor(step, dtype="float32")))
         for step in steps
     ]
 
@@ -106,3 +107,10 @@ def test_what_gives_no_number_is_refused(bad):
 def test_bad_arguments_are_named(make, name):
     with pytest.raises(ValueError, match=f"`{name}`"):
         make()
+
+
+def test_plain_arithmetic_of_the_step():
+    model = tiny_clmae()
+    model.compile("adamw", curriculum=lambda step: 1.0 - 0.1 * step)
+    model.autoencoder_optimizer.iterations.assign(3)
+    np.testing.assert_allclose(float(model.curriculum_factor()), 0.7, rtol=1e-6)

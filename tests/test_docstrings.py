@@ -20,7 +20,7 @@ MODULES = sorted(
         keras_clmae.__path__, prefix="keras_clmae."
     )
     if not (
-        info.name.endswith("_trainer")
+        info.name.endswith(("_trainer", "_engine"))
         and keras.backend.backend() not in info.name
     )
 )

@@ -1,11 +1,36 @@
 import os
 import re
+from typing import NamedTuple
 
+import h5py
 import keras
+import numpy as np
 
 from keras_clmae.argument_validation import check_positive_integer
 
-_NAME = re.compile(r"epoch_(\d+)\.weights\.h5")
+_NAME = re.compile(r"epoch_(\d+)(?:_step_(\d+))?\.weights\.h5")
+_UNFINISHED = "unfinished_"
+# Group of the file, beside those of Keras, with the sums behind the log.
+_METRICS = "keras_clmae_metrics"
+
+
+class TrainingInterrupted(Exception):
+    """Training ended early, on request, with its state saved."""
+
+
+class TrainingPosition(NamedTuple):
+    """Where a training goes on.
+
+    Attributes:
+        epoch: int. Finished epochs: the `initial_epoch` for `fit`.
+        step: int. Finished steps of the epoch after these.
+        metrics: list of arrays, the metrics' variables after these steps; empty
+            between epochs.
+    """
+
+    epoch: int = 0
+    step: int = 0
+    metrics: tuple = ()
 
 
 class RunCheckpoint(keras.callbacks.Callback):
@@ -15,11 +40,23 @@ class RunCheckpoint(keras.callbacks.Callback):
     flushed to the disk and then renamed: whenever the process dies, each file
     named `epoch_....weights.h5` is whole. Restore with `restore_newest`.
 
+    With `stop_event` it also saves in the middle of an epoch: once the event is
+    set (by a handler of SIGTERM, say), before the next step of training or
+    validation, or else at the end of the epoch.
+
     Args:
         directory: folder of the checkpoints, made if it does not exist.
         every: int. Epochs between checkpoints; the last epoch is always saved.
             Defaults to `1`.
         keep: int. Number of newest checkpoints that stay. Defaults to `2`.
+        stop_event: `threading.Event`. Defaults to `None`.
+        position: `TrainingPosition` that this `fit` starts from, with the rest
+            of its epoch as data (see `keras_clmae.data.remaining_steps`); the
+            log then covers the whole epoch. Defaults to the start of an epoch.
+
+    Raises:
+        TrainingInterrupted: after saving, where `stop_event` was set.
+        OSError: if a checkpoint cannot be written; older ones stay.
 
     Example:
 
@@ -32,36 +69,127 @@ class RunCheckpoint(keras.callbacks.Callback):
     ['epoch_00001.weights.h5']
     """
 
-    def __init__(self, directory, every=1, keep=2):
+    def __init__(
+        self, directory, every=1, keep=2, stop_event=None, position=None
+    ):
         super().__init__()
         check_positive_integer("every", every)
         check_positive_integer("keep", keep)
         self.directory = directory
         self.every = every
         self.keep = keep
+        self.stop_event = stop_event
+        self.position = position or TrainingPosition()
+        self._epoch = None
+
+    def on_train_begin(self, logs=None):
+        self._remove_unfinished()
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._epoch = epoch
+        self._offset = 0
+        if self.position.step and epoch == self.position.epoch:
+            self._offset = self.position.step
+            for variable, value in zip(
+                self.model.metrics_variables, self.position.metrics, strict=True
+            ):
+                variable.assign(value)
+
+    def on_train_batch_begin(self, batch, logs=None):
+        if self._must_stop():
+            self._stop(self._epoch, self._offset + batch)
+
+    def on_test_batch_begin(self, batch, logs=None):
+        # `evaluate` by itself, or by a callback, has no epoch.
+        steps = (self.params or {}).get("steps")
+        if self._epoch is not None and steps and self._must_stop():
+            self._stop(self._epoch, self._offset + steps)
 
     def on_epoch_end(self, epoch, logs=None):
+        self._epoch = None
         last = (self.params or {}).get("epochs")
+        if self._must_stop():
+            self._stop(epoch + 1, 0)
         if (epoch + 1) % self.every == 0 or epoch + 1 == last:
             self._save(epoch + 1)
 
-    def _save(self, epoch):
-        os.makedirs(self.directory, exist_ok=True)
-        path = os.path.join(self.directory, f"epoch_{epoch:05d}.weights.h5")
+    def _must_stop(self):
+        return self.stop_event is not None and self.stop_event.is_set()
+
+    def _stop(self, epoch, step):
+        path = self._save(epoch, step)
+        raise TrainingInterrupted(
+            f"Stopped on request after epoch {epoch}, step {step}; the state "
+            f"is in {path}"
+        )
+
+    def _save(self, epoch, step=0):
+        name = f"epoch_{epoch:05d}" + (f"_step_{step:08d}" if step else "")
+        path = os.path.join(self.directory, f"{name}.weights.h5")
         # Keras asks for the ending.
         unfinished = os.path.join(
-            self.directory, f"unfinished_{os.getpid()}.weights.h5"
+            self.directory, f"{_UNFINISHED}{os.getpid()}.weights.h5"
         )
         try:
-            self.model.save_weights(unfinished, overwrite=True)
-            with open(unfinished, "rb") as file:
-                os.fsync(file.fileno())
+            os.makedirs(self.directory, exist_ok=True)
+            self._check_room(unfinished)
+            self._write(unfinished, with_metrics=step > 0)
             os.replace(unfinished, path)
+            _flush(self.directory)
+        except (OSError, RuntimeError) as error:
+            raise OSError(
+                f"The checkpoint {path} could not be written ({error}). Older "
+                "checkpoints are as they were: make room, then resume."
+            ) from error
         finally:
-            if os.path.exists(unfinished):
-                os.remove(unfinished)
+            self._remove_unfinished()
         for _, old in list_checkpoints(self.directory)[: -self.keep]:
             os.remove(old)
+        return path
+
+    def _check_room(self, path):
+        # The HDF5 library can crash the process where its writes fail, so room
+        # is asked for first; 4 KiB a variable for names and places.
+        model = self.model
+        variables = [*model.variables]
+        if getattr(model, "optimizer", None) is not None:
+            variables += model.optimizer.variables
+        if not hasattr(os, "posix_fallocate"):  # As on macOS.
+            return
+        # No variable has more than 8 bytes a number; nearly all have 4.
+        size = sum(
+            int(np.prod(v.shape)) * (4 if "float" in v.dtype else 8)
+            for v in variables
+        )
+        with open(path, "wb") as file:
+            os.posix_fallocate(file.fileno(), 0, size + 4096 * len(variables))
+
+    def _write(self, path, with_metrics):
+        model = self.model
+        model.save_weights(path, overwrite=True)
+        if with_metrics:
+            with h5py.File(path, "a") as file:
+                group = file.create_group(_METRICS)
+                for index, variable in enumerate(model.metrics_variables):
+                    value = keras.ops.convert_to_numpy(variable)
+                    group.create_dataset(f"{index:03d}", data=value)
+        _flush(path)
+
+    def _remove_unfinished(self):
+        if os.path.isdir(self.directory):
+            for name in os.listdir(self.directory):
+                # Also what a process left that was killed.
+                if name.startswith(_UNFINISHED):
+                    os.remove(os.path.join(self.directory, name))
+
+
+def _flush(path):
+    """Waits until a file, or the names in a folder, are on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def list_checkpoints(directory):
@@ -73,13 +201,19 @@ def list_checkpoints(directory):
     Returns:
         A list of (finished epochs, path), the oldest first.
     """
+    return [(epoch, path) for epoch, _, path in _checkpoints(directory)]
+
+
+def _checkpoints(directory):
     if not os.path.isdir(directory):
         return []
     found = []
     for name in os.listdir(directory):
         match = _NAME.fullmatch(name)
         if match:
-            found.append((int(match.group(1)), os.path.join(directory, name)))
+            epoch, step = match.groups(default="0")
+            path = os.path.join(directory, name)
+            found.append((int(epoch), int(step), path))
     return sorted(found)
 
 
@@ -91,18 +225,20 @@ def restore_newest(model, directory):
         directory: folder that `RunCheckpoint` wrote to.
 
     Returns:
-        Number of finished epochs, the `initial_epoch` for `fit`; 0 if there is
-        no checkpoint.
+        A `TrainingPosition`; the start where there is no checkpoint.
 
     Example:
 
     >>> model = keras_clmae.models.ViTEncoder((8, 8, 1), 4, 8, 1, 2)
-    >>> keras_clmae.callbacks.restore_newest(model, tempfile.mkdtemp())
+    >>> keras_clmae.callbacks.restore_newest(model, tempfile.mkdtemp()).epoch
     0
     """
-    checkpoints = list_checkpoints(directory)
+    checkpoints = _checkpoints(directory)
     if not checkpoints:
-        return 0
-    epoch, path = checkpoints[-1]
+        return TrainingPosition()
+    epoch, step, path = checkpoints[-1]
     model.load_weights(path)
-    return epoch
+    with h5py.File(path, "r") as file:
+        group = file.get(_METRICS, {})
+        metrics = tuple(np.asarray(group[name]) for name in sorted(group))
+    return TrainingPosition(epoch, step, metrics)

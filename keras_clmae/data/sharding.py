@@ -5,12 +5,15 @@ import os
 import keras
 import numpy as np
 
+from keras_clmae.distribution.plan import current_plan
+
 
 def process_shard(process_index=None, process_count=None):
     """Finds the index of this process and the number of processes.
 
     In this order: the arguments; the environment variables `RANK` and
-    `WORLD_SIZE` that `torchrun` sets, on the PyTorch backend; the process
+    `WORLD_SIZE` that `torchrun` sets, or else what
+    `keras_clmae.distribution.setup` found, on the PyTorch backend; the process
     index of JAX, on the JAX backend. Otherwise the process is alone. Under a
     `keras.distribution` that shards `tf.data` pipelines by itself
     (`auto_shard_dataset=True`), every process gets the whole data set here,
@@ -57,6 +60,8 @@ def _detect():
     backend = keras.backend.backend()
     if backend == "torch" and "WORLD_SIZE" in os.environ:
         return int(os.environ.get("RANK", 0)), int(os.environ["WORLD_SIZE"])
+    if backend == "torch":
+        return current_plan().process_index, current_plan().process_count
     if backend == "jax":
         import jax
 
@@ -181,3 +186,55 @@ class EpochSampler:
         else:
             order = np.arange(self.num_examples)
         return order[self.process_index :: self.process_count]
+
+
+def remaining_steps(dataset, steps):
+    """What is left of the next epoch after its first batches.
+
+    For a run that was stopped in the middle of an epoch. A `tf.data` pipeline
+    makes the skipped batches anew and drops them: their random draws, and
+    pictures among them that cannot be read, decide about what follows.
+
+    Args:
+        dataset: data set of this package.
+        steps: Integer, finished steps of the epoch, fewer than it has.
+
+    Returns:
+        A data set for one epoch of `fit`.
+
+    Example:
+
+    >>> dataset = keras_clmae.data.array_dataset(
+    ...     np.zeros((10, 8, 8, 1)), batch_size=4
+    ... )
+    >>> len(keras_clmae.data.remaining_steps(dataset, 2))
+    1
+    """
+    left = dataset.steps_per_epoch - steps
+    if not 0 < left <= dataset.steps_per_epoch:
+        raise ValueError(
+            "Argument `steps` must be an integer from 0 to the steps of an "
+            f"epoch, {dataset.steps_per_epoch}, exclusive. "
+            f"Received: steps={steps}"
+        )
+    if isinstance(dataset, keras.utils.PyDataset):
+        return _Rest(dataset, steps)
+    return dataset.skip(steps)
+
+
+class _Rest(keras.utils.PyDataset):
+    """The batches of another data set from one of them on."""
+
+    def __init__(self, dataset, start):
+        super().__init__(workers=1)
+        self.dataset = dataset
+        self.start = start
+
+    def __len__(self):
+        return len(self.dataset) - self.start
+
+    def __getitem__(self, index):
+        return self.dataset[self.start + index]
+
+    def on_epoch_begin(self):
+        self.dataset.on_epoch_begin()

@@ -21,6 +21,10 @@ class TransformerBlock(keras.layers.Layer):
         drop_path_rate: float in [0, 1). Probability with which the whole branch
             is dropped for an image in training (stochastic depth,
             https://arxiv.org/abs/1603.09382). Defaults to `0.0`.
+        gradient_checkpointing: bool. Whether the backward pass computes the
+            insides of both branches once more instead of keeping them
+            (https://arxiv.org/abs/1604.06174). Same numbers, less memory, more
+            time. Defaults to `False`.
 
     Call arguments:
         tokens: tensor of shape (batch, tokens, hidden_dim).
@@ -48,6 +52,7 @@ class TransformerBlock(keras.layers.Layer):
         mlp_dim,
         layer_norm_epsilon=1e-6,
         drop_path_rate=0.0,
+        gradient_checkpointing=False,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -57,6 +62,7 @@ class TransformerBlock(keras.layers.Layer):
         self.mlp_dim = mlp_dim
         self.layer_norm_epsilon = layer_norm_epsilon
         self.drop_path_rate = drop_path_rate
+        self.gradient_checkpointing = gradient_checkpointing
 
     def build(self, tokens_shape, queries_shape=None):
         hidden_dim = tokens_shape[-1]
@@ -92,22 +98,27 @@ class TransformerBlock(keras.layers.Layer):
         )
 
     def call(self, tokens, queries=None, training=None):
-        normalized = self.attention_norm(tokens)
-        if queries is None:
-            x, attended = tokens, self.attention(normalized)
-        else:
-            x = queries
-            attended = self.attention(normalized, self.attention_norm(queries))
-        x = x + self.drop_path(attended, training=training)
-        return x + self.drop_path(
-            self._mlp(self.mlp_norm(x)), training=training
-        )
+        attend, transform = self._attend, self._transform
+        if self.gradient_checkpointing:
+            # The random draws of `drop_path` stay outside: they would be drawn
+            # anew, and JAX cannot carry their state out.
+            attend, transform = keras.remat(attend), keras.remat(transform)
+        inputs = (tokens,) if queries is None else (tokens, queries)
+        x = inputs[-1]
+        x = x + self.drop_path(attend(*inputs), training=training)
+        return x + self.drop_path(transform(x), training=training)
 
-    def _mlp(self, tokens):
+    def _attend(self, tokens, queries=None):
+        tokens = self.attention_norm(tokens)
+        if queries is None:
+            return self.attention(tokens)
+        return self.attention(tokens, self.attention_norm(queries))
+
+    def _transform(self, x):
         # As the rows of one matrix: see SelfAttention.
-        shape = (-1, *tokens.shape[1:])
-        hidden = self.mlp_expand(ops.reshape(tokens, (-1, shape[-1])))
-        hidden = ops.gelu(hidden, approximate=False)
+        shape = (-1, *x.shape[1:])
+        flat = ops.reshape(self.mlp_norm(x), (-1, shape[-1]))
+        hidden = ops.gelu(self.mlp_expand(flat), approximate=False)
         return ops.reshape(self.mlp_contract(hidden), shape)
 
     def compute_output_shape(self, tokens_shape, queries_shape=None):
@@ -120,4 +131,5 @@ class TransformerBlock(keras.layers.Layer):
             "mlp_dim": self.mlp_dim,
             "layer_norm_epsilon": self.layer_norm_epsilon,
             "drop_path_rate": self.drop_path_rate,
+            "gradient_checkpointing": self.gradient_checkpointing,
         }

@@ -2,6 +2,8 @@ import keras
 from keras import ops
 
 from keras_clmae.argument_validation import check_number
+from keras_clmae.distribution.replicas import global_batch
+from keras_clmae.distribution.replicas import uniform_rows
 from keras_clmae.layers.token_selection import keep_top_tokens
 from keras_clmae.losses.mask_regularization import diversity_loss
 from keras_clmae.losses.mask_regularization import gaussian_loss
@@ -35,7 +37,7 @@ class CLMAE(CLMAETrainer, PresetModel):
         autoencoder: `MaskedAutoencoder`.
         masking_module: layer from tokens (batch, tokens, hidden_dim) to
             `keep_scores` (batch, tokens) in (0, 1). Defaults to the paper's
-            `MaskingModule()`.
+            `MaskingModule()`, with the encoder's `gradient_checkpointing`.
         gaussian_loss_weight: float. Defaults to `1.0`.
         kl_loss_weight: float. Defaults to `25.6`: the published code weights
             the sum over its batch of 256 images by 0.1; ours is a mean.
@@ -93,7 +95,11 @@ class CLMAE(CLMAETrainer, PresetModel):
         self.autoencoder = autoencoder
         if masking_module is None:
             masking_module = MaskingModule(
-                name="masking_module", dtype=autoencoder.dtype_policy
+                gradient_checkpointing=(
+                    autoencoder.encoder.gradient_checkpointing
+                ),
+                name="masking_module",
+                dtype=autoencoder.dtype_policy,
             )
         self.masking_module = masking_module
         self.gaussian_loss_weight = gaussian_loss_weight
@@ -195,7 +201,8 @@ class CLMAE(CLMAETrainer, PresetModel):
     def autoencoder_loss(self, images, keep_scores=None):
         """The autoencoder's loss under the learned masks.
 
-        No gradient reaches the masking module.
+        No gradient reaches the masking module. On several devices it is the
+        mean over the images of one; the trainer averages over the devices.
 
         Args:
             images: float tensor of shape (batch, height, width, channels).
@@ -222,14 +229,16 @@ class CLMAE(CLMAETrainer, PresetModel):
             "loss": loss,
             "keep_score_mean": ops.mean(keep_scores),
             "undecided_share": ops.mean(ops.cast(undecided, "float32")),
-            "mask_overlap": mask_overlap(selection.mask),
+            "mask_overlap": mask_overlap(global_batch(selection.mask)),
         }
 
     def masking_loss(self, images, curriculum_factor, keep_scores=None):
         """The masking module's loss, with the frozen autoencoder as judge.
 
         Every token is multiplied by its score instead of being chosen, so that
-        the gradient reaches the scores; all tokens go through the encoder.
+        the gradient reaches the scores; all tokens go through the encoder. On
+        several devices all four terms are those of the global batch: the scores
+        and patch errors of all images are gathered.
 
         Args:
             images: float tensor of shape (batch, height, width, channels).
@@ -249,6 +258,7 @@ class CLMAE(CLMAETrainer, PresetModel):
         errors = patch_errors(
             self.autoencoder.decoder(latent), self.autoencoder.targets(images)
         )
+        errors, keep_scores = global_batch(errors), global_batch(keep_scores)
         reconstruction = weighted_reconstruction_loss(errors, 1.0 - keep_scores)
         gaussian = gaussian_loss(keep_scores)
         kl = kl_loss(keep_scores, self.autoencoder.mask_ratio)
@@ -296,11 +306,7 @@ class CLMAE(CLMAETrainer, PresetModel):
             A dict of two scalars, `loss` and `random_mask_loss`.
         """
         tokens = self.encoder.embed(images)
-        random_scores = keras.random.uniform(
-            (ops.shape(images)[0], self.encoder.num_tokens),
-            dtype="float32",
-            seed=0,
-        )
+        random_scores = uniform_rows(images, self.encoder.num_tokens, seed=0)
         losses = {}
         for name, scores in (
             ("loss", self.masking_module(tokens)),

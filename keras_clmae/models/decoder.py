@@ -22,6 +22,9 @@ class Decoder(keras.layers.Layer):
         num_heads: int. Must divide `hidden_dim`.
         mlp_dim: int. Hidden width of the MLPs. Defaults to `4 * hidden_dim`.
         layer_norm_epsilon: float. Defaults to `1e-6`, as in MAE.
+        gradient_checkpointing: bool. Whether the backward pass computes the
+            insides of the blocks once more instead of keeping them: less
+            memory, more time. Defaults to `False`.
 
     Call arguments:
         latent: tensor of shape (batch, visible + 1, encoder's hidden_dim),
@@ -54,6 +57,7 @@ class Decoder(keras.layers.Layer):
         num_heads,
         mlp_dim=None,
         layer_norm_epsilon=1e-6,
+        gradient_checkpointing=False,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -68,6 +72,7 @@ class Decoder(keras.layers.Layer):
         self.num_heads = num_heads
         self.mlp_dim = 4 * hidden_dim if mlp_dim is None else mlp_dim
         self.layer_norm_epsilon = layer_norm_epsilon
+        self.gradient_checkpointing = gradient_checkpointing
 
         # === Layers ===
         policy = {"dtype": self.dtype_policy}
@@ -85,6 +90,7 @@ class Decoder(keras.layers.Layer):
                 num_heads,
                 self.mlp_dim,
                 layer_norm_epsilon=layer_norm_epsilon,
+                gradient_checkpointing=gradient_checkpointing,
                 name=f"transformer_block_{index}",
                 **policy,
             )
@@ -152,4 +158,5 @@ class Decoder(keras.layers.Layer):
             "num_heads": self.num_heads,
             "mlp_dim": self.mlp_dim,
             "layer_norm_epsilon": self.layer_norm_epsilon,
+            "gradient_checkpointing": self.gradient_checkpointing,
         }

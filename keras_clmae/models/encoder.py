@@ -34,6 +34,9 @@ class ViTEncoder(PresetModel):
             `0.0`.
         learned_positions: bool. Whether training moves the position table, as
             in ViT; MAE's stays as it is. Defaults to `False`.
+        gradient_checkpointing: bool. Whether the backward pass computes the
+            insides of the blocks once more instead of keeping them: less
+            memory, more time. Defaults to `False`.
 
     Call arguments:
         images: float tensor of shape (batch, height, width, channels).
@@ -67,6 +70,7 @@ class ViTEncoder(PresetModel):
         layer_norm_epsilon=1e-6,
         drop_path_rate=0.0,
         learned_positions=False,
+        gradient_checkpointing=False,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -83,6 +87,7 @@ class ViTEncoder(PresetModel):
         self.layer_norm_epsilon = layer_norm_epsilon
         self.drop_path_rate = drop_path_rate
         self.learned_positions = learned_positions
+        self.gradient_checkpointing = gradient_checkpointing
 
         # === Layers ===
         policy = {"dtype": self.dtype_policy}
@@ -102,6 +107,7 @@ class ViTEncoder(PresetModel):
                 self.mlp_dim,
                 layer_norm_epsilon=layer_norm_epsilon,
                 drop_path_rate=drop_path_rate * index / max(num_layers - 1, 1),
+                gradient_checkpointing=gradient_checkpointing,
                 name=f"transformer_block_{index}",
                 **policy,
             )
@@ -187,4 +193,5 @@ class ViTEncoder(PresetModel):
             "layer_norm_epsilon": self.layer_norm_epsilon,
             "drop_path_rate": self.drop_path_rate,
             "learned_positions": self.learned_positions,
+            "gradient_checkpointing": self.gradient_checkpointing,
         }

@@ -2,6 +2,7 @@ import keras
 from keras import ops
 
 from keras_clmae.argument_validation import check_images
+from keras_clmae.distribution.replicas import uniform_rows
 from keras_clmae.layers.patch_embedding import patchify
 from keras_clmae.layers.patch_embedding import unpatchify
 from keras_clmae.layers.token_selection import gather_tokens
@@ -13,10 +14,11 @@ from keras_clmae.models.decoder import Decoder
 from keras_clmae.models.encoder import ViTEncoder
 from keras_clmae.models.presets import PresetModel
 from keras_clmae.random_state import SavesRandomState
+from keras_clmae.trainers import ReplicatedTrainer
 
 
 @keras.saving.register_keras_serializable(package="keras_clmae")
-class MaskedAutoencoder(SavesRandomState, PresetModel):
+class MaskedAutoencoder(SavesRandomState, ReplicatedTrainer, PresetModel):
     """MAE: reconstructs randomly removed patches. The baseline of CL-MAE.
 
     After https://arxiv.org/abs/2111.06377. It trains with plain Keras:
@@ -90,6 +92,7 @@ class MaskedAutoencoder(SavesRandomState, PresetModel):
         decoder_num_heads,
         dtype=None,
         drop_path_rate=0.0,
+        gradient_checkpointing=False,
         **kwargs,
     ):
         """Makes encoder and decoder too, from their sizes.
@@ -106,6 +109,8 @@ class MaskedAutoencoder(SavesRandomState, PresetModel):
             dtype: dtype or policy of all parts, such as `"mixed_bfloat16"`.
                 Defaults to Keras's global policy.
             drop_path_rate: float. Stochastic depth of the encoder.
+            gradient_checkpointing: bool. Whether encoder and decoder compute
+                the insides of their blocks twice instead of keeping them.
             **kwargs: the other arguments of the class.
 
         Returns:
@@ -118,6 +123,7 @@ class MaskedAutoencoder(SavesRandomState, PresetModel):
             num_layers,
             num_heads,
             drop_path_rate=drop_path_rate,
+            gradient_checkpointing=gradient_checkpointing,
             dtype=dtype,
             name="encoder",
         )
@@ -127,6 +133,7 @@ class MaskedAutoencoder(SavesRandomState, PresetModel):
             decoder_hidden_dim,
             decoder_num_layers,
             decoder_num_heads,
+            gradient_checkpointing=gradient_checkpointing,
             dtype=dtype,
             name="decoder",
         )
@@ -197,16 +204,17 @@ class MaskedAutoencoder(SavesRandomState, PresetModel):
     def random_scores(self, images):
         """Uniform scores: the random masks of MAE.
 
+        On several devices they are those that one device would draw for the
+        whole batch: no two images share a mask.
+
         Args:
             images: tensor of which only the batch size is read.
 
         Returns:
             float32 tensor of shape (batch, tokens).
         """
-        return keras.random.uniform(
-            (ops.shape(images)[0], self.encoder.num_tokens),
-            dtype="float32",
-            seed=self.seed_generator,
+        return uniform_rows(
+            images, self.encoder.num_tokens, self.seed_generator
         )
 
     def call(self, images, keep_scores=None, training=None):

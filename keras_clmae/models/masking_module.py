@@ -26,6 +26,9 @@ class MaskingModule(keras.layers.Layer):
             the scores of all positions, which ties the weights to one image
             size) or `"per_token"` (each token is mapped to its own score, for
             any image size). Defaults to `"class_token"`.
+        gradient_checkpointing: bool. Whether the backward pass computes the
+            insides of the blocks once more instead of keeping them: less
+            memory, more time. Defaults to `False`.
 
     Call arguments:
         tokens: tensor of shape (batch, tokens, hidden_dim), as
@@ -49,6 +52,7 @@ class MaskingModule(keras.layers.Layer):
         mlp_dim=None,
         layer_norm_epsilon=1e-5,
         head="class_token",
+        gradient_checkpointing=False,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -59,6 +63,7 @@ class MaskingModule(keras.layers.Layer):
         self.mlp_dim = mlp_dim
         self.layer_norm_epsilon = layer_norm_epsilon
         self.head = head
+        self.gradient_checkpointing = gradient_checkpointing
 
     def build(self, tokens_shape):
         num_tokens, hidden_dim = tokens_shape[1:]
@@ -72,6 +77,7 @@ class MaskingModule(keras.layers.Layer):
                 self.num_heads,
                 self.mlp_dim or 4 * hidden_dim,
                 layer_norm_epsilon=self.layer_norm_epsilon,
+                gradient_checkpointing=self.gradient_checkpointing,
                 name=f"transformer_block_{index}",
                 **policy,
             )
@@ -117,4 +123,5 @@ class MaskingModule(keras.layers.Layer):
             "mlp_dim": self.mlp_dim,
             "layer_norm_epsilon": self.layer_norm_epsilon,
             "head": self.head,
+            "gradient_checkpointing": self.gradient_checkpointing,
         }

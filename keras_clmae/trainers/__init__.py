@@ -9,10 +9,13 @@ from keras_clmae.trainers.terminate_on_non_finite import TerminateOnNonFinite
 
 if keras.backend.backend() == "jax":
     from keras_clmae.trainers.jax_trainer import CLMAETrainer
+    from keras_clmae.trainers.jax_trainer import ReplicatedTrainer
 elif keras.backend.backend() == "tensorflow":
     from keras_clmae.trainers.tensorflow_trainer import CLMAETrainer
+    from keras_clmae.trainers.tensorflow_trainer import ReplicatedTrainer
 elif keras.backend.backend() == "torch":
     from keras_clmae.trainers.torch_trainer import CLMAETrainer
+    from keras_clmae.trainers.torch_trainer import ReplicatedTrainer
 else:
     raise RuntimeError(
         "keras_clmae trains on the Keras backends 'jax', 'tensorflow' and "

@@ -226,11 +226,26 @@ class BaseCLMAETrainer:
             **kwargs,
         )
 
+    def evaluate(self, *args, return_dict=False, **kwargs):
+        """Validates as any Keras model, over the images of all devices.
+
+        Takes and returns what `keras.Model.evaluate` does.
+        """
+        super().evaluate(*args, return_dict=True, **kwargs)
+        self._merge_validation()
+        logs = {n: float(v) for n, v in self.validation_logs().items()}
+        return logs if return_dict else self._flatten_metrics_in_order(logs)
+
+    def _merge_validation(self):
+        """Adds up what several processes validated on, where they do."""
+
     # === What the steps of all backends are made of ===
 
     def curriculum_factor(self):
         """The factor at the present step, a scalar float32 tensor."""
-        step = ops.convert_to_tensor(self.autoencoder_optimizer.iterations)
+        # A float, so that plain arithmetic works on every backend; it holds
+        # every whole number up to 16 million.
+        step = ops.cast(self.autoencoder_optimizer.iterations, "float32")
         return ops.cast(self.curriculum(step), "float32")
 
     def is_masking_step(self):
@@ -253,6 +268,10 @@ class BaseCLMAETrainer:
         weight = ops.cast(ops.shape(images)[0], "float32")
         self.autoencoder_terms.update_state(autoencoder_logs, weight)
         self.masking_terms.update_state(masking_logs, weight * masked)
+        return self.training_logs()
+
+    def training_logs(self):
+        """The log of the epoch's training so far, a dict of scalars."""
         return {
             **self.autoencoder_terms.result(),
             **self.masking_terms.result(),
@@ -269,6 +288,10 @@ class BaseCLMAETrainer:
             self.validation_losses(images),
             ops.cast(ops.shape(images)[0], "float32"),
         )
+        return self.validation_logs()
+
+    def validation_logs(self):
+        """The log of the validation so far; see `log_validation`."""
         logs = self.validation_terms.result()
         logs["mask_difficulty"] = ops.divide_no_nan(
             logs["loss"], logs["random_mask_loss"]

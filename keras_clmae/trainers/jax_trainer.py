@@ -36,6 +36,10 @@ class _Values:
         )
 
 
+class ReplicatedTrainer:
+    """The step of plain MAE: on JAX, Keras's own on any number of devices."""
+
+
 class CLMAETrainer(BaseCLMAETrainer):
     """The step of CL-MAE on JAX: pure, in one compiled function."""
 

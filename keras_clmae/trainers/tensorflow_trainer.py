@@ -2,14 +2,76 @@ import contextlib
 
 import tensorflow as tf
 
+from keras_clmae.distribution import tensorflow_engine as engine
 from keras_clmae.trainers.base import MASKING_TERMS
 from keras_clmae.trainers.base import BaseCLMAETrainer
 from keras_clmae.trainers.base import gradient_norm
 from keras_clmae.trainers.base import images_of
 
 
-class CLMAETrainer(BaseCLMAETrainer):
-    """The step of CL-MAE on TensorFlow: one tape for each player."""
+class _BuiltBefore:
+    """Mixin of models that are built when they are made."""
+
+    def _maybe_symbolic_build(self, iterator=None, data_batch=None):
+        # Under a strategy Keras would take a batch from the data set to build
+        # with, and so begin an epoch that it does not train on.
+        if self._distribute_strategy and not self.optimizer.built:
+            with self.distribute_strategy.scope():
+                self.optimizer.build(self.trainable_variables)
+
+
+class ReplicatedTrainer(_BuiltBefore):
+    """The step of plain MAE: Keras's own, but on several replicas.
+
+    There Keras would clip the gradients of each replica by themselves.
+    """
+
+    def compile(self, *args, **kwargs):
+        super().compile(*args, **kwargs)
+        if self.distribute_strategy.num_replicas_in_sync > 1:
+            _leave_averaging_to_the_step(self.optimizer)
+
+    def train_step(self, data):
+        if engine.num_replicas() == 1:
+            return super().train_step(data)
+        images = images_of(data)
+        variables = self.trainable_variables
+        with _tape(variables) as tape:
+            loss = self.compute_loss(
+                x=images, y_pred=self(images, training=True)
+            )
+        _apply(tape, loss, variables, self.optimizer)
+        self._loss_tracker.update_state(loss, tf.shape(images)[0])
+        return self.get_metrics_result()
+
+    def _compute_loss(self, *args, **kwargs):
+        # Keras multiplies by the number of replicas what it logs.
+        return super()._compute_loss(*args, **kwargs) / engine.num_replicas()
+
+
+class CLMAETrainer(_BuiltBefore, BaseCLMAETrainer):
+    """The step of CL-MAE on TensorFlow: one tape for each player.
+
+    Under a `tf.distribute.Strategy` each replica computes the gradients of the
+    whole batch's losses; the step averages them, before any clipping.
+    """
+
+    def compile(self, *args, jit_compile="auto", **kwargs):
+        replicas = self.distribute_strategy.num_replicas_in_sync
+        if replicas == 1:
+            super().compile(*args, jit_compile=jit_compile, **kwargs)
+            return
+        super().compile(*args, jit_compile=False, **kwargs)
+        if jit_compile is True or self.masking_update_period != 1:
+            raise ValueError(
+                "On several TensorFlow devices `jit_compile` must not be True "
+                "and `masking_update_period` must be 1: replicas cannot meet "
+                "inside XLA or a condition. Received: "
+                f"jit_compile={jit_compile}, "
+                f"masking_update_period={self.masking_update_period}"
+            )
+        _leave_averaging_to_the_step(self.autoencoder_optimizer)
+        _leave_averaging_to_the_step(self.masking_optimizer)
 
     def train_step(self, data):
         images = images_of(data)
@@ -59,6 +121,8 @@ class CLMAETrainer(BaseCLMAETrainer):
         # Both gradients before either player moves.
         gradients = _gradients(tape, loss, autoencoder)
         masking_gradients = _gradients(masking_tape, masking_loss, masking)
+        gradients = engine.mean_over_replicas(gradients)
+        masking_gradients = engine.mean_over_replicas(masking_gradients)
         self.autoencoder_optimizer.apply(gradients, autoencoder)
         self.masking_optimizer.apply(masking_gradients, masking)
         return (
@@ -86,6 +150,11 @@ def _gradients(tape, loss, variables):
 
 
 def _apply(tape, loss, variables, optimizer):
-    gradients = _gradients(tape, loss, variables)
+    gradients = engine.mean_over_replicas(_gradients(tape, loss, variables))
     optimizer.apply(gradients, variables)
     return gradient_norm(gradients)
+
+
+def _leave_averaging_to_the_step(optimizer):
+    # Keras would add up, after clipping, what the step averages before it.
+    optimizer._all_reduce_sum_gradients = lambda pairs: pairs

@@ -2,16 +2,65 @@ import contextlib
 
 import torch
 
+from keras_clmae.distribution import torch_engine as engine
 from keras_clmae.trainers.base import MASKING_TERMS
 from keras_clmae.trainers.base import BaseCLMAETrainer
 from keras_clmae.trainers.base import gradient_norm
 from keras_clmae.trainers.base import images_of
 
 
-class CLMAETrainer(BaseCLMAETrainer):
-    """The step of CL-MAE on PyTorch: one backward pass for each player."""
+class _SameStart:
+    """Mixin: all processes start from the state of the first one."""
+
+    def fit(self, *args, **kwargs):
+        if self.compiled:
+            engine.broadcast([*self.variables, *self.optimizer.variables])
+        return super().fit(*args, **kwargs)
+
+
+class ReplicatedTrainer(_SameStart):
+    """The step of plain MAE: Keras's own, in one process or several."""
 
     def train_step(self, data):
+        if engine.num_processes() == 1:
+            return super().train_step(data)
+        images = images_of(data)
+        variables = self.trainable_variables
+        with engine.replicated_step():
+            loss = self.compute_loss(
+                x=images, y_pred=self(images, training=True)
+            )
+            gradients = engine.mean_over_replicas(_gradients(loss, variables))
+            with torch.no_grad():
+                self.optimizer.apply(gradients, variables)
+                (loss,) = engine.mean_over_replicas([loss])
+                self._loss_tracker.update_state(loss, images.shape[0])
+        return self.get_metrics_result()
+
+    def test_step(self, data):
+        with engine.replicated_step():
+            return super().test_step(data)
+
+    def evaluate(self, *args, return_dict=False, **kwargs):
+        logs = super().evaluate(*args, return_dict=True, **kwargs)
+        if engine.num_processes() > 1:
+            _merge_means(self._loss_tracker.variables)
+            logs = {n: float(v) for n, v in self.get_metrics_result().items()}
+        return logs if return_dict else self._flatten_metrics_in_order(logs)
+
+
+class CLMAETrainer(_SameStart, BaseCLMAETrainer):
+    """The step of CL-MAE on PyTorch: one backward pass for each player.
+
+    In several processes each computes the gradients of the whole batch's losses
+    on its part; the step averages them.
+    """
+
+    def train_step(self, data):
+        with engine.replicated_step():
+            return self._train_step(data)
+
+    def _train_step(self, data):
         images = images_of(data)
         with torch.no_grad():
             factor = self.curriculum_factor()
@@ -41,13 +90,18 @@ class CLMAETrainer(BaseCLMAETrainer):
                 masking_logs = dict.fromkeys(MASKING_TERMS, 0.0)
         logs["curriculum_factor"] = factor
         with torch.no_grad():
-            return self.log_training(images, logs, masking_logs, float(masked))
+            return self.log_training(
+                images,
+                _mean_logs(logs),
+                _mean_logs(masking_logs) if masked else masking_logs,
+                float(masked),
+            )
 
     def _phase(self, loss_and_logs, variables, others, optimizer, norm_name):
         """Moves one player down the gradient of its loss."""
         with _constant(others):
             loss, logs = loss_and_logs()
-            gradients = _gradients(loss, variables)
+            gradients = engine.mean_over_replicas(_gradients(loss, variables))
         return _apply(gradients, variables, optimizer, logs, norm_name)
 
     def _both_phases(self, images, factor):
@@ -55,8 +109,13 @@ class CLMAETrainer(BaseCLMAETrainer):
             images, factor
         )
         # Both gradients before either player moves.
-        gradients = _gradients(loss, self.autoencoder_variables)
-        masking_gradients = _gradients(masking_loss, self.masking_variables)
+        gradients, masking_gradients = (
+            engine.mean_over_replicas(_gradients(*pair))
+            for pair in (
+                (loss, self.autoencoder_variables),
+                (masking_loss, self.masking_variables),
+            )
+        )
         return (
             _apply(
                 gradients,
@@ -75,7 +134,12 @@ class CLMAETrainer(BaseCLMAETrainer):
         )
 
     def test_step(self, data):
-        return self.log_validation(images_of(data))
+        with engine.replicated_step():
+            return self.log_validation(images_of(data))
+
+    def _merge_validation(self):
+        if engine.num_processes() > 1:
+            _merge_means(self.validation_terms.variables)
 
 
 @contextlib.contextmanager
@@ -102,3 +166,19 @@ def _apply(gradients, variables, optimizer, logs, norm_name):
         norm = gradient_norm(gradients)
     logs = {name: value.detach() for name, value in logs.items()}
     return {**logs, norm_name: norm}
+
+
+def _mean_logs(logs):
+    """Averages scalars over the processes, in one message."""
+    if engine.num_replicas() == 1:
+        return logs
+    values = [torch.as_tensor(value).float() for value in logs.values()]
+    (mean,) = engine.mean_over_replicas([torch.stack(values)])
+    return dict(zip(logs, mean, strict=True))
+
+
+def _merge_means(variables):
+    """Adds up the sums that the processes hold, behind running means."""
+    with torch.no_grad():
+        for variable in variables:
+            variable.assign(engine.sum_over_processes(variable.value))

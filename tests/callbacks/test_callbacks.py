@@ -29,7 +29,7 @@ def test_checkpoints_are_pruned_and_restore(tmp_path):
     fit(model, [RunCheckpoint(directory, keep=2)])
     assert [epoch for epoch, _ in list_checkpoints(directory)] == [3, 4]
     restored = compiled_clmae()
-    assert restore_newest(restored, directory) == 4
+    assert restore_newest(restored, directory).epoch == 4
     assert_same_bits(state_of(restored), state_of(model))
 
 

@@ -1,62 +1,20 @@
 """scripts/pretrain.py as a user runs it: in a process of its own."""
 
-import csv
-import os
-import pathlib
-import signal
 import subprocess
 import sys
-import time
 
 import keras
-import numpy as np
 import pytest
 
 # Loading a model needs its classes.
 import keras_clmae  # noqa: F401
+from tests.scripts.processes import PROGRAM
+from tests.scripts.processes import log_of
+from tests.scripts.processes import run
 
 pytest.importorskip("jsonargparse")
 pytest.importorskip("tensorboardX")
 pytest.importorskip("sklearn")
-
-ROOT = pathlib.Path(__file__).parents[2]
-PROGRAM = str(ROOT / "scripts" / "pretrain.py")
-# Seconds, not minutes: one layer each.
-SMALL = [
-    f"--config={ROOT / 'scripts' / 'recipes' / 'digits.yaml'}",
-    "--model.hidden_dim=8",
-    "--model.num_layers=1",
-    "--model.num_heads=2",
-    "--model.decoder_hidden_dim=8",
-    "--model.decoder_num_layers=1",
-    "--model.decoder_num_heads=2",
-    "--batch_size=256",
-    "--warmup_epochs=1",
-    "--checkpoint_every=1",
-    "--verbose=2",
-]
-
-
-def start(run_dir, *arguments):
-    return subprocess.Popen(
-        [sys.executable, PROGRAM, *SMALL, f"--run_dir={run_dir}", *arguments],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        env={**os.environ, "PYTHONUNBUFFERED": "1"},
-    )
-
-
-def run(run_dir, *arguments, expected=0):
-    process = start(run_dir, *arguments)
-    output, _ = process.communicate(timeout=500)
-    assert process.returncode == expected, output
-    return output
-
-
-def log_of(run_dir):
-    with open(run_dir / "log.csv", newline="") as file:
-        return list(csv.DictReader(file))
 
 
 @pytest.fixture(scope="module")
@@ -108,32 +66,6 @@ def test_bad_settings_end_in_one_line(tmp_path):
     assert "error: `mask_ratio` must be a number in (0, 1)" in output
     assert "Traceback" not in output
     assert not (tmp_path / "bad" / "config.yaml").exists()
-
-
-def test_killed_run_resumes_bit_for_bit(undisturbed, tmp_path):
-    run_dir = tmp_path / "killed"
-    process = start(run_dir, "--epochs=6")
-    checkpoints = run_dir / "checkpoints"
-    deadline = time.time() + 300
-    while not list(checkpoints.glob("epoch_*")) and time.time() < deadline:
-        assert process.poll() is None, process.communicate()[0]
-        time.sleep(0.05)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
-    assert not (run_dir / "model.keras").exists()
-    run(run_dir, "--resume")
-    assert [row["epoch"] for row in log_of(run_dir)] == list("012345")
-    expected = keras.saving.load_model(undisturbed / "model.keras")
-    actual = keras.saving.load_model(run_dir / "model.keras")
-    for first, second in zip(
-        [*expected.variables, *expected.optimizer.variables],
-        [*actual.variables, *actual.optimizer.variables],
-        strict=True,
-    ):
-        np.testing.assert_array_equal(
-            keras.ops.convert_to_numpy(first),
-            keras.ops.convert_to_numpy(second),
-        )
 
 
 def test_plain_mae(tmp_path):

@@ -1,0 +1,141 @@
+"""JAX: one program over all devices, sharded by `keras.distribution`."""
+
+import jax
+import keras
+import numpy as np
+
+# Every process reads its own part of a batch.
+CUTS_BATCHES = False
+
+# Weights of one transformer block, by the end of their path: which axis is
+# split over the devices of a model. Heads and the hidden units of the MLP are
+# computed apart; the second product of each pair adds the parts up
+# (https://arxiv.org/abs/1909.08053). Of the masking module's class-token head,
+# the scores are split.
+_SPLIT_WEIGHTS = {
+    r"(.*/)?attention/qkv_kernel": (None, None, "model", None),
+    r"(.*/)?attention/qkv_bias": (None, "model", None),
+    r"(.*/)?attention/projection/kernel": ("model", None),
+    r"(.*/)?mlp_expand/kernel": (None, "model"),
+    r"(.*/)?mlp_expand/bias": ("model",),
+    r"(.*/)?mlp_contract/kernel": ("model", None),
+    r"(.*/)?masking_module/score_head/kernel": (None, "model"),
+    r"(.*/)?masking_module/score_head/bias": ("model",),
+}
+
+
+def num_replicas():
+    return 1
+
+
+def own_rows(values):
+    """The rows of a whole batch in the order in which the devices hold it.
+
+    The data sets of this package deal the images out to the processes in turn;
+    in the array of the batch those of a process stand together.
+    """
+    count = jax.process_count()
+    rows, *others = values.shape
+    if count == 1 or rows % count:
+        return values
+    dealt = values.reshape(rows // count, count, *others)
+    return dealt.swapaxes(0, 1).reshape(values.shape)
+
+
+def start_processes(place, multi_host):
+    """Joins the other processes; must come before any computation."""
+    if place.count == 1 and not multi_host:
+        return
+    try:
+        if multi_host:
+            keras.distribution.initialize()
+        else:
+            keras.distribution.initialize(
+                place.coordinator, place.count, place.index
+            )
+    except RuntimeError as error:
+        if "before" not in str(error):
+            raise
+        raise RuntimeError(
+            "`keras_clmae.distribution.setup` must be called before anything "
+            f"is computed on JAX, which says: {error}"
+        ) from error
+
+
+def simulate_devices(count):
+    """Splits the CPU into `count` devices."""
+    try:
+        jax.config.update("jax_platforms", "cpu")
+        jax.config.update("jax_num_cpu_devices", count)
+    except RuntimeError as error:
+        raise RuntimeError(
+            "`keras_clmae.distribution.setup` must be called before anything "
+            f"is computed on JAX, which says: {error}"
+        ) from error
+
+
+def place_of_process():
+    """(index, count) of this process."""
+    return jax.process_index(), jax.process_count()
+
+
+def num_devices():
+    """Devices of all processes together."""
+    return jax.device_count()
+
+
+def start(strategy, model_devices):
+    """Makes the distribution that all variables from now on follow.
+
+    Returns:
+        Number of parts that a batch is split into.
+    """
+    devices = jax.device_count()
+    if strategy == "data":
+        # The data sets of this package read their own part in each process.
+        distribution = keras.distribution.DataParallel(auto_shard_dataset=False)
+        keras.distribution.set_distribution(distribution)
+        return devices
+    local = jax.local_device_count()
+    model_devices = local if model_devices is None else model_devices
+    if local % model_devices:
+        raise ValueError(
+            "`model_devices` must divide the number of devices of a process, "
+            f"{local}. Received: model_devices={model_devices}"
+        )
+    mesh = keras.distribution.DeviceMesh(
+        (devices // model_devices, model_devices),
+        ("batch", "model"),
+        np.array(keras.distribution.list_devices()),
+    )
+    keras.distribution.set_distribution(_ModelParallel(mesh))
+    return devices // model_devices
+
+
+class _ModelParallel(keras.distribution.ModelParallel):
+    """Splits heads, MLPs and the masking module's head over a mesh."""
+
+    def __init__(self, mesh):
+        layout_map = keras.distribution.LayoutMap(mesh)
+        for path, axes in _SPLIT_WEIGHTS.items():
+            layout_map[path] = axes
+        super().__init__(
+            layout_map=layout_map,
+            batch_dim_name="batch",
+            auto_shard_dataset=False,
+        )
+
+    def get_variable_layout(self, variable):
+        layout = super().get_variable_layout(variable)
+        model_devices = self.device_mesh.shape[1]
+        for axis, (name, size) in enumerate(
+            zip(layout.axes, variable.shape, strict=True)
+        ):
+            if name == "model" and size % model_devices:
+                raise ValueError(
+                    "`model_devices` must divide the heads, the hidden units "
+                    "of the MLP and the tokens of the masking module's head. "
+                    f"Received: model_devices={model_devices} for axis {axis} "
+                    f"of {variable.path!r}, of shape {tuple(variable.shape)}"
+                )
+        return layout

@@ -1,0 +1,199 @@
+"""The one call that puts a program on several devices."""
+
+import gc
+from typing import NamedTuple
+
+import keras
+
+from keras_clmae.argument_validation import check_choice
+from keras_clmae.argument_validation import check_positive_integer
+from keras_clmae.distribution.processes import find_process
+from keras_clmae.distribution.replicas import engine
+
+
+class DistributionPlan(NamedTuple):
+    """What `setup` arranged.
+
+    Attributes:
+        strategy: `"none"`, `"data"` or `"model"`.
+        process_index: int. Number of this process, 0 first.
+        process_count: int. Processes of the run.
+        num_devices: int. Devices of all processes together.
+        batch_parts: int. Parts that a batch is split into; the global batch
+            size must be a multiple of it.
+        model_devices: int. Devices that hold one copy of the weights together.
+    """
+
+    strategy: str = "none"
+    process_index: int = 0
+    process_count: int = 1
+    num_devices: int = 1
+    batch_parts: int = 1
+    model_devices: int = 1
+
+    @property
+    def is_over_jax_processes(self):
+        """Whether all processes must take part in all that reads the model."""
+        return keras.backend.backend() == "jax" and self.process_count > 1
+
+    def local_batch_size(self, batch_size):
+        """The batch size of this process's data set.
+
+        Args:
+            batch_size: int. Images in a step, on all devices together.
+
+        Returns:
+            int.
+
+        Raises:
+            ValueError: if the images do not split evenly.
+
+        Example:
+
+        >>> keras_clmae.distribution.current_plan().local_batch_size(32)
+        32
+        """
+        check_positive_integer("batch_size", batch_size)
+        if batch_size % self.batch_parts:
+            raise ValueError(
+                "`batch_size` must be a multiple of the number of devices that "
+                f"share a batch, {self.batch_parts}. "
+                f"Received: batch_size={batch_size}"
+            )
+        if engine.CUTS_BATCHES:
+            return batch_size
+        return batch_size // self.process_count
+
+
+_plan = DistributionPlan()
+
+
+def setup(
+    strategy="auto",
+    model_devices=None,
+    simulated_devices=None,
+    multi_host=False,
+):
+    """Puts this program on all devices; call it before the model is made.
+
+    The engine is the backend's own. JAX: `keras.distribution`, one process for
+    all devices of a host. TensorFlow: `MirroredStrategy`, `TPUStrategy`, or
+    `MultiWorkerMirroredStrategy` where the environment variable `TF_CONFIG`
+    names several workers. PyTorch: `torch.distributed`, one process a device,
+    started by `torchrun`, `srun` or by hand; see `find_process`.
+
+    A training means the same on all of them: the weights move as if one device
+    had computed the whole batch. See docs/many_devices.md.
+
+    Args:
+        strategy: `"data"`: every device has all weights and computes a part of
+            each batch. `"model"` (JAX only): attention heads, MLPs and the
+            masking module's head are split over `model_devices` devices, and
+            the batch over such groups. `"none"`: nothing is set up. `"auto"`:
+            `"data"` where there are several devices or processes, or else
+            `"none"`. Defaults to `"auto"`.
+        model_devices: int, for `"model"`: devices that hold one copy of the
+            weights together. It must divide the devices of a process. Defaults
+            to `None`: all devices of a process.
+        simulated_devices: int. Splits the CPU into so many devices, to try
+            things out (JAX and TensorFlow). Defaults to `None`.
+        multi_host: bool. Whether JAX is to ask its runtime for the other hosts
+            (Cloud TPU) instead of the environment. Defaults to `False`.
+
+    Returns:
+        A `DistributionPlan`.
+
+    Raises:
+        RuntimeError: if it comes too late: a Keras variable exists, or the
+            backend has computed something and cannot be set up any more.
+        ValueError: if the backend does not have the strategy, or
+            `model_devices` does not fit.
+
+    Example:
+
+    >>> keras_clmae.distribution.setup("none").num_devices
+    1
+    """
+    global _plan
+    check_choice("strategy", strategy, ("auto", "none", "data", "model"))
+    backend = keras.backend.backend()
+    if strategy == "model" and backend != "jax":
+        raise ValueError(
+            '`strategy="model"` needs the JAX backend. '
+            f"Received: KERAS_BACKEND={backend!r}"
+        )
+    if model_devices is not None:
+        check_positive_integer("model_devices", model_devices)
+        if strategy != "model":
+            raise ValueError(
+                '`model_devices` is for `strategy="model"`. Received: '
+                f"model_devices={model_devices}, strategy={strategy!r}"
+            )
+    if strategy == "none":
+        _plan = DistributionPlan()
+        return _plan
+    place = find_process()
+    if simulated_devices is not None:
+        check_positive_integer("simulated_devices", simulated_devices)
+        _check_in_time()
+        engine.simulate_devices(simulated_devices)
+    if place.count > 1 or multi_host:
+        _check_in_time()
+        engine.start_processes(place, multi_host)
+    index, count = engine.place_of_process()
+    devices = engine.num_devices()
+    if strategy == "auto":
+        strategy = "data" if max(devices, count) > 1 else "none"
+    if strategy == "none":
+        _plan = DistributionPlan()
+        return _plan
+    _check_in_time()
+    parts = engine.start(strategy, model_devices)
+    total = max(devices, parts)
+    _plan = DistributionPlan(
+        strategy, index, count, total, parts, total // parts
+    )
+    return _plan
+
+
+def current_plan():
+    """What the last call of `setup` arranged; one device before any.
+
+    Example:
+
+    >>> keras_clmae.distribution.current_plan().process_count
+    1
+    """
+    return _plan
+
+
+def is_first_process():
+    """Whether this is the process that writes logs and checkpoints.
+
+    Example:
+
+    >>> keras_clmae.distribution.is_first_process()
+    True
+    """
+    return _plan.process_index == 0
+
+
+def _check_in_time():
+    variable = _any_variable()
+    if variable is not None:
+        gc.collect()
+        variable = _any_variable()
+    if variable is not None:
+        raise RuntimeError(
+            "`keras_clmae.distribution.setup` must be called before any model, "
+            "layer, optimizer or metric is made: their variables stay where "
+            f"they are. Found the Keras variable {variable.path!r}"
+        )
+
+
+def _any_variable():
+    for thing in gc.get_objects():
+        # Not `isinstance`, which some lazy objects answer by importing.
+        if issubclass(type(thing), keras.Variable):
+            return thing
+    return None

@@ -1,0 +1,71 @@
+"""What the losses and train steps of several replicas tell each other.
+
+A replica is a copy of the model that computes a part of every batch. On JAX the
+batch is one array over all devices and the compiler does the rest: there is one
+replica, and nothing here does anything. On TensorFlow (inside `Strategy.run`)
+and PyTorch (inside a train step of several processes) there are several.
+"""
+
+import keras
+from keras import ops
+
+if keras.backend.backend() == "tensorflow":
+    from keras_clmae.distribution import tensorflow_engine as engine
+elif keras.backend.backend() == "torch":
+    from keras_clmae.distribution import torch_engine as engine
+else:
+    from keras_clmae.distribution import jax_engine as engine
+
+num_replicas = engine.num_replicas
+
+
+def uniform_rows(images, columns, seed):
+    """Uniform draws for the images of this replica.
+
+    They are a part of what one device would draw for the whole batch, so that
+    no two images get the same.
+
+    Args:
+        images: tensor of which only the batch size is read.
+        columns: int. Draws for each image.
+        seed: int or `keras.random.SeedGenerator`, the same on all replicas.
+
+    Returns:
+        float32 tensor of shape (batch, columns), in [0, 1).
+    """
+    shape = (ops.shape(images)[0] * num_replicas(), columns)
+    draws = keras.random.uniform(shape, dtype="float32", seed=seed)
+    return engine.own_rows(draws)
+
+
+def global_batch(values):
+    """The rows of all replicas, where a loss couples the images of a batch.
+
+    The convention of the gradients is that each replica computes the loss of
+    the whole batch, and that the train step averages their gradients: so a row
+    of its own has `num_replicas` times its gradient here, a foreign one none.
+
+    Args:
+        values: float tensor of shape (images of this replica, ...), with
+            equally many images on each.
+
+    Returns:
+        Tensor of shape (images of all replicas, ...). `values` itself where the
+        batch is one array: on JAX and on one device.
+
+    Example:
+
+    >>> keras_clmae.distribution.global_batch(keras.ops.zeros((2, 6))).shape
+    (2, 6)
+    """
+    count = num_replicas()
+    if count == 1:
+        return values
+    constant = ops.stop_gradient(values)
+    everything = engine.gather_rows(constant)
+    # Zeros, which only carry the gradient; in their place among the others.
+    zeros = ops.expand_dims(values - constant, 0)
+    place = ops.one_hot(engine.replica_index(), count, dtype=values.dtype)
+    place = ops.reshape(place, (count,) + (1,) * len(values.shape))
+    carrier = ops.reshape(zeros * place, ops.shape(everything))
+    return everything + count * carrier

@@ -1,0 +1,120 @@
+"""TensorFlow: one replica a device, under a `tf.distribute.Strategy`."""
+
+import os
+
+import tensorflow as tf
+
+# Data sets give whole batches, of which each replica gets a part.
+CUTS_BATCHES = True
+
+
+def num_replicas():
+    """Replicas that run the step which calls; 1 outside of it."""
+    context = tf.distribute.get_replica_context()
+    return 1 if context is None else context.num_replicas_in_sync
+
+
+def replica_index():
+    context = tf.distribute.get_replica_context()
+    return tf.convert_to_tensor(context.replica_id_in_sync_group)
+
+
+def gather_rows(values):
+    """The rows of all replicas, in their order; no gradient."""
+    return tf.distribute.get_replica_context().all_gather(values, axis=0)
+
+
+def own_rows(values):
+    """The rows of a whole batch that belong to this replica.
+
+    TensorFlow cuts a batch into consecutive parts.
+    """
+    count = num_replicas()
+    if count == 1:
+        return values
+    share = tf.shape(values)[0] // count
+    return values[replica_index() * share :][:share]
+
+
+def mean_over_replicas(tensors):
+    """Averages a list of tensors, of which some may be `None`."""
+    if num_replicas() == 1:
+        return tensors
+    present = [tensor for tensor in tensors if tensor is not None]
+    averaged = iter(
+        tf.distribute.get_replica_context().all_reduce(
+            tf.distribute.ReduceOp.MEAN, present
+        )
+    )
+    return [None if t is None else next(averaged) for t in tensors]
+
+
+def start_processes(place, multi_host):
+    if place.count > 1 and "TF_CONFIG" not in os.environ:
+        raise ValueError(
+            "Several processes on TensorFlow need the environment variable "
+            "`TF_CONFIG` with the addresses of all of them "
+            "(https://www.tensorflow.org/guide/distributed_training). "
+            f"Received: process {place.index} of {place.count} without it"
+        )
+
+
+def simulate_devices(count):
+    """Splits the CPU into `count` devices."""
+    cpu = tf.config.list_physical_devices("CPU")[0]
+    try:
+        tf.config.set_logical_device_configuration(
+            cpu, [tf.config.LogicalDeviceConfiguration()] * count
+        )
+    except RuntimeError as error:
+        raise RuntimeError(
+            "`keras_clmae.distribution.setup` must be called before anything "
+            f"is computed on TensorFlow, which says: {error}"
+        ) from error
+
+
+def place_of_process():
+    """(index, count) of this process, as `TF_CONFIG` gives it."""
+    resolver = tf.distribute.cluster_resolver.TFConfigClusterResolver()
+    cluster = resolver.cluster_spec().as_dict()
+    chiefs = len(cluster.get("chief", []))
+    count = chiefs + len(cluster.get("worker", []))
+    if count < 2:
+        return 0, 1
+    before = 0 if resolver.task_type == "chief" else chiefs
+    return before + resolver.task_id, count
+
+
+def _devices():
+    for kind in ("TPU", "GPU", "CPU"):
+        devices = tf.config.list_logical_devices(kind)
+        if devices:
+            return kind, [device.name for device in devices]
+    raise RuntimeError("TensorFlow found no device.")
+
+
+def num_devices():
+    """Devices of this process."""
+    if tf.config.list_physical_devices("TPU"):
+        return len(tf.config.list_physical_devices("TPU"))
+    return len(_devices()[1])
+
+
+def start(strategy, model_devices):
+    """Enters the scope that all variables from now on belong to.
+
+    Returns:
+        Number of parts that a batch is split into.
+    """
+    if tf.config.list_physical_devices("TPU"):
+        resolver = tf.distribute.cluster_resolver.TPUClusterResolver("local")
+        tf.config.experimental_connect_to_cluster(resolver)
+        tf.tpu.experimental.initialize_tpu_system(resolver)
+        scope = tf.distribute.TPUStrategy(resolver)
+    elif place_of_process()[1] > 1:
+        scope = tf.distribute.MultiWorkerMirroredStrategy()
+    else:
+        scope = tf.distribute.MirroredStrategy(_devices()[1])
+    # For the rest of the program: models and optimizers are made in it.
+    tf.distribute.experimental_set_strategy(scope)
+    return scope.num_replicas_in_sync

@@ -1,0 +1,64 @@
+#!/usr/bin/env bash
+# Pretrains under Slurm, and again after a pre-emption, until it is done:
+#   sbatch --nodes=2 --gpus-per-node=8 scripts/launch_slurm.sh \
+#       --config scripts/recipes/imagenet_base.yaml --run_dir runs/base
+# All arguments go to scripts/pretrain.py; --run_dir must be among them, on a
+# file system that all nodes see. JAX starts one process a node, PyTorch one a
+# GPU. (TensorFlow on several nodes needs TF_CONFIG; see docs/many_devices.md.)
+# Slurm sends SIGTERM two minutes before it ends the job: the state is saved,
+# the exit status is 143, and the job goes back into the queue with --resume.
+#   KERAS_BACKEND  jax (default) or torch
+#   DRY_RUN=1      prints the command instead of running it
+#SBATCH --job-name=keras-clmae
+#SBATCH --signal=TERM@120
+#SBATCH --requeue
+#SBATCH --open-mode=append
+set -euo pipefail
+export KERAS_BACKEND=${KERAS_BACKEND:-jax}
+# Slurm runs a copy of this file; the programs are where it was submitted.
+here=${SLURM_SUBMIT_DIR:-.}/scripts
+
+run_dir=
+arguments=("$@")
+for index in "${!arguments[@]}"; do
+    case ${arguments[index]} in
+        --run_dir=*) run_dir=${arguments[index]#--run_dir=} ;;
+        --run_dir) run_dir=${arguments[index + 1]:-} ;;
+    esac
+done
+if [ -z "$run_dir" ]; then
+    echo "error: --run_dir must be given: a resumed job has to find its run." >&2
+    exit 2
+fi
+if [ -f "$run_dir/config.yaml" ]; then
+    arguments=("--run_dir=$run_dir" --resume)
+fi
+
+if [ "$KERAS_BACKEND" = torch ]; then
+    tasks_per_node=${SLURM_GPUS_ON_NODE:-1}
+else
+    tasks_per_node=1
+fi
+nodes=${SLURM_JOB_NODELIST:-localhost}
+if command -v scontrol >/dev/null; then
+    nodes=$(scontrol show hostnames "$nodes")
+fi
+MASTER_ADDR=$(head -n 1 <<<"$nodes")
+# Jobs that share a node differ in their number.
+MASTER_PORT=$((20000 + ${SLURM_JOB_ID:-0} % 20000))
+export MASTER_ADDR MASTER_PORT
+
+# --kill-on-bad-exit: every process stops when one fails.
+command=(srun "--ntasks-per-node=$tasks_per_node" --kill-on-bad-exit=1
+    "${PYTHON:-python}" "$here/pretrain.py" "${arguments[@]}")
+if [ -n "${DRY_RUN:-}" ]; then
+    echo "KERAS_BACKEND=$KERAS_BACKEND MASTER_ADDR=$MASTER_ADDR" \
+        "MASTER_PORT=$MASTER_PORT ${command[*]}"
+    exit 0
+fi
+status=0
+"${command[@]}" || status=$?
+if [ "$status" -eq 143 ]; then
+    scontrol requeue "$SLURM_JOB_ID"
+fi
+exit "$status"

@@ -1,0 +1,134 @@
+"""Stopped in the middle of an epoch, a training goes on bit for bit."""
+
+import os
+import resource
+import threading
+
+import keras
+import pytest
+
+from keras_clmae.callbacks import RunCheckpoint
+from keras_clmae.callbacks import TrainingInterrupted
+from keras_clmae.callbacks import list_checkpoints
+from keras_clmae.callbacks import restore_newest
+from keras_clmae.data import array_dataset
+from keras_clmae.data import remaining_steps
+from tests.tiny_models import assert_same_bits
+from tests.tiny_models import compiled_clmae
+from tests.tiny_models import state_of
+from tests.tiny_models import tiny_images
+
+STEPS = 4
+
+
+class StopAt(keras.callbacks.Callback):
+    """Sets an event after so many batches, as a signal handler would."""
+
+    def __init__(self, event, hook, calls):
+        super().__init__()
+        self.event, self.calls = event, calls
+        setattr(self, hook, self.count)
+
+    def count(self, batch, logs=None):
+        self.calls -= 1
+        if self.calls == 0:
+            self.event.set()
+
+
+def fit(model, train=None, callbacks=(), **arguments):
+    return model.fit(
+        train or array_dataset(tiny_images(4 * STEPS), batch_size=4),
+        validation_data=array_dataset(
+            tiny_images(8, seed=1), batch_size=4, shuffle=False
+        ),
+        shuffle=False,
+        verbose=0,
+        callbacks=list(callbacks),
+        **arguments,
+    ).history
+
+
+@pytest.fixture(scope="module")
+def undisturbed():
+    keras.utils.set_random_seed(0)
+    model = compiled_clmae()
+    initial = model.get_weights()
+    history = fit(model, epochs=2)
+    return initial, history, state_of(model)
+
+
+def test_stopped_in_the_middle_of_an_epoch(undisturbed, tmp_path):
+    initial, history, expected = undisturbed
+    directory, stop = str(tmp_path), threading.Event()
+    model = compiled_clmae()
+    model.set_weights(initial)
+    with pytest.raises(TrainingInterrupted, match="epoch 1, step 2"):
+        fit(
+            model,
+            callbacks=[
+                RunCheckpoint(directory, stop_event=stop),
+                StopAt(stop, "on_train_batch_end", STEPS + 2),
+            ],
+            epochs=2,
+        )
+    assert sorted(os.listdir(directory)) == [
+        "epoch_00001.weights.h5",
+        "epoch_00001_step_00000002.weights.h5",
+    ]
+    model = compiled_clmae()
+    position = restore_newest(model, directory)
+    assert (position.epoch, position.step) == (1, 2)
+    train = array_dataset(tiny_images(4 * STEPS), batch_size=4)
+    train.set_epoch(1)
+    resumed = fit(
+        model,
+        remaining_steps(train, 2),
+        [RunCheckpoint(directory, position=position)],
+        initial_epoch=1,
+        epochs=2,
+    )
+    assert_same_bits(state_of(model), expected)
+    # The log is that of the whole epoch.
+    assert resumed == {name: values[1:] for name, values in history.items()}
+    assert [epoch for epoch, _ in list_checkpoints(directory)] == [1, 2]
+
+
+def test_stopped_in_the_validation(undisturbed, tmp_path):
+    stop = threading.Event()
+    model = compiled_clmae()
+    with pytest.raises(TrainingInterrupted, match=f"epoch 0, step {STEPS}"):
+        fit(
+            model,
+            callbacks=[
+                RunCheckpoint(str(tmp_path), stop_event=stop),
+                StopAt(stop, "on_test_batch_end", 1),
+            ],
+        )
+    restored = compiled_clmae()
+    position = restore_newest(restored, str(tmp_path))
+    assert (position.epoch, position.step) == (0, STEPS)
+    assert_same_bits(state_of(restored), state_of(model))
+
+
+def test_full_disk(tmp_path):
+    directory = str(tmp_path)
+    model = compiled_clmae()
+    fit(model, callbacks=[RunCheckpoint(directory)])
+    (before,) = list_checkpoints(directory)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    # No file may grow beyond this: the write fails half way.
+    resource.setrlimit(resource.RLIMIT_FSIZE, (8192, limits[1]))
+    try:
+        with pytest.raises(OSError, match="Older checkpoints are as they were"):
+            fit(model, callbacks=[RunCheckpoint(directory)], epochs=1)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert list_checkpoints(directory) == [before]
+    assert os.listdir(directory) == [os.path.basename(before[1])]
+    restore_newest(compiled_clmae(), directory)
+
+
+def test_what_a_killed_process_left_is_removed(tmp_path):
+    (tmp_path / "unfinished_123.weights.h5").write_bytes(b"half")
+    fit(compiled_clmae(), callbacks=[RunCheckpoint(str(tmp_path))])
+    assert os.listdir(tmp_path) == ["epoch_00001.weights.h5"]

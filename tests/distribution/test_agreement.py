@@ -1,0 +1,142 @@
+"""A training on several devices is that of one: each backend on its own."""
+
+import json
+import os
+import pathlib
+import socket
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+
+from tests.distribution.worker import BATCH_SIZE
+from tests.distribution.worker import STEPS
+from tests.tiny_models import tiny_images
+
+ROOT = pathlib.Path(__file__).parents[2]
+BACKEND = keras.backend.backend()
+# "simultaneous" has a code path of its own where there are replicas.
+METHODS = ["clmae", "mae"] + ["simultaneous"] * (BACKEND != "jax")
+# What each backend is tried on: processes, arguments of `setup`, what must come
+# of them, and the methods. JAX compiles for long: plain MAE goes once.
+CASES = {
+    "jax": {
+        "data": (1, {"simulated_devices": 4}, {"num_devices": 4}, METHODS),
+        "model": (
+            1,
+            {"strategy": "model", "model_devices": 2, "simulated_devices": 4},
+            {"num_devices": 4, "model_devices": 2, "batch_parts": 2},
+            ["clmae"],
+        ),
+        "hosts": (
+            2,
+            {"simulated_devices": 2},
+            {"num_devices": 4, "process_count": 2},
+            ["clmae"],
+        ),
+    },
+    "tensorflow": {
+        "data": (1, {"simulated_devices": 2}, {"batch_parts": 2}, METHODS),
+    },
+    "torch": {"data": (2, {}, {"batch_parts": 2, "process_count": 2}, METHODS)},
+}[BACKEND]
+
+
+def free_port():
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return str(listener.getsockname()[1])
+
+
+def environment_of(index, count, port):
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    if count > 1:
+        environment |= {
+            "RANK": str(index),
+            "WORLD_SIZE": str(count),
+            "LOCAL_RANK": str(index),
+            "MASTER_ADDR": "127.0.0.1",
+            "MASTER_PORT": port,
+        }
+    return environment
+
+
+def train(folder, name, processes, setup, plan, methods):
+    """Trains in processes of their own; gives what each of them found."""
+    arguments = json.dumps({"setup": setup, "plan": plan, "methods": methods})
+    program = str(ROOT / "tests" / "distribution" / "worker.py")
+    port = free_port()
+    started = [
+        subprocess.Popen(
+            [
+                sys.executable,
+                program,
+                str(folder / f"{name}_{index}.npz"),
+                arguments,
+            ],
+            env=environment_of(index, processes, port),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for index in range(processes)
+    ]
+    outputs = [process.communicate(timeout=500)[0] for process in started]
+    for process in started:
+        assert process.returncode == 0, "\n".join(outputs)
+    found = []
+    for index in range(processes):
+        with np.load(folder / f"{name}_{index}.npz") as arrays:
+            found.append(dict(arrays))
+    return found
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("alone")
+    return train(folder, "alone", 1, {"strategy": "none"}, {}, METHODS)[0]
+
+
+@pytest.fixture(scope="module", params=CASES)
+def together(request, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("together")
+    return train(folder, request.param, *CASES[request.param])
+
+
+def test_ten_steps_agree(alone, together):
+    for found in together:
+        methods = {name.partition("/")[0] for name in found}
+        compared = [
+            name
+            for name in alone
+            if name != "seen" and name.partition("/")[0] in methods
+        ]
+        assert set(found) - {"seen"} == set(compared)
+        for name in compared:
+            np.testing.assert_allclose(
+                found[name], alone[name], rtol=1e-4, atol=1e-4, err_msg=name
+            )
+    losses = alone["clmae/log/masking_loss"]
+    assert losses.shape == (STEPS,)
+    # The first step does not count alone: the weights have moved.
+    assert abs(losses[0] - losses[-1]) > 1e-3
+
+
+def test_each_device_sees_its_own_images(together):
+    seen = [np.asarray(found["seen"]) for found in together]
+    if BACKEND == "jax":
+        for places in seen:
+            parts = {tuple(part) for part in places[-1]}
+            assert sorted(sum(parts, ())) == list(range(BATCH_SIZE))
+            assert len(parts) > 1
+        return
+    # Of TensorFlow's replicas, the calls in turn; of PyTorch, a process each.
+    rows = np.stack(seen, axis=1) if len(seen) > 1 else seen[0]
+    per_step = np.sort(rows.reshape(STEPS, BATCH_SIZE), axis=1)
+    images = tiny_images(BATCH_SIZE * STEPS)
+    sums = images.sum(axis=(1, 2, 3))
+    np.testing.assert_allclose(
+        np.sort(per_step.reshape(-1)), np.sort(sums), rtol=1e-4, atol=1e-4
+    )

@@ -1,0 +1,86 @@
+"""pretrain.py on several devices: one process fails, and the run goes on.
+
+JAX and TensorFlow compile for minutes here: there with `KILLS` set only, as
+the random kills of tests/scripts/test_kill_and_resume.py.
+"""
+
+import os
+import signal
+import time
+
+import keras
+import pytest
+
+from tests.distribution.test_agreement import environment_of
+from tests.distribution.test_agreement import free_port
+from tests.scripts.processes import assert_same_end
+from tests.scripts.processes import start
+
+pytest.importorskip("jsonargparse")
+pytest.importorskip("tensorboardX")
+pytest.importorskip("sklearn")
+
+BACKEND = keras.backend.backend()
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        BACKEND != "torch" and "KILLS" not in os.environ,
+        reason="takes many minutes",
+    ),
+]
+
+PROCESSES = 1 if BACKEND == "tensorflow" else 2
+DEVICES = ["--simulated_devices=2"] if BACKEND == "tensorflow" else []
+# Several JAX processes compile and save for long.
+EPOCHS = 4 if BACKEND == "jax" else 10
+
+
+def start_all(run_dir, *arguments):
+    port = free_port()
+    return [
+        start(
+            run_dir,
+            "--distribution=data",
+            *DEVICES,
+            *arguments,
+            **environment_of(index, PROCESSES, port),
+        )
+        for index in range(PROCESSES)
+    ]
+
+
+def finish(processes):
+    outputs = [process.communicate(timeout=500)[0] for process in processes]
+    assert not any(p.returncode for p in processes), "\n".join(outputs)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    run_dir = tmp_path_factory.mktemp("runs") / "undisturbed"
+    finish(start_all(run_dir, f"--epochs={EPOCHS}"))
+    return run_dir
+
+
+def test_one_is_killed_and_the_run_goes_on(undisturbed, tmp_path):
+    run_dir = tmp_path / "run"
+    processes = start_all(run_dir, f"--epochs={EPOCHS}")
+    deadline = time.time() + 300
+    # Orbax names a whole checkpoint by its epoch.
+    while (
+        not list((run_dir / "checkpoints").glob("epoch_*"))
+        and not (run_dir / "checkpoints" / "1").exists()
+    ):
+        assert time.time() < deadline
+        assert processes[0].poll() is None, processes[0].communicate()[0]
+        time.sleep(0.01)
+    killed = time.time()
+    processes[-1].send_signal(signal.SIGKILL)
+    for process in processes:
+        # Without the other one it ends with an error, and does not hang.
+        process.communicate(timeout=60)
+        assert process.returncode != 0
+    assert time.time() - killed < 60
+    assert not (run_dir / "model.keras").exists()
+    finish(start_all(run_dir, "--resume"))
+    assert_same_end(undisturbed, run_dir, tolerance=1e-5)

@@ -1,0 +1,79 @@
+"""scripts/pretrain.py in processes of its own, small enough for tests."""
+
+import csv
+import os
+import pathlib
+import subprocess
+import sys
+
+import keras
+import numpy as np
+
+# Registers the classes that are loaded.
+import keras_clmae  # noqa: F401
+
+ROOT = pathlib.Path(__file__).parents[2]
+PROGRAM = str(ROOT / "scripts" / "pretrain.py")
+# Seconds, not minutes: one layer each.
+SMALL = [
+    f"--config={ROOT / 'scripts' / 'recipes' / 'digits.yaml'}",
+    "--model.hidden_dim=8",
+    "--model.num_layers=1",
+    "--model.num_heads=2",
+    "--model.decoder_hidden_dim=8",
+    "--model.decoder_num_layers=1",
+    "--model.decoder_num_heads=2",
+    "--batch_size=256",
+    "--warmup_epochs=1",
+    "--checkpoint_every=1",
+    "--verbose=2",
+]
+
+
+def start(run_dir, *arguments, **environment):
+    return subprocess.Popen(
+        [sys.executable, PROGRAM, *SMALL, f"--run_dir={run_dir}", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env={**os.environ, "PYTHONUNBUFFERED": "1", **environment},
+    )
+
+
+def run(run_dir, *arguments, expected=0):
+    process = start(run_dir, *arguments)
+    output, _ = process.communicate(timeout=500)
+    assert process.returncode == expected, output
+    return output
+
+
+def log_of(run_dir):
+    with open(run_dir / "log.csv", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def state_of_run(run_dir):
+    """Weights and optimizer state of the finished model, as arrays."""
+    model = keras.saving.load_model(run_dir / "model.keras")
+    return [
+        keras.ops.convert_to_numpy(variable)
+        for variable in [*model.variables, *model.optimizer.variables]
+    ]
+
+
+def assert_same_end(first, second, tolerance=0.0):
+    """Asserts that two runs ended in the same state, with the same log."""
+    for one, other in zip(
+        state_of_run(first), state_of_run(second), strict=True
+    ):
+        np.testing.assert_allclose(one, other, rtol=tolerance, atol=tolerance)
+    for one, other in zip(log_of(first), log_of(second), strict=True):
+        assert one.keys() == other.keys()
+        for name in one:
+            np.testing.assert_allclose(
+                float(one[name]),
+                float(other[name]),
+                rtol=tolerance,
+                atol=tolerance,
+                err_msg=f"{name} of epoch {one['epoch']}",
+            )
