@@ -44,7 +44,6 @@ DEFAULT_BACKENDS = ("torch",)
 BACKENDS = {
     "README.md": EVERYWHERE,
     "docs/getting_started.md": EVERYWHERE,
-    "docs/many_devices.md": ("jax",),
     # Reads a folder, through tf.data.
     "docs/recipes.md": ("tensorflow",),
 }
