@@ -138,7 +138,7 @@ def conversion_results(names):
 
 def pictures_results(names):
     assert pathlib.Path("masks.png").stat().st_size > 5_000
-    assert list(pathlib.Path("gallery/masks").glob("*.png"))
+    assert list(pathlib.Path("masks").glob("*.png"))
 
 
 RESULTS = {
