@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Pretrains CL-MAE on 1,437 real scans of handwritten digits, on two CPU cores in
+# Pretrains CL-MAE on 1,438 real scans of handwritten digits, on two CPU cores in
 # minutes, with no download but the packages. KERAS_BACKEND=jax (default), torch
 # or tensorflow.
 set -euo pipefail
