@@ -60,9 +60,8 @@ def restore_newest_of_hosts(model, directory):
     saved = [int(name) for name in _listing(directory) if name.isdigit()]
     if not saved:
         return TrainingPosition()
-    model.load_weights(
-        os.path.join(os.path.abspath(directory), str(max(saved)))
-    )
+    # Keras takes the newest one of the folder.
+    model.load_weights(os.path.abspath(directory))
     return TrainingPosition(max(saved) + 1)
 
 
