@@ -1,9 +1,9 @@
 """README, CONTRIBUTING and docs/: their code runs, their commands parse.
 
 Python blocks of a page run in order, as one program, with one layer and in one
-epoch. One that cannot run in seconds stands below `<!-- not run: reason -->`; of it, the syntax
-and every name of the package are checked. Commands are parsed by their own
-programs, whose work the tests in tests/scripts do.
+epoch. One that cannot run in seconds stands below `<!-- not run: reason -->`:
+of it, the syntax and every name of the package are checked. Commands are parsed
+by their own programs, whose work the tests in tests/scripts do.
 """
 
 import ast
@@ -43,7 +43,6 @@ EVERYWHERE = ("jax", "tensorflow", "torch")
 DEFAULT_BACKENDS = ("torch",)
 BACKENDS = {
     "README.md": EVERYWHERE,
-    "docs/getting_started.md": ("jax", "torch"),
     # Reads a folder, through tf.data.
     "docs/recipes.md": ("tensorflow",),
 }
