@@ -29,16 +29,15 @@ def random_window(shape, seed, scale, aspect_ratio):
         An int32 tensor `(top, left, height, width)`.
     """
     tf = require("tensorflow", "Cropping pictures")
-    low, high = (math.log(ratio) for ratio in aspect_ratio)
     size = tf.cast(shape, "float32")
     draws = tf.random.stateless_uniform((_ATTEMPTS + 1, 2), seed)
-    areas = (
-        (scale[0] + (scale[1] - scale[0]) * draws[1:, 0]) * size[0] * size[1]
-    )
-    # The root of width / height.
-    roots = tf.exp((low + (high - low) * draws[1:, 1]) / 2)
-    sides = tf.sqrt(areas)
-    sizes = tf.stack([sides / roots, sides * roots], axis=1)
+    # Of each attempt the logarithms of the area and of width / height; the
+    # area is uniform.
+    low, high = (math.log(ratio) for ratio in aspect_ratio)
+    areas = draws[1:, 0] * (scale[1] - scale[0]) + scale[0]
+    areas = tf.math.log(areas * (size[0] * size[1]))
+    ratios = draws[1:, 1] * (high - low) + low
+    sizes = tf.exp(tf.stack([areas - ratios, areas + ratios], axis=1) / 2)
     sizes = tf.maximum(tf.round(sizes), 1)
     fits = tf.reduce_all(sizes <= size, axis=1)
     largest = tf.round(size[::-1] * (1 / aspect_ratio[0], aspect_ratio[1]))

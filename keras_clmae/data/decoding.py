@@ -88,7 +88,8 @@ class PictureDecoder:
             pixels = tf.io.decode_jpeg(
                 contents, self._jpeg_channels, dct_method=_DCT_METHOD
             )
-            pixels = orient(pixels, exif_orientation(contents))
+            orientation = exif_orientation(contents)
+            pixels = reverse(transpose(pixels, orientation), orientation)
             return tf.cast(self._from_jpeg(pixels), "float32")
 
         return tf.cond(
@@ -258,8 +259,29 @@ def _parse_orientation(head):
     return np.int32(orientation if 1 <= orientation <= 8 else 1)
 
 
-def orient(pixels, orientation, mirror=False):
-    """Turns a picture upright.
+def transpose(pixels, orientation):
+    """Exchanges rows and columns of a picture that lies on its side.
+
+    With `reverse` after it the picture is upright.
+
+    Args:
+        pixels: Tensor of shape `(height, width, channels)`.
+        orientation: Scalar int32 tensor, the Exif orientation, 1 to 8.
+
+    Returns:
+        A tensor of shape `(height, width, channels)`, or
+        `(width, height, channels)` for orientations from 5 on.
+    """
+    tf = require("tensorflow", "Reading picture files")
+    return tf.cond(
+        orientation >= 5,
+        lambda: tf.transpose(pixels, (1, 0, 2)),
+        lambda: pixels,
+    )
+
+
+def reverse(pixels, orientation, mirror=False):
+    """Exchanges top and bottom, left and right of a picture, as is due.
 
     Args:
         pixels: Tensor of shape `(height, width, channels)`.
@@ -268,15 +290,9 @@ def orient(pixels, orientation, mirror=False):
             the upright picture. Defaults to `False`.
 
     Returns:
-        A tensor of shape `(height, width, channels)`, or
-        `(width, height, channels)` for orientations from 5 on.
+        A tensor of the same shape.
     """
     tf = require("tensorflow", "Reading picture files")
-    pixels = tf.cond(
-        orientation >= 5,
-        lambda: tf.transpose(pixels, (1, 0, 2)),
-        lambda: pixels,
-    )
     upside_down = tf.gather(_UPSIDE_DOWN, orientation)
     left_right = tf.gather(_LEFT_RIGHT, orientation) ^ mirror
     return tf.cond(

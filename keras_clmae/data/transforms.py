@@ -2,7 +2,8 @@
 
 from keras_clmae.data import crops
 from keras_clmae.data.decoding import exif_orientation
-from keras_clmae.data.decoding import orient
+from keras_clmae.data.decoding import reverse
+from keras_clmae.data.decoding import transpose
 from keras_clmae.data.dependencies import require
 
 
@@ -156,11 +157,13 @@ class PretrainTransform(EvaluationTransform):
             lambda: self._decode_window(contents, decoder, window),
             lambda: _cut(pixels, window),
         )
+        pixels = crops.resize_window(
+            transpose(pixels, orientation), self.image_size
+        )
         mirror = self.flip & (
             tf.random.stateless_uniform((), seed + (1, 0)) < 0.5
         )
-        pixels = orient(pixels, orientation, mirror)
-        pixels = crops.resize_window(pixels, self.image_size)
+        pixels = reverse(pixels, orientation, mirror)
         # Bicubic interpolation overshoots at edges.
         pixels = tf.raw_ops.ClipByValue(
             t=pixels, clip_value_min=0.0, clip_value_max=255.0
@@ -171,9 +174,11 @@ class PretrainTransform(EvaluationTransform):
         tf = require("tensorflow", "Transforming pictures")
         index = crops.reduction_index(window[2:], self.image_size)
 
+        window //= tf.gather(crops.REDUCTIONS, index)
+
         def decode(reduction):
             return lambda: decoder.decode_jpeg_window(
-                contents, window // reduction, reduction
+                contents, window, reduction
             )
 
         pixels = tf.switch_case(index, [decode(r) for r in crops.REDUCTIONS])
