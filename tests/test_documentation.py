@@ -284,7 +284,9 @@ def test_api_pages_name_everything_public():
         else:
             named = set()
         text = path.read_text(encoding="utf-8")
-        named |= set(re.findall(r"^::: .*\.(\w+)$", text, re.M))
+        entries = re.findall(r"^::: .*\.(\w+)$", text, re.M)
+        assert len(entries) == len(set(entries)), path.name
+        named |= set(entries)
         assert public <= named, (path.name, public - named)
 
 
