@@ -1,15 +1,13 @@
 """README, CONTRIBUTING and docs/: their code runs, their commands parse.
 
 Python blocks of a page run in order, as one program, with one layer and in one
-epoch. One that cannot run in seconds stands below `<!-- not run: reason -->`:
-of it, the syntax and every name of the package are checked. Commands are parsed
-by their own programs, whose work the tests in tests/scripts do.
+epoch. Commands are parsed by their own programs, whose work the tests in
+tests/scripts do.
 """
 
 import ast
 import functools
 import importlib
-import operator
 import os
 import pathlib
 import re
@@ -34,10 +32,7 @@ PAGES = {
         *sorted(DOCS.glob("*.md")),
     )
 }
-BLOCK = re.compile(
-    r"(<!-- not run: [^>]+ -->\n)?^```(\w*)\n(.*?)^```$",
-    re.DOTALL | re.MULTILINE,
-)
+BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 EVERYWHERE = ("jax", "tensorflow", "torch")
 # What every backend does alike is run on one: here unless said otherwise.
 DEFAULT_BACKENDS = ("torch",)
@@ -57,11 +52,9 @@ ONCE = pytest.mark.skipif(
 
 
 def blocks(page, language):
-    """Blocks of a language: pairs (whether marked as not run, code)."""
+    """Code of the blocks of a language, in order."""
     found = BLOCK.findall(PAGES[page].read_text(encoding="utf-8"))
-    return [
-        (bool(mark), code) for mark, name, code in found if name == language
-    ]
+    return [code for name, code in found if name == language]
 
 
 def pages_with(language):
@@ -77,9 +70,7 @@ def test_every_block_is_of_a_language_that_is_checked():
     for page, path in PAGES.items():
         text = path.read_text(encoding="utf-8")
         found = BLOCK.findall(text)
-        assert {name for _, name, _ in found} <= {"python", "bash", "yaml"}, (
-            page
-        )
+        assert {name for name, _ in found} <= {"python", "bash", "yaml"}, page
         assert text.count("```") == 2 * len(found), page
 
 
@@ -94,25 +85,12 @@ def test_python(page, tmp_path, monkeypatch):
     # As where nothing shows figures.
     monkeypatch.setenv("MPLBACKEND", "agg")
     names = {}
-    for not_run, code in blocks(page, "python"):
-        if not_run:
-            check_names(code, page)
-            continue
+    for code in blocks(page, "python"):
         # One epoch shows as much as sixty, and one layer as four.
         short = re.sub(r"\b(epochs|num_layers)( ?= ?)\d+", r"\1\g<2>1", code)
         exec(compile(short, page, "exec"), names)
     if page in RESULTS:
         RESULTS[page](names)
-
-
-def check_names(code, page):
-    """Compiles code and looks up the names of the package in it."""
-    for node in ast.walk(ast.parse(code, page)):
-        if not isinstance(node, ast.Attribute):
-            continue
-        path = ast.unparse(node)
-        if re.fullmatch(r"keras_clmae(\.\w+)+", path):
-            operator.attrgetter(path.removeprefix("keras_clmae."))(keras_clmae)
 
 
 def readme_results(names):
@@ -157,7 +135,7 @@ def test_commands(page, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(ROOT / "scripts"))
     (tmp_path / "scripts").symlink_to(ROOT / "scripts")
-    for _, code in blocks(page, "bash"):
+    for code in blocks(page, "bash"):
         for line in code.replace("\\\n", " ").splitlines():
             words = shlex.split(line, comments=True)
             while words and re.fullmatch(r"[A-Z_]+=.*", words[0]):
@@ -248,7 +226,7 @@ PARSERS = {
 def test_recipes(page, tmp_path, monkeypatch):
     pytest.importorskip("jsonargparse")
     monkeypatch.syspath_prepend(str(ROOT / "scripts"))
-    for _, code in blocks(page, "yaml"):
+    for code in blocks(page, "yaml"):
         recipe = tmp_path / "recipe.yaml"
         recipe.write_text(code)
         parse_pretrain("pretrain", [f"--config={recipe}"], monkeypatch)
