@@ -49,7 +49,7 @@ def run(settings, resume=False):
         )
     keras.utils.set_random_seed(settings.seed)
     keras.config.set_dtype_policy(settings.precision)
-    train, validation = load_data(settings, plan)
+    train, validation = load_data(settings)
     images = first_images(validation or train)
     model = build_model(settings, images.shape[1:])
     compile_model(model, settings, train.steps_per_epoch)
@@ -72,8 +72,9 @@ def run(settings, resume=False):
     return model
 
 
-def load_data(settings, plan):
+def load_data(settings):
     """Makes the training and validation batches; the latter may be `None`."""
+    plan = distribution.current_plan()
     batch_size = plan.local_batch_size(settings.batch_size)
     # On several devices every batch splits evenly, those of validation too.
     even = {"drop_remainder": True} if plan.batch_parts > 1 else {}
