@@ -184,14 +184,11 @@ class _Run:
         from pretraining import first_images
         from pretraining import load_data
 
-        from keras_clmae import distribution
         from keras_clmae import visualization
 
         self.settings = stored_settings(run_dir)
         keras.config.set_dtype_policy(self.settings.precision)
-        # One device draws, whatever the run had.
-        plan = distribution.current_plan()
-        self.train, validation = load_data(self.settings, plan)
+        self.train, validation = load_data(self.settings)
         self.images = first_images(validation or self.train, count)
         self.inverse = self.train.normalization.inverse
         self.bands = bands or self.settings.bands
