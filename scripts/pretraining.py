@@ -1,5 +1,6 @@
 """What a pretraining run does once its settings are known."""
 
+import contextlib
 import os
 import signal
 import threading
@@ -64,8 +65,10 @@ def run(settings, resume=False):
             position,
             highest_learning_rate(settings),
         )
-    chosen = make_callbacks(settings, images, inverse, resume, position)
-    train_from(position, model, settings, train, validation, chosen)
+    stop = threading.Event()
+    chosen = make_callbacks(settings, images, inverse, resume, position, stop)
+    with set_by_sigterm(stop):
+        train_from(position, model, settings, train, validation, chosen)
     save_whole(model, os.path.join(settings.run_dir, "model.keras"))
     if distribution.is_first_process():
         draw_pictures(settings, model, inverse)
@@ -250,12 +253,30 @@ def make_curriculum(settings, total_steps, steps_per_epoch):
     )
 
 
-def make_callbacks(settings, images, inverse, resume, position):
+@contextlib.contextmanager
+def set_by_sigterm(event):
+    """SIGTERM sets `event` and nothing else, as long as this lasts.
+
+    Several JAX processes, which save at the end of epochs only, end at once.
+    """
+    if distribution.current_plan().is_over_jax_processes or (
+        threading.current_thread() is not threading.main_thread()
+    ):
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, lambda *_: event.set())
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def make_callbacks(settings, images, inverse, resume, position, stop):
     """Progress, the log, the galleries and, last, the checkpoint.
 
-    Of several processes the first one does all this, and from now on SIGTERM
-    ends the run at its next step, with the state saved. Several JAX processes
-    save together, at the end of epochs only.
+    Of several processes the first one does all this; the others end when it
+    has. When the event `stop` is set, the run ends at its next step, with the
+    state saved. Several JAX processes save together, at the end of epochs only.
     """
 
     def path(*names):
@@ -282,10 +303,6 @@ def make_callbacks(settings, images, inverse, resume, position):
             *chosen,
             callbacks.HostsCheckpoint(path("checkpoints"), **schedule),
         ]
-    stop = threading.Event()
-    if threading.current_thread() is threading.main_thread():
-        # The others end when the first one has.
-        signal.signal(signal.SIGTERM, lambda *_: stop.set())
     if not distribution.is_first_process():
         return []
     galleries = {"reconstructions": callbacks.ReconstructionGallery}

@@ -160,7 +160,7 @@ def check_command(words, monkeypatch):
         launched = words[words.index(scripts[0]) + 1 :]
         parse_pretrain("pretrain", launched, monkeypatch)
     else:
-        assert program in ("bash", "ruff", "mkdocs"), words
+        assert program in ("bash", "export", "ruff", "mkdocs"), words
 
 
 def pyproject():

@@ -262,6 +262,6 @@ def _batch_size_of(x, batch_size):
 def _is_interactive():
     return (
         sys.stdout.isatty()
-        or "ipykernel" in sys.modules
+        or type(sys.stdout).__module__.startswith("ipykernel")
         or "PYCHARM_HOSTED" in os.environ
     )

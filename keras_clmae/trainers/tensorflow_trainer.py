@@ -26,14 +26,11 @@ class ReplicatedTrainer(_BuiltBefore):
     There Keras would clip the gradients of each replica by themselves.
     """
 
-    def compile(self, *args, **kwargs):
-        super().compile(*args, **kwargs)
-        if self.distribute_strategy.num_replicas_in_sync > 1:
-            _leave_averaging_to_the_step(self.optimizer)
-
     def train_step(self, data):
         if engine.num_replicas() == 1:
             return super().train_step(data)
+        # Not in `compile`: Keras reloads no model that overrides it.
+        _leave_averaging_to_the_step(self.optimizer)
         images = images_of(data)
         variables = self.trainable_variables
         with _tape(variables) as tape:

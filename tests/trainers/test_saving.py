@@ -120,6 +120,21 @@ def test_random_masks_go_on_after_restoring(tmp_path):
     assert not np.array_equal(first, expected)
 
 
+def test_plain_mae_goes_on_training(tmp_path):
+    def fit(model):
+        return model.fit(tiny_images(), shuffle=False, verbose=0).history
+
+    model = tiny_autoencoder(seed=3)
+    model.compile(adamw())
+    fit(model)
+    path = str(tmp_path / "model.keras")
+    model.save(path)
+    restored = keras.saving.load_model(path)
+    assert restored.optimizer.iterations == 1
+    assert fit(restored) == fit(model)
+    assert_same_bits(state_of(restored), state_of(model))
+
+
 def test_compile_arguments_survive(tmp_path):
     model = compiled_clmae(
         masking_optimizer=keras.optimizers.SGD(0.5, momentum=0.9),
