@@ -18,6 +18,7 @@ from benchmark_contestants import SIZES
 from benchmark_contestants import Contestant
 from benchmark_contestants import count_flop
 from benchmark_contestants import serve
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -290,30 +291,41 @@ def table_of(rows):
     table = Table(
         title=title,
         caption=f"Matrix products reach {peak:.0f} GFLOP/s on this machine.",
+        box=box.SIMPLE_HEAD,
+        padding=0,
+        pad_edge=False,
     )
+    table.add_column("", no_wrap=True)
     for heading in (
-        "",
         "images/s",
-        "slowest to fastest",
+        "min",
+        "max",
         "ratio",
-        "first step",
-        "peak memory",
-        "GFLOP/image",
-        "share of peak",
+        "first, s",
+        "GiB",
+        "GFLOP",
+        "of peak",
     ):
-        table.add_column(heading, justify="right" if heading else "left")
+        table.add_column(heading, justify="right", no_wrap=True)
     for row in rows:
         table.add_row(
             row["label"],
-            f"{row['images_per_second']:.1f}",
-            f"{row['slowest']:.1f} to {row['fastest']:.1f}",
+            *(
+                _show_speed(row[name])
+                for name in ("images_per_second", "slowest", "fastest")
+            ),
             _show(row["ratio"], "{:.2f}"),
-            f"{row['compile_seconds']:.1f} s",
-            f"{row['peak_memory_bytes'] / 2**30:.2f} GiB",
-            _show(row["gflop_per_image"], "{:.2f}"),
+            f"{row['compile_seconds']:.1f}",
+            f"{row['peak_memory_bytes'] / 2**30:.2f}",
+            _show(row["gflop_per_image"], "{:.4g}"),
             _show(row["share_of_peak"], "{:.0%}"),
         )
     return table
+
+
+def _show_speed(value):
+    """Three figures: large models do less than an image per second."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:#.3g}"
 
 
 def _show(value, form):
