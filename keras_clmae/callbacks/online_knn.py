@@ -66,12 +66,12 @@ class OnlineKNN(keras.callbacks.Callback):
         super().__init__()
         if not isinstance(epochs, int) or epochs < 1:
             raise ValueError(
-                "Argument `epochs` must be a positive integer. Received: "
+                "`epochs` must be a positive integer. Received: "
                 f"epochs={epochs}"
             )
         if protocol not in KNN_PROTOCOLS:
             raise ValueError(
-                f"Argument `protocol` must be one of {sorted(KNN_PROTOCOLS)}. "
+                f"`protocol` must be one of {sorted(KNN_PROTOCOLS)}. "
                 f"Received: protocol={protocol!r}"
             )
         k = KNN_PROTOCOLS[protocol] if k is None else k
@@ -83,7 +83,7 @@ class OnlineKNN(keras.callbacks.Callback):
             check_labels(labels, len(images), argument)
         if not 1 <= k <= len(train_data[0]):
             raise ValueError(
-                "Argument `k` must be from 1 to the number of training "
+                "`k` must be from 1 to the number of training "
                 f"images, {len(train_data[0])}. Received: k={k}"
             )
         self.train_data = train_data

@@ -63,7 +63,7 @@ class ArrayDataset(keras.utils.PyDataset):
             images = images[..., np.newaxis]
         if images.ndim != 4 or not len(images):
             raise ValueError(
-                "Argument `images` must be an array of shape (num_examples, "
+                "`images` must be an array of shape (num_examples, "
                 "height, width, channels) with at least one example. "
                 f"Received: shape {images.shape}"
             )
@@ -71,7 +71,7 @@ class ArrayDataset(keras.utils.PyDataset):
             labels = np.asarray(labels)
             if len(labels) != len(images):
                 raise ValueError(
-                    "Argument `labels` must have one label an image, "
+                    "`labels` must have one label an image, "
                     f"expected {len(images)}. Received: {len(labels)}"
                 )
         self.images = images

@@ -82,7 +82,7 @@ class DamageReport:
     def __init__(self, describe, on_error):
         if on_error not in ("skip", "raise"):
             raise ValueError(
-                'Argument `on_error` must be "skip" or "raise". '
+                '`on_error` must be "skip" or "raise". '
                 f"Received: on_error={on_error!r}"
             )
         self.describe = describe

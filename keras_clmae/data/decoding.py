@@ -52,7 +52,7 @@ class PictureDecoder:
     def __init__(self, channels, convert):
         if convert and channels not in (1, 3, 4):
             raise ValueError(
-                "Argument `channels` must be 1, 3 or 4 where pictures are to "
+                "`channels` must be 1, 3 or 4 where pictures are to "
                 "be converted, or `None` to take them as they are. "
                 f"Received: channels={channels}"
             )

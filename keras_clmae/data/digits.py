@@ -106,8 +106,7 @@ def digits(
     """
     if split not in _SPLITS:
         raise ValueError(
-            f"Argument `split` must be one of {_SPLITS}. "
-            f"Received: split={split!r}"
+            f"`split` must be one of {_SPLITS}. Received: split={split!r}"
         )
     train, test = load_digits_arrays()
     if split == "all":

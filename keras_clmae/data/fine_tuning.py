@@ -69,7 +69,7 @@ class FineTuneTransform(PretrainTransform):
         ):
             if not 0 <= value <= largest:
                 raise ValueError(
-                    f"Argument `{name}` must be from 0 to {largest}. "
+                    f"`{name}` must be from 0 to {largest}. "
                     f"Received: {name}={value}"
                 )
         self.magnitude = magnitude
@@ -108,7 +108,7 @@ class FineTuneTransform(PretrainTransform):
         if self._augment is not None:
             if images.shape[-1] != 3:
                 raise ValueError(
-                    "Argument `magnitude` must be 0 for pictures of another "
+                    "`magnitude` must be 0 for pictures of another "
                     "number of channels than 3: RandAugment changes colours. "
                     f"Received: {images.shape[-1]} channels"
                 )
@@ -205,18 +205,18 @@ def get_transform(transform, image_size, labels):
     if isinstance(transform, EvaluationTransform):
         if transform.image_size != image_size:
             raise ValueError(
-                "Argument `image_size` must be that of the transform, "
+                "`image_size` must be that of the transform, "
                 f"{transform.image_size}. Received: image_size={image_size}"
             )
         return transform
     if transform not in TRANSFORMS:
         raise ValueError(
-            f"Argument `transform` must be one of {sorted(TRANSFORMS)} or a "
+            f"`transform` must be one of {sorted(TRANSFORMS)} or a "
             f"transform. Received: transform={transform!r}"
         )
     if transform == "fine_tune" and not labels:
         raise ValueError(
-            'Argument `labels` must be True with `transform="fine_tune"`. '
+            '`labels` must be True with `transform="fine_tune"`. '
             f"Received: labels={labels}"
         )
     return TRANSFORMS[transform](image_size)

@@ -47,7 +47,7 @@ def from_spec(
     if spec == "digits":
         if image_size not in (None, _DIGITS_SIZE, (_DIGITS_SIZE,) * 2):
             raise ValueError(
-                f"Argument `image_size` must be {_DIGITS_SIZE} or None for "
+                f"`image_size` must be {_DIGITS_SIZE} or None for "
                 f"the digits. Received: image_size={image_size}"
             )
         if transform == "evaluation":
@@ -57,12 +57,12 @@ def from_spec(
         )
     if kind not in ("folder", "tfds") or not place:
         raise ValueError(
-            'Argument `spec` must be "digits", "folder:PATH" or "tfds:NAME". '
+            '`spec` must be "digits", "folder:PATH" or "tfds:NAME". '
             f"Received: spec={spec!r}"
         )
     if image_size is None:
         raise ValueError(
-            f"Argument `image_size` must be given with {kind!r}. "
+            f"`image_size` must be given with {kind!r}. "
             "Received: image_size=None"
         )
     arguments = {"transform": transform, "labels": labels, **arguments}
@@ -73,7 +73,7 @@ def from_spec(
         place = part
     elif split != "train":
         raise ValueError(
-            "Argument `split` must be a folder in the folder of `spec`. "
+            "`split` must be a folder in the folder of `spec`. "
             f"Received: split={split!r}, spec={spec!r}"
         )
     return image_folder(place, image_size, batch_size, **arguments)

@@ -122,12 +122,11 @@ def image_folder(
     require("tensorflow", "`image_folder`")
     if subset not in _SUBSETS:
         raise ValueError(
-            f"Argument `subset` must be one of {_SUBSETS}. "
-            f"Received: subset={subset!r}"
+            f"`subset` must be one of {_SUBSETS}. Received: subset={subset!r}"
         )
     if subset != "training" and validation_split is None:
         raise ValueError(
-            "Argument `validation_split` must be given with "
+            "`validation_split` must be given with "
             f"`subset={subset!r}`. Received: validation_split=None"
         )
     transform = get_transform(transform, image_size, labels)
@@ -315,7 +314,7 @@ def _without_damaged(pictures, decoder):
     report.end_epoch(len(paths))
     if not is_readable.any():
         raise ValueError(
-            "Argument `path` must be a folder with pictures that can be read. "
+            "`path` must be a folder with pictures that can be read. "
             f"Received: {pictures.root!r}, with not a single one"
         )
     return pictures.select(is_readable), report.skipped
@@ -354,7 +353,7 @@ def find_channels(pictures):
             break
     if not found:
         raise ValueError(
-            "Argument `path` must be a folder with pictures that can be read. "
+            "`path` must be a folder with pictures that can be read. "
             f"Received: {pictures.root!r}, where "
             f"{display_name(paths[0])!r} cannot be read: "
             f"{diagnose(paths[0], decoder)}"
@@ -365,7 +364,7 @@ def find_channels(pictures):
             for count, path in found.items()
         )
         raise ValueError(
-            "Argument `channels` must be given where pictures have different "
+            "`channels` must be given where pictures have different "
             "numbers of channels, for example `channels=3` to make them RGB. "
             f"Received: channels=None, with {examples}"
         )

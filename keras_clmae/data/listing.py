@@ -78,18 +78,18 @@ def list_pictures(path, labels=False, num_classes=None):
     root = os.fspath(path)
     if not os.path.exists(root):
         raise FileNotFoundError(
-            f"Argument `path` must be a folder of pictures. Received: {root!r},"
+            f"`path` must be a folder of pictures. Received: {root!r},"
             " which does not exist"
         )
     if not os.path.isdir(root):
         raise NotADirectoryError(
-            "Argument `path` must be a folder of pictures. "
+            "`path` must be a folder of pictures. "
             f"Received: {root!r}, which is a file"
         )
     names = sorted(_walk(root))
     if not names:
         raise ValueError(
-            "Argument `path` must be a folder with pictures "
+            "`path` must be a folder with pictures "
             f"({', '.join(EXTENSIONS)}) in it or below it. Received: {root!r}, "
             "which has not a single one"
         )
@@ -164,19 +164,19 @@ def _with_labels(root, names, num_classes):
     )
     if empty:
         raise ValueError(
-            "Argument `path` must have pictures in the folder of each class. "
+            "`path` must have pictures in the folder of each class. "
             f"Received: {root!r}, where there is none in {empty[0]!r}"
             + (f" and {len(empty) - 1} more" if empty[1:] else "")
         )
     if len(class_names) < 2:
         raise ValueError(
-            "Argument `path` must have one folder a class, of two classes or "
+            "`path` must have one folder a class, of two classes or "
             f"more, when `labels=True`. Received: {root!r}, with the class(es) "
             f"{class_names}"
         )
     if num_classes is not None and len(class_names) > num_classes:
         raise ValueError(
-            "Argument `path` must have at most `num_classes` folders of "
+            "`path` must have at most `num_classes` folders of "
             f"classes. Received: num_classes={num_classes}, and {root!r} with "
             f"{len(class_names)} classes"
         )
@@ -202,7 +202,7 @@ def split_pictures(pictures, validation_split, seed):
     """
     if not 0 < validation_split < 1:
         raise ValueError(
-            "Argument `validation_split` must be between 0 and 1. "
+            "`validation_split` must be between 0 and 1. "
             f"Received: validation_split={validation_split}"
         )
     scores = np.array([_score(name, seed) for name in pictures.names])
@@ -216,7 +216,7 @@ def split_pictures(pictures, validation_split, seed):
         is_validation[members[np.argsort(scores[members])[:count]]] = True
     if is_validation.all() or not is_validation.any():
         raise ValueError(
-            "Argument `validation_split` must leave at least one picture in "
+            "`validation_split` must leave at least one picture in "
             f"each part. Received: validation_split={validation_split}, for "
             f"{len(pictures)} pictures"
         )

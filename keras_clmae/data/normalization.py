@@ -32,18 +32,17 @@ class PixelNormalization:
         std = np.asarray(std, "float32").reshape(-1)
         if mean.shape != std.shape or not mean.size:
             raise ValueError(
-                "Arguments `mean` and `std` must have one number a channel, "
+                "`mean` and `std` must have one number a channel, "
                 f"the same number of each. Received: mean={mean}, std={std}"
             )
         if not (np.isfinite(mean).all() and np.isfinite(std).all()):
             raise ValueError(
-                "Arguments `mean` and `std` must be finite. "
+                "`mean` and `std` must be finite. "
                 f"Received: mean={mean}, std={std}"
             )
         if (std <= 0).any():
             raise ValueError(
-                "Argument `std` must be positive in every channel. "
-                f"Received: std={std}"
+                f"`std` must be positive in every channel. Received: std={std}"
             )
         self.mean = mean
         self.std = std
@@ -103,7 +102,7 @@ def imagenet_normalization(channels):
             [np.mean(IMAGENET_MEAN)], [np.mean(IMAGENET_STD)]
         )
     raise ValueError(
-        'Argument `statistics="imagenet"` knows pictures of 1 or 3 channels. '
+        '`statistics="imagenet"` knows pictures of 1 or 3 channels. '
         f"Received: pictures of {channels} channels. Pass "
         '`statistics="from_data"` or a pair (mean, std)'
     )

@@ -214,7 +214,7 @@ def get_normalization(statistics, channels, measure):
         if normalization.channels == channels:
             return normalization
     raise ValueError(
-        'Argument `statistics` must be "imagenet", "from_data", or a pair '
+        '`statistics` must be "imagenet", "from_data", or a pair '
         f"(mean, std) with one number for each of the {channels} channel(s). "
         f"Received: statistics={statistics!r}"
     )
@@ -265,14 +265,14 @@ def measure_statistics(source, decoder, image_size):
     )
     if not count:
         raise ValueError(
-            'Argument `statistics="from_data"` needs pictures that can be '
+            '`statistics="from_data"` needs pictures that can be '
             "read. Received: not a single one"
         )
     mean, square = total.numpy() / float(count)
     variance = np.maximum(square - mean**2, 0)
     if not variance.all():
         raise ValueError(
-            'Argument `statistics="from_data"` needs pictures that vary in '
+            '`statistics="from_data"` needs pictures that vary in '
             f"every channel. Received: standard deviations {np.sqrt(variance)}"
         )
     return PixelNormalization(mean, np.sqrt(variance))

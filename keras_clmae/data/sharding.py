@@ -35,7 +35,7 @@ def process_shard(process_index=None, process_count=None):
     """
     if (process_index is None) != (process_count is None):
         raise ValueError(
-            "Arguments `process_index` and `process_count` must be given "
+            "`process_index` and `process_count` must be given "
             f"together. Received: process_index={process_index}, "
             f"process_count={process_count}"
         )
@@ -43,7 +43,7 @@ def process_shard(process_index=None, process_count=None):
         process_index, process_count = _detect()
     if process_count < 1 or not 0 <= process_index < process_count:
         raise ValueError(
-            "Argument `process_index` must be an integer from 0 to "
+            "`process_index` must be an integer from 0 to "
             "`process_count - 1`. "
             f"Received: process_index={process_index}, "
             f"process_count={process_count}"
@@ -114,13 +114,12 @@ class EpochSampler:
     ):
         if int(batch_size) != batch_size or batch_size < 1:
             raise ValueError(
-                "Argument `batch_size` must be a positive integer. "
+                "`batch_size` must be a positive integer. "
                 f"Received: batch_size={batch_size}"
             )
         if int(seed) != seed or seed < 0:
             raise ValueError(
-                "Argument `seed` must be a non-negative integer. "
-                f"Received: seed={seed}"
+                f"`seed` must be a non-negative integer. Received: seed={seed}"
             )
         index, count = process_shard(process_index, process_count)
         share = num_examples // count
@@ -132,7 +131,7 @@ class EpochSampler:
         self.examples_per_epoch = full * batch_size if drop_remainder else share
         if self.steps_per_epoch == 0:
             raise ValueError(
-                "Argument `batch_size` must leave at least one batch to each "
+                "`batch_size` must leave at least one batch to each "
                 f"process; there are {num_examples} examples for {count} "
                 "process(es). Take a smaller one, or `drop_remainder=False`. "
                 f"Received: batch_size={batch_size}, "
@@ -155,7 +154,7 @@ class EpochSampler:
         """
         if int(epoch) != epoch or epoch < 0:
             raise ValueError(
-                "Argument `epoch` must be a non-negative integer. "
+                "`epoch` must be a non-negative integer. "
                 f"Received: epoch={epoch}"
             )
         self.epoch = int(epoch)
@@ -213,7 +212,7 @@ def remaining_steps(dataset, steps):
     left = dataset.steps_per_epoch - steps
     if not 0 < left <= dataset.steps_per_epoch:
         raise ValueError(
-            "Argument `steps` must be an integer from 0 to the steps of an "
+            "`steps` must be an integer from 0 to the steps of an "
             f"epoch, {dataset.steps_per_epoch}, exclusive. "
             f"Received: steps={steps}"
         )

@@ -286,12 +286,12 @@ def _find_features(builder, labels):
     label_key = of_type(tfds.features.ClassLabel, supervised[1])
     if image_key is None:
         raise ValueError(
-            "Argument `name` must be a data set of pictures. "
+            "`name` must be a data set of pictures. "
             f"Received: {builder.name!r}, with the features {list(features)}"
         )
     if labels and label_key is None:
         raise ValueError(
-            "Argument `labels` must be False for a data set without classes. "
+            "`labels` must be False for a data set without classes. "
             f"Received: {builder.name!r}, with the features {list(features)}"
         )
     return image_key, label_key
@@ -321,7 +321,7 @@ def _count_examples(builder, split, read):
             return known[split].num_examples
         except (KeyError, ValueError) as error:
             raise ValueError(
-                f"Argument `split` must be one of {sorted(known)}, or a part "
+                f"`split` must be one of {sorted(known)}, or a part "
                 f"such as 'train[:10%]'. Received: split={split!r}"
             ) from error
     return int(read(split).reduce(0, lambda count, _: count + 1))

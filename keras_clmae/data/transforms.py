@@ -32,7 +32,7 @@ class EvaluationTransform:
         self.image_size = standardize_image_size(image_size)
         if not 0 < crop_fraction <= 1:
             raise ValueError(
-                "Argument `crop_fraction` must be in (0, 1]. "
+                "`crop_fraction` must be in (0, 1]. "
                 f"Received: crop_fraction={crop_fraction}"
             )
         self.crop_fraction = crop_fraction
@@ -115,12 +115,12 @@ class PretrainTransform(EvaluationTransform):
         aspect_ratio = tuple(aspect_ratio)
         if len(scale) != 2 or not 0 < scale[0] <= scale[1] <= 1:
             raise ValueError(
-                "Argument `scale` must be a pair of increasing numbers in "
+                "`scale` must be a pair of increasing numbers in "
                 f"(0, 1]. Received: scale={scale}"
             )
         if len(aspect_ratio) != 2 or not 0 < aspect_ratio[0] <= aspect_ratio[1]:
             raise ValueError(
-                "Argument `aspect_ratio` must be a pair of increasing "
+                "`aspect_ratio` must be a pair of increasing "
                 f"positive numbers. Received: aspect_ratio={aspect_ratio}"
             )
         self.scale = scale
@@ -225,7 +225,7 @@ def standardize_image_size(image_size):
     sides = tuple(sides)
     if len(sides) != 2 or any(int(side) != side or side < 1 for side in sides):
         raise ValueError(
-            "Argument `image_size` must be a positive integer or a pair of "
+            "`image_size` must be a positive integer or a pair of "
             f"them (height, width). Received: image_size={image_size}"
         )
     return tuple(int(side) for side in sides)

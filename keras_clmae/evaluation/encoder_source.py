@@ -79,7 +79,7 @@ def load_encoder(source, num_heads=None, decoder_num_heads=None):
 
 def _no_source(source, problem):
     return ValueError(
-        "Argument `source` must be the folder of a finished run (with "
+        "`source` must be the folder of a finished run (with "
         f"{RUN_MODEL}), a preset's folder or name, a .keras, .pth or "
         ".safetensors file, or a folder of Hugging Face or KerasHub. Received: "
         f"source={source!r} ({problem})"
@@ -109,7 +109,7 @@ def _encoder_of(model, source):
     encoder = getattr(model, "encoder", model)
     if not isinstance(encoder, ViTEncoder):
         raise ValueError(
-            "Argument `source` must hold a model with a ViTEncoder. Received: "
+            "`source` must hold a model with a ViTEncoder. Received: "
             f"source={source!r}, which holds {type(model).__name__}"
         )
     return encoder

@@ -20,14 +20,14 @@ def check_features(features, name):
     features = np.asarray(features)
     if features.ndim != 2 or 0 in features.shape:
         raise ValueError(
-            f"Argument `{name}` must have shape (images, width), neither of "
+            f"`{name}` must have shape (images, width), neither of "
             f"them zero. Received: shape={features.shape}"
         )
     features = features.astype("float32", copy=False)
     finite = np.isfinite(features).all(axis=1)
     if not finite.all():
         raise ValueError(
-            f"Argument `{name}` must hold finite numbers only. Received: "
+            f"`{name}` must hold finite numbers only. Received: "
             f"{np.count_nonzero(~finite)} of {len(features)} rows with NaN or "
             f"infinity, the first at index {int(np.argmin(finite))}."
         )
@@ -55,12 +55,12 @@ def check_labels(labels, num_images, name, num_classes=None):
         labels = labels[:, 0]
     if labels.ndim != 1 or not np.issubdtype(labels.dtype, np.integer):
         raise ValueError(
-            f"Argument `{name}` must be a vector of integer class indices (not "
+            f"`{name}` must be a vector of integer class indices (not "
             f"one-hot). Received: shape={labels.shape}, dtype={labels.dtype}"
         )
     if len(labels) != num_images:
         raise ValueError(
-            f"Argument `{name}` must hold one label for each of the "
+            f"`{name}` must hold one label for each of the "
             f"{num_images} images. Received: {len(labels)} labels"
         )
     labels = labels.astype("int64", copy=False)
@@ -68,7 +68,7 @@ def check_labels(labels, num_images, name, num_classes=None):
         labels.min() < 0 or labels.max() >= num_classes
     ):
         raise ValueError(
-            f"Argument `{name}` must hold labels in [0, {num_classes}), as "
+            f"`{name}` must hold labels in [0, {num_classes}), as "
             f"`num_classes` is {num_classes}. Received: labels from "
             f"{labels.min()} to {labels.max()}"
         )
@@ -101,7 +101,7 @@ def check_split(
     test_features = check_features(test_features, "test_features")
     if train_features.shape[1] != test_features.shape[1]:
         raise ValueError(
-            "Arguments `train_features` and `test_features` must have the same "
+            "`train_features` and `test_features` must have the same "
             f"width. Received: {train_features.shape[1]} and "
             f"{test_features.shape[1]}"
         )

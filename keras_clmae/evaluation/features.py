@@ -187,7 +187,7 @@ def iterate_batches(dataset, batch_size):
             yield images, labels
     if empty:
         raise ValueError(
-            "Argument `dataset` must hold at least one image. Received: "
+            "`dataset` must hold at least one image. Received: "
             f"dataset={dataset}"
         )
 

@@ -86,7 +86,7 @@ def fine_tune(
     num_batches = count_batches(train_dataset, batch_size)
     if num_batches is None:
         raise ValueError(
-            "Argument `train_dataset` must know its number of batches. "
+            "`train_dataset` must know its number of batches. "
             f"Received: train_dataset={train_dataset}"
         )
     classifier = ImageClassifier(
@@ -181,7 +181,7 @@ class ClassificationLoss(keras.losses.Loss):
         super().__init__(**kwargs)
         if not 0 <= label_smoothing < 1:
             raise ValueError(
-                "Argument `label_smoothing` must be in [0, 1). Received: "
+                "`label_smoothing` must be in [0, 1). Received: "
                 f"label_smoothing={label_smoothing}"
             )
         self.label_smoothing = label_smoothing

@@ -74,12 +74,12 @@ def knn_scores(
     """
     if protocol not in KNN_PROTOCOLS:
         raise ValueError(
-            f"Argument `protocol` must be one of {sorted(KNN_PROTOCOLS)}. "
+            f"`protocol` must be one of {sorted(KNN_PROTOCOLS)}. "
             f"Received: protocol={protocol!r}"
         )
     if not temperature > 0:
         raise ValueError(
-            "Argument `temperature` must be a positive number. Received: "
+            "`temperature` must be a positive number. Received: "
             f"temperature={temperature}"
         )
     train_features, train_labels, test_features, test_labels = check_split(
@@ -193,7 +193,7 @@ def _check_k(k, train_features):
             ks = []
     if not ks or min(ks) < 1 or max(ks) > len(train_features):
         raise ValueError(
-            "Argument `k` must be a positive integer, or a list of them, not "
+            "`k` must be a positive integer, or a list of them, not "
             f"larger than the training set ({len(train_features)} images). "
             f"Received: k={k}"
         )

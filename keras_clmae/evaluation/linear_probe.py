@@ -179,7 +179,7 @@ def linear_probe_images(
     num_batches = count_batches(train_dataset, batch_size)
     if num_batches is None:
         raise ValueError(
-            "Argument `train_dataset` must know its number of batches. "
+            "`train_dataset` must know its number of batches. "
             f"Received: train_dataset={train_dataset}"
         )
     # The encoder is frozen: the test features are those of the end, too.
@@ -235,8 +235,7 @@ class _FeatureBatches(keras.utils.PyDataset):
 def _check_solver(solver, solvers):
     if solver not in solvers:
         raise ValueError(
-            f"Argument `solver` must be one of {solvers}. Received: "
-            f"solver={solver!r}"
+            f"`solver` must be one of {solvers}. Received: solver={solver!r}"
         )
 
 

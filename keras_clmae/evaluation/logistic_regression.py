@@ -53,12 +53,12 @@ def logistic_regression_accuracy(
     )
     if len(np.unique(train_labels)) < 2:
         raise ValueError(
-            "Argument `train_labels` must hold at least two classes. Received: "
+            "`train_labels` must hold at least two classes. Received: "
             f"only class {train_labels[0]}"
         )
     if not regularization > 0:
         raise ValueError(
-            "Argument `regularization` must be a positive number. Received: "
+            "`regularization` must be a positive number. Received: "
             f"regularization={regularization}"
         )
     classifier = _import_classifier(regularization, max_iterations)
@@ -97,8 +97,7 @@ def draw_few_shot(labels, shots, seed, num_classes=None):
     labels = check_labels(labels, len(labels), "labels", num_classes)
     if not isinstance(shots, int) or shots < 1:
         raise ValueError(
-            "Argument `shots` must be a positive integer. Received: "
-            f"shots={shots}"
+            f"`shots` must be a positive integer. Received: shots={shots}"
         )
     random = np.random.default_rng(seed)
     drawn = []
@@ -107,7 +106,7 @@ def draw_few_shot(labels, shots, seed, num_classes=None):
         members = np.flatnonzero(labels == each)
         if len(members) < shots:
             raise ValueError(
-                f"Argument `labels` must hold at least {shots} images of each "
+                f"`labels` must hold at least {shots} images of each "
                 f"class, as `shots` is {shots}. Received: {len(members)} "
                 f"images of class {each}"
             )
@@ -168,7 +167,7 @@ def few_shot_accuracy(
     )
     if not isinstance(num_draws, int) or num_draws < 2:
         raise ValueError(
-            "Argument `num_draws` must be an integer of at least 2. Received: "
+            "`num_draws` must be an integer of at least 2. Received: "
             f"num_draws={num_draws}"
         )
     results = {}

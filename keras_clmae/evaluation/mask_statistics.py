@@ -69,7 +69,7 @@ def mask_statistics(model, dataset, batch_size=256, verbose=0):
     """
     if not hasattr(model, "masking_module"):
         raise ValueError(
-            "Argument `model` must be a CLMAE, with a masking module. "
+            "`model` must be a CLMAE, with a masking module. "
             f"Received: model={model!r}"
         )
     reader = _MaskReader(model)
@@ -92,7 +92,7 @@ def mask_statistics(model, dataset, batch_size=256, verbose=0):
     sizes = sizes[: len(outputs["loss"])]
     if sum(sizes) < 2:
         raise ValueError(
-            "Argument `dataset` must hold at least two images, to compare "
+            "`dataset` must hold at least two images, to compare "
             f"their masks. Received: {sum(sizes)}"
         )
     statistics = _score_statistics(

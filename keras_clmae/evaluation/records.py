@@ -125,13 +125,13 @@ def read_records(paths):
             record = _read(path) if os.path.isfile(path) else None
             if record is None:
                 raise ValueError(
-                    "Argument `paths` must name folders, or JSON files that "
+                    "`paths` must name folders, or JSON files that "
                     f"the evaluation wrote. Received: {path!r}"
                 )
             records.append(record)
     if not records:
         raise ValueError(
-            "Argument `paths` must lead to at least one score. Received: "
+            "`paths` must lead to at least one score. Received: "
             f"paths={list(paths)}"
         )
     return records

@@ -33,7 +33,7 @@ def copy_encoder(encoder, image_shape=None, drop_path_rate=None):
     if image_shape is not None:
         if image_shape[-1] != encoder.image_shape[-1]:
             raise ValueError(
-                "Argument `image_shape` must keep the encoder's number of "
+                "`image_shape` must keep the encoder's number of "
                 f"channels, {encoder.image_shape[-1]}. Received: "
                 f"image_shape={image_shape}"
             )

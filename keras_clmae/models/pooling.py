@@ -9,7 +9,7 @@ def check_pooling(pooling):
     """Raises `ValueError` unless `pooling` is a name in `POOLINGS`."""
     if pooling not in POOLINGS:
         raise ValueError(
-            f"Argument `pooling` must be one of {POOLINGS}. Received: "
+            f"`pooling` must be one of {POOLINGS}. Received: "
             f"pooling={pooling!r}"
         )
 

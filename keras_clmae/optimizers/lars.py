@@ -53,12 +53,11 @@ class LARS(keras.optimizers.Optimizer):
         )
         if not 0 <= momentum < 1:
             raise ValueError(
-                "Argument `momentum` must be in [0, 1). Received: "
-                f"momentum={momentum}"
+                f"`momentum` must be in [0, 1). Received: momentum={momentum}"
             )
         if not trust_coefficient > 0:
             raise ValueError(
-                "Argument `trust_coefficient` must be positive. Received: "
+                "`trust_coefficient` must be positive. Received: "
                 f"trust_coefficient={trust_coefficient}"
             )
         self.momentum = momentum

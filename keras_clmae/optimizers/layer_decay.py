@@ -56,7 +56,7 @@ class LayerDecayAdamW(keras.optimizers.AdamW):
         )
         if not 0 < layer_decay <= 1:
             raise ValueError(
-                "Argument `layer_decay` must be in (0, 1]. Received: "
+                "`layer_decay` must be in (0, 1]. Received: "
                 f"layer_decay={layer_decay}"
             )
         self.layer_decay = layer_decay

@@ -29,7 +29,7 @@ def warmup_cosine(learning_rate, total_steps, warmup_steps=0, final=0.0):
     """
     if not 0 <= warmup_steps < total_steps:
         raise ValueError(
-            "Argument `warmup_steps` must be in [0, total_steps). Received: "
+            "`warmup_steps` must be in [0, total_steps). Received: "
             f"warmup_steps={warmup_steps}, total_steps={total_steps}"
         )
     if warmup_steps == 0:
