@@ -1,8 +1,7 @@
-"""The method does what the paper says: masks get harder along the curriculum.
+"""The method does what the paper says, on CIFAR-10 pictures.
 
-On CIFAR-10 pictures, where their archive is at hand. With a factor that stays
-the same, a few hundred steps of a small model do not tell a partner from an
-adversary: the first random weights decide.
+Where their archive is at hand. The first random weights decide much in a short
+training: with constant factors NumPy draws them, the same for every backend.
 """
 
 import io
@@ -25,8 +24,6 @@ DATA = pathlib.Path(
         pathlib.Path(__file__).resolve().parents[2] / "shared" / "data",
     )
 )
-STEPS = 240
-BATCH_SIZE = 64
 
 
 def cifar10_images(number=3000):
@@ -53,9 +50,42 @@ def images():
     return cifar10_images()
 
 
-def difficulties(images, curriculum, steps):
-    """Mask difficulty on held-out images, eight times during training."""
+def draw_weights(model, seed=0):
+    """The usual distributions, but not the draws of a backend."""
+    draw = np.random.default_rng(seed)
+    for variable in model.trainable_variables:
+        shape = tuple(variable.shape)
+        if len(shape) == 2:
+            limit = (6 / sum(shape)) ** 0.5
+            value = draw.uniform(-limit, limit, shape)
+        elif len(shape) > 2:
+            value = draw.normal(0, 0.02, shape)
+        else:
+            continue
+        variable.assign(value.astype("float32"))
+
+
+def difficulties(model, images, steps, batch_size, measurements):
+    """Mask difficulty on held-out images, several times during training."""
+    held_out, train = images[:359], images[359:]
+    draw = np.random.default_rng(1)
+    measured = []
+    for step in range(steps):
+        model.train_on_batch(
+            train[draw.choice(len(train), batch_size, replace=False)]
+        )
+        if (step + 1) % (steps // measurements) == 0:
+            logs = model.evaluate(
+                held_out, batch_size=359, verbose=0, return_dict=True
+            )
+            measured.append(logs["mask_difficulty"])
+    return np.array(measured)
+
+
+@pytest.mark.slow
+def test_masks_get_harder_as_the_factor_turns_negative(images):
     keras.utils.set_random_seed(0)
+    steps = 480
     model = CLMAE.from_sizes(
         image_shape=images.shape[1:],
         patch_size=8,
@@ -67,25 +97,37 @@ def difficulties(images, curriculum, steps):
         decoder_num_heads=4,
         masking_module=MaskingModule(num_layers=2, name="masking_module"),
     )
-    model.compile(adamw(3e-3), curriculum=curriculum)
-    held_out, train = images[:359], images[359:]
-    draw = np.random.default_rng(1)
-    measured = []
-    for step in range(steps):
-        model.train_on_batch(
-            train[draw.choice(len(train), BATCH_SIZE, replace=False)]
-        )
-        if (step + 1) % (steps // 8) == 0:
-            logs = model.evaluate(
-                held_out, batch_size=359, verbose=0, return_dict=True
-            )
-            measured.append(logs["mask_difficulty"])
-    return np.array(measured)
-
-
-@pytest.mark.slow
-def test_masks_get_harder_as_the_factor_turns_negative(images):
-    measured = difficulties(images, LinearCurriculum(2 * STEPS), 2 * STEPS)
+    model.compile(adamw(3e-3), curriculum=LinearCurriculum(steps))
+    measured = difficulties(model, images, steps, 64, measurements=8)
     # The factor crosses zero after the fourth measurement. Measured on PyTorch:
     # 0.80 and 0.79 around it, 0.86 and 0.87 at the end.
     assert measured[-2:].mean() > measured[3:5].mean() + 0.02
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_a_partner_makes_easier_masks_than_an_adversary(images):
+    def last_difficulties(factor):
+        model = CLMAE.from_sizes(
+            image_shape=images.shape[1:],
+            patch_size=4,
+            hidden_dim=96,
+            num_layers=4,
+            num_heads=4,
+            decoder_hidden_dim=48,
+            decoder_num_layers=2,
+            decoder_num_heads=4,
+            masking_module=MaskingModule(name="masking_module"),
+            seed=0,
+        )
+        draw_weights(model)
+        model.compile(
+            adamw(1e-3), masking_optimizer=adamw(3e-3), curriculum=factor
+        )
+        measured = difficulties(model, images, 160, 128, measurements=4)
+        print(factor, measured)
+        return measured[-2:]
+
+    # Measured on PyTorch: 0.85 and 0.86 against 0.89 and 0.95.
+    partner, adversary = last_difficulties(1.0), last_difficulties(-1.0)
+    assert partner.mean() + 0.03 < adversary.mean()
