@@ -50,6 +50,21 @@ def images():
     return cifar10_images()
 
 
+@pytest.fixture
+def optimized():
+    """Long trainings: on JAX compiled as users compile them."""
+    if keras.backend.backend() != "jax":
+        yield
+        return
+    import jax
+
+    name = "jax_disable_most_optimizations"
+    before = getattr(jax.config, name)
+    jax.config.update(name, False)
+    yield
+    jax.config.update(name, before)
+
+
 def draw_weights(model, seed=0):
     """The usual distributions, but not the draws of a backend."""
     draw = np.random.default_rng(seed)
@@ -106,7 +121,7 @@ def test_masks_get_harder_as_the_factor_turns_negative(images):
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
-def test_a_partner_makes_easier_masks_than_an_adversary(images):
+def test_a_partner_makes_easier_masks_than_an_adversary(images, optimized):
     def last_difficulties(factor):
         model = CLMAE.from_sizes(
             image_shape=images.shape[1:],
@@ -128,6 +143,7 @@ def test_a_partner_makes_easier_masks_than_an_adversary(images):
         print(factor, measured)
         return measured[-2:]
 
-    # Measured on PyTorch: 0.85 and 0.86 against 0.89 and 0.95.
+    # Measured: 0.85 and 0.86 against 0.89 and 0.95 on PyTorch, 0.85 and 0.84
+    # against 0.89 and 0.91 on TensorFlow.
     partner, adversary = last_difficulties(1.0), last_difficulties(-1.0)
     assert partner.mean() + 0.03 < adversary.mean()
