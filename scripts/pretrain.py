@@ -34,6 +34,8 @@ class Settings:
             Without it, `model` gives all sizes.
         model: Sizes and arguments of the model, such as `hidden_dim` or
             `mask_ratio`; with `preset`, those that differ.
+        masking_module: Arguments of the masking module, such as `num_layers` or
+            `head`.
         image_size: Side of the images in pixels, for folders and TFDS.
         batch_size: Images in a step, on all devices together.
         epochs: Passes over the images.
@@ -77,6 +79,7 @@ class Settings:
     method: Literal["clmae", "mae"] = "clmae"
     preset: str | None = None
     model: dict[str, Any] = dataclasses.field(default_factory=dict)
+    masking_module: dict[str, Any] = dataclasses.field(default_factory=dict)
     image_size: int = 224
     batch_size: int = 256
     epochs: int = 200

@@ -180,6 +180,14 @@ def build_model(settings, image_shape):
         settings.method
     ]
     sizes = {**settings.model, "image_shape": tuple(image_shape)}
+    if settings.method == "clmae" and settings.masking_module:
+        # As the module that CLMAE makes itself.
+        inherited = {
+            "gradient_checkpointing": sizes.get("gradient_checkpointing", False)
+        }
+        sizes["masking_module"] = models.MaskingModule(
+            **{**inherited, **settings.masking_module}, name="masking_module"
+        )
     if settings.preset is None:
         return model_class.from_sizes(seed=settings.seed, **sizes)
     return model_class.from_preset(

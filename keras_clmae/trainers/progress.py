@@ -147,11 +147,15 @@ class Progress(keras.callbacks.Callback):
         steps, epochs = self.params.get("steps"), self.params.get("epochs")
         if not steps or not epochs or self._since is None:
             return None
-        timed = self._finished() - self._since[1]
-        if timed <= 0:
+        start, timed = self._since[0], self._finished() - self._since[1]
+        if not timed:
+            # All that there is so far came at once: all its steps in one call,
+            # or the last one reported first.
+            start, timed = self._epoch_start, self._done
+        if not timed:
             return None
         to_do = (epochs - self._epoch) * steps - self._done
-        return (now - self._since[0]) / timed * to_do
+        return (now - start) / timed * to_do
 
     def _is_time_to_announce(self, now):
         return (

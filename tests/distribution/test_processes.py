@@ -1,7 +1,7 @@
 """pretrain.py on several devices: one process fails, and the run goes on.
 
 JAX and TensorFlow compile for minutes here: there with `KILLS` set only, as
-the random kills of tests/scripts/test_kill_and_resume.py.
+the random kills of tests/scripts/test_random_kills.py.
 """
 
 import os

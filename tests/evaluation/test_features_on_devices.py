@@ -35,6 +35,6 @@ def test_two_devices_agree_with_one():
         **os.environ,
         "KERAS_BACKEND": "jax",
         "JAX_PLATFORMS": "cpu",
-        "XLA_FLAGS": "--xla_force_host_platform_device_count=2",
+        "JAX_NUM_CPU_DEVICES": "2",
     }
     subprocess.run([sys.executable, "-c", PROGRAM], check=True, env=environment)

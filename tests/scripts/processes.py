@@ -3,8 +3,10 @@
 import csv
 import os
 import pathlib
+import signal
 import subprocess
 import sys
+import time
 
 import keras
 import numpy as np
@@ -23,6 +25,8 @@ SMALL = [
     "--model.decoder_hidden_dim=8",
     "--model.decoder_num_layers=1",
     "--model.decoder_num_heads=2",
+    "--masking_module.num_layers=1",
+    "--masking_module.num_heads=2",
     "--batch_size=256",
     "--warmup_epochs=1",
     "--checkpoint_every=1",
@@ -45,6 +49,32 @@ def run(run_dir, *arguments, expected=0):
     output, _ = process.communicate(timeout=500)
     assert process.returncode == expected, output
     return output
+
+
+def wait_for(process, happened, seconds=300):
+    """Waits until something happened; False if the process ended before."""
+    deadline = time.time() + seconds
+    while not happened():
+        if process.poll() is not None:
+            return False
+        assert time.time() < deadline, "nothing happened"
+        time.sleep(0.002)
+    return True
+
+
+def checkpoints_of(run_dir, prefix="epoch_"):
+    return set((run_dir / "checkpoints").glob(f"{prefix}*"))
+
+
+def wait_for_checkpoint(process, run_dir):
+    """Waits for a new one; False if the process ended before."""
+    before = checkpoints_of(run_dir)
+    return wait_for(process, lambda: checkpoints_of(run_dir) - before)
+
+
+def kill(process):
+    process.send_signal(signal.SIGKILL)
+    return process.communicate()[0]
 
 
 def log_of(run_dir):

@@ -1,7 +1,9 @@
-"""scripts/pretrain.py as a user runs it: in a process of its own."""
+"""scripts/pretrain.py as a user runs, kills and resumes it: as a process."""
 
+import signal
 import subprocess
 import sys
+import time
 
 import keras
 import pytest
@@ -9,18 +11,30 @@ import pytest
 # Loading a model needs its classes.
 import keras_clmae  # noqa: F401
 from tests.scripts.processes import PROGRAM
+from tests.scripts.processes import assert_same_end
+from tests.scripts.processes import checkpoints_of
+from tests.scripts.processes import kill
 from tests.scripts.processes import log_of
 from tests.scripts.processes import run
+from tests.scripts.processes import start
+from tests.scripts.processes import wait_for
+from tests.scripts.processes import wait_for_checkpoint
 
 pytest.importorskip("jsonargparse")
 pytest.importorskip("tensorboardX")
 pytest.importorskip("sklearn")
 
+EPOCHS = 8
+SETTINGS = [f"--epochs={EPOCHS}", "--pictures_every=3"]
+# Seconds that a pre-empted process gets on Google Cloud
+# (https://cloud.google.com/compute/docs/instances/preemptible).
+GRACE = 30
+
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory):
     run_dir = tmp_path_factory.mktemp("runs") / "undisturbed"
-    run(run_dir, "--epochs=6")
+    run(run_dir, *SETTINGS)
     return run_dir
 
 
@@ -38,7 +52,7 @@ def test_run_folder(undisturbed):
         "tensorboard",
     }
     log = log_of(undisturbed)
-    assert [int(row["epoch"]) for row in log] == list(range(6))
+    assert [int(row["epoch"]) for row in log] == list(range(EPOCHS))
     factors = [float(row["curriculum_factor"]) for row in log]
     assert factors == sorted(factors, reverse=True)
     assert factors[0] > 0.8 and factors[-1] < -0.6
@@ -51,9 +65,44 @@ def test_run_folder(undisturbed):
 
 def test_an_existing_run_is_not_overwritten(undisturbed):
     before = (undisturbed / "log.csv").read_bytes()
-    output = run(undisturbed, "--epochs=6", expected=2)
+    output = run(undisturbed, *SETTINGS, expected=2)
     assert "`run_dir` holds a run already" in output
     assert (undisturbed / "log.csv").read_bytes() == before
+
+
+def test_killed_twice_and_terminated(undisturbed, tmp_path):
+    run_dir = tmp_path / "run"
+
+    process = start(run_dir, *SETTINGS)
+    # The second checkpoint is being written.
+    assert wait_for(
+        process,
+        lambda: (
+            checkpoints_of(run_dir) and checkpoints_of(run_dir, "unfinished_")
+        ),
+    )
+    kill(process)
+    assert not (run_dir / "model.keras").exists()
+
+    # Again, while it starts.
+    before = checkpoints_of(run_dir)
+    process = start(run_dir, "--resume")
+    time.sleep(2)
+    kill(process)
+    assert checkpoints_of(run_dir) == before
+
+    process = start(run_dir, "--resume")
+    assert wait_for_checkpoint(process, run_dir)
+    asked = time.time()
+    process.send_signal(signal.SIGTERM)
+    output = process.communicate()[0]
+    assert process.returncode == 128 + signal.SIGTERM, output
+    assert time.time() - asked < GRACE
+    assert "Stopped on request" in output and "Traceback" not in output
+    assert not checkpoints_of(run_dir, "unfinished_")
+
+    run(run_dir, "--resume")
+    assert_same_end(undisturbed, run_dir)
 
 
 def test_nothing_to_resume(tmp_path):
