@@ -23,3 +23,18 @@ import pytest
 def seed():
     """Every test starts from the same random state."""
     keras.utils.set_random_seed(0)
+
+
+@pytest.fixture
+def optimized():
+    """Long trainings: on JAX compiled as users compile them."""
+    if keras.backend.backend() != "jax":
+        yield
+        return
+    import jax
+
+    name = "jax_disable_most_optimizations"
+    before = jax.config.read(name)
+    jax.config.update(name, False)
+    yield
+    jax.config.update(name, before)

@@ -50,21 +50,6 @@ def images():
     return cifar10_images()
 
 
-@pytest.fixture
-def optimized():
-    """Long trainings: on JAX compiled as users compile them."""
-    if keras.backend.backend() != "jax":
-        yield
-        return
-    import jax
-
-    name = "jax_disable_most_optimizations"
-    before = jax.config.read(name)
-    jax.config.update(name, False)
-    yield
-    jax.config.update(name, before)
-
-
 def draw_weights(model, seed=0):
     """The usual distributions, but not the draws of a backend."""
     draw = np.random.default_rng(seed)

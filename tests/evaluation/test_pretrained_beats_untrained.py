@@ -15,30 +15,31 @@ pytest.importorskip("sklearn")
 
 
 @pytest.mark.slow
-def test_on_the_digits():
-    # The sizes and rates of scripts/recipes/digits.yaml, with random masks.
+def test_on_the_digits(optimized):
+    # Half of scripts/recipes/digits.yaml, with random masks: there k-NN rises
+    # by 0.15 to 0.37 on the three backends with the seeds 0 and 1.
     model = MaskedAutoencoder.from_sizes(
         image_shape=(8, 8, 1),
         patch_size=2,
-        hidden_dim=64,
-        num_layers=4,
+        hidden_dim=48,
+        num_layers=2,
         num_heads=4,
         decoder_hidden_dim=32,
-        decoder_num_layers=2,
+        decoder_num_layers=1,
         decoder_num_heads=4,
         mask_ratio=0.5,
         seed=0,
     )
     train = data.digits(batch_size=64, split="train")
-    steps = 60 * train.steps_per_epoch
+    steps = 30 * train.steps_per_epoch
     model.compile(
         keras.optimizers.AdamW(
-            warmup_cosine(1e-3, steps, steps // 12),
+            warmup_cosine(2e-3, steps, steps // 12),
             weight_decay=0.05,
             beta_2=0.95,
         )
     )
-    model.fit(train, epochs=60, shuffle=False, verbose=0)
+    model.fit(train, epochs=30, shuffle=False, verbose=0)
     splits = data.load_digits_arrays()
     scores = []
     for encoder in (model.encoder, untrained_copy(model.encoder)):
