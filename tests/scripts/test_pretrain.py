@@ -59,6 +59,7 @@ def test_run_folder(undisturbed):
     assert float(log[-1]["loss"]) < float(log[0]["loss"])
     model = keras.saving.load_model(undisturbed / "model.keras")
     assert model.encoder.image_shape == (8, 8, 1)
+    assert len(model.masking_module.blocks) == 1
     for name in ("curriculum.png", "masks.png"):
         assert (undisturbed / name).stat().st_size > 10_000
 
