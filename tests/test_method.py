@@ -2,6 +2,11 @@
 
 Where their archive is at hand. The first random weights decide much in a short
 training: with constant factors NumPy draws them, the same for every backend.
+
+    METHOD_STEPS=80 python -m pytest tests/test_method.py -k partner
+
+compares constant factors: seven minutes on one core, so it does not run unless
+asked for.
 """
 
 import io
@@ -106,8 +111,11 @@ def test_masks_get_harder_as_the_factor_turns_negative(images):
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
+@pytest.mark.skipif("METHOD_STEPS" not in os.environ, reason="takes minutes")
 def test_a_partner_makes_easier_masks_than_an_adversary(images, optimized):
-    def last_difficulties(factor):
+    steps = int(os.environ["METHOD_STEPS"])
+
+    def last_difficulty(factor):
         model = CLMAE.from_sizes(
             image_shape=images.shape[1:],
             patch_size=4,
@@ -124,11 +132,11 @@ def test_a_partner_makes_easier_masks_than_an_adversary(images, optimized):
         model.compile(
             adamw(1e-3), masking_optimizer=adamw(3e-3), curriculum=factor
         )
-        measured = difficulties(model, images, 160, 128, measurements=4)
+        measured = difficulties(model, images, steps, 128, steps // 40)
         print(factor, measured)
-        return measured[-2:]
+        return measured[1:].mean()
 
-    # Measured: 0.85 and 0.86 against 0.89 and 0.95 on PyTorch, 0.85 and 0.84
-    # against 0.89 and 0.91 on TensorFlow.
-    partner, adversary = last_difficulties(1.0), last_difficulties(-1.0)
-    assert partner.mean() + 0.03 < adversary.mean()
+    # Measured after 80, 120 and 160 steps, partner and adversary: on JAX 0.84,
+    # 0.82, 0.81 and 0.91, 0.87, 0.92, on TensorFlow 0.85, 0.85, 0.84 and 0.90,
+    # 0.89, 0.91, on PyTorch 0.84, 0.85, 0.86 and 0.89, 0.89, 0.95.
+    assert last_difficulty(1.0) + 0.03 < last_difficulty(-1.0)
