@@ -125,11 +125,12 @@ class _KerasStep:
         import keras
 
         from keras_clmae import models
+        from keras_clmae.optimizers import AdamW
 
         if contestant.precision == "bfloat16":
             keras.config.set_dtype_policy("mixed_bfloat16")
         self.backend = contestant.backend
-        optimizer = keras.optimizers.AdamW(1e-4, weight_decay=0.05, beta_2=0.95)
+        optimizer = AdamW(1e-4, weight_decay=0.05, beta_2=0.95)
         if contestant.method == "mae":
             self.model = models.MaskedAutoencoder.from_sizes(
                 **sizes_of(contestant)

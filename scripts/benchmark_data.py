@@ -147,7 +147,7 @@ def _step_time(path, image_size, preset, batch_size, steps):
     """Measures the processor time of a training step."""
     model = keras_clmae.models.CLMAE.from_preset(preset, load_weights=False)
     model.compile(
-        keras.optimizers.AdamW(1e-4),
+        keras_clmae.optimizers.AdamW(1e-4),
         curriculum=keras_clmae.LinearCurriculum(steps),
     )
     dataset = image_folder(path, image_size, batch_size, channels=3)

@@ -196,7 +196,6 @@ def _measure(count, preset, batch_size, steps):
 
 
 def _train(task):
-    import keras
     import numpy as np
 
     import keras_clmae
@@ -205,7 +204,7 @@ def _train(task):
     model = keras_clmae.models.CLMAE.from_preset(
         f"clmae_{task['preset']}", load_weights=False
     )
-    model.compile(keras.optimizers.AdamW(1e-4), curriculum=1.0)
+    model.compile(keras_clmae.optimizers.AdamW(1e-4), curriculum=1.0)
     batch_size = plan.local_batch_size(task["batch_size"])
     draw = np.random.default_rng(plan.process_index)
     images = draw.normal(size=(batch_size, *model.encoder.image_shape))

@@ -17,6 +17,7 @@ from keras_clmae import callbacks
 from keras_clmae import data
 from keras_clmae import distribution
 from keras_clmae import models
+from keras_clmae.optimizers import AdamW
 from keras_clmae.optimizers import warmup_cosine
 from keras_clmae.trainers import NO_WEIGHT_DECAY
 
@@ -212,7 +213,7 @@ def compile_model(model, settings, steps_per_epoch):
     total_steps = settings.epochs * steps_per_epoch
 
     def adamw(learning_rate):
-        return keras.optimizers.AdamW(
+        return AdamW(
             learning_rate, weight_decay=settings.weight_decay, beta_2=0.95
         )
 

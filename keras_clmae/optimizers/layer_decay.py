@@ -3,12 +3,14 @@ import re
 import keras
 from keras import ops
 
+from keras_clmae.optimizers.adamw import AdamW
+
 # Beside all vectors: biases that have a shape of their own, and tokens.
 UNDECAYED = "bias$|class_token|position_embedding"
 
 
 @keras.saving.register_keras_serializable(package="keras_clmae")
-class LayerDecayAdamW(keras.optimizers.AdamW):
+class LayerDecayAdamW(AdamW):
     """AdamW whose learning rate shrinks from the head down to the patches.
 
     Layer-wise learning-rate decay as in BEiT and
@@ -32,7 +34,7 @@ class LayerDecayAdamW(keras.optimizers.AdamW):
         layer_decay: float in (0, 1]. Defaults to `0.75`, as in MAE's table 9;
             MAE's published commands use 0.65 for ViT-B, 0.75 for L and H.
         weight_decay: float. Defaults to `0.05`, MAE's.
-        **kwargs: Arguments of `keras.optimizers.AdamW`.
+        **kwargs: Arguments of `AdamW`.
 
     Raises:
         ValueError: If `layer_decay` is not in (0, 1], or no variable belongs
@@ -81,8 +83,7 @@ class LayerDecayAdamW(keras.optimizers.AdamW):
             )
         ]
 
-    def scale(self, variable):
-        """The factor on the learning rate of one variable, after `build`."""
+    def learning_rate_scale(self, variable):
         return self._scales[self._get_variable_index(variable)]
 
     def _apply_weight_decay(self, variables):
@@ -90,7 +91,8 @@ class LayerDecayAdamW(keras.optimizers.AdamW):
         for variable in variables:
             if self._decays(variable):
                 factor = ops.cast(
-                    1 - rate * self.scale(variable), variable.dtype
+                    1 - rate * self.learning_rate_scale(variable),
+                    variable.dtype,
                 )
                 self.assign(variable, ops.multiply(variable, factor))
 
@@ -103,7 +105,9 @@ class LayerDecayAdamW(keras.optimizers.AdamW):
 
     def update_step(self, gradient, variable, learning_rate):
         super().update_step(
-            gradient, variable, learning_rate * self.scale(variable)
+            gradient,
+            variable,
+            learning_rate * self.learning_rate_scale(variable),
         )
 
     def get_config(self):

@@ -43,7 +43,8 @@ def test_scales_by_hand():
     created = variables()
     optimizer = LayerDecayAdamW(layer_decay=0.5)
     optimizer.build(created)
-    assert [optimizer.scale(each) for each in created] == list(SCALES.values())
+    scales = [optimizer.learning_rate_scale(each) for each in created]
+    assert scales == list(SCALES.values())
 
 
 def test_first_step_by_hand():
