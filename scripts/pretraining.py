@@ -20,6 +20,7 @@ from keras_clmae import models
 from keras_clmae.optimizers import AdamW
 from keras_clmae.optimizers import warmup_cosine
 from keras_clmae.trainers import NO_WEIGHT_DECAY
+from keras_clmae.trainers import keep_freed_memory
 
 # Images in the picture of masks.
 NUM_PICTURES = 6
@@ -37,6 +38,7 @@ def run(settings, resume=False):
     Returns:
         The trained `CLMAE` or `MaskedAutoencoder`.
     """
+    keep_freed_memory()
     plan = distribution.setup(
         settings.distribution,
         model_devices=settings.model_devices,

@@ -17,6 +17,7 @@ OBJECTS = {
         (2, 3), num_prefix_tokens=1, learned=True
     ),
     "ClassToken": layers.ClassToken,
+    "Linear": lambda: layers.Linear(5),
     "DropPath": lambda: layers.DropPath(0.25, seed=3),
     "SelfAttention": lambda: layers.SelfAttention(2),
     "TransformerBlock": lambda: layers.TransformerBlock(2, 16, 1e-5, 0.1),

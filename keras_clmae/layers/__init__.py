@@ -1,5 +1,6 @@
 from keras_clmae.layers.class_token import ClassToken
 from keras_clmae.layers.drop_path import DropPath
+from keras_clmae.layers.linear import Linear
 from keras_clmae.layers.patch_embedding import PatchEmbedding
 from keras_clmae.layers.patch_embedding import patchify
 from keras_clmae.layers.patch_embedding import unpatchify

@@ -2,6 +2,7 @@ import keras
 from keras import ops
 
 from keras_clmae.argument_validation import check_positive_integer
+from keras_clmae.layers.linear import Linear
 
 
 def patchify(images, patch_size):
@@ -90,7 +91,7 @@ class PatchEmbedding(keras.layers.Layer):
         check_positive_integer("hidden_dim", hidden_dim)
         self.patch_size = patch_size
         self.hidden_dim = hidden_dim
-        self.projection = keras.layers.Dense(
+        self.projection = Linear(
             hidden_dim, dtype=self.dtype_policy, name="projection"
         )
 

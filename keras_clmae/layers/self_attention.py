@@ -2,6 +2,7 @@ import keras
 from keras import ops
 
 from keras_clmae.argument_validation import check_heads
+from keras_clmae.layers.linear import Linear
 
 
 def _fused_glorot_uniform(shape, dtype=None):
@@ -57,7 +58,7 @@ class SelfAttention(keras.layers.Layer):
             initializer="zeros",
             name="qkv_bias",
         )
-        self.projection = keras.layers.Dense(
+        self.projection = Linear(
             hidden_dim, dtype=self.dtype_policy, name="projection"
         )
         self.projection.build((None, None, hidden_dim))

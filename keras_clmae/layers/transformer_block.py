@@ -4,6 +4,7 @@ from keras import ops
 from keras_clmae.argument_validation import check_fraction
 from keras_clmae.argument_validation import check_positive_integer
 from keras_clmae.layers.drop_path import DropPath
+from keras_clmae.layers.linear import Linear
 from keras_clmae.layers.self_attention import SelfAttention
 
 
@@ -86,11 +87,9 @@ class TransformerBlock(keras.layers.Layer):
                 epsilon=self.layer_norm_epsilon, name="mlp_norm", **policy
             )
         )
-        self.mlp_expand = add(
-            keras.layers.Dense(self.mlp_dim, name="mlp_expand", **policy)
-        )
+        self.mlp_expand = add(Linear(self.mlp_dim, name="mlp_expand", **policy))
         self.mlp_contract = add(
-            keras.layers.Dense(hidden_dim, name="mlp_contract", **policy),
+            Linear(hidden_dim, name="mlp_contract", **policy),
             (None, None, self.mlp_dim),
         )
         self.drop_path = DropPath(

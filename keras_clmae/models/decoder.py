@@ -2,6 +2,7 @@ import keras
 
 from keras_clmae.argument_validation import check_heads
 from keras_clmae.argument_validation import check_positive_integer
+from keras_clmae.layers.linear import Linear
 from keras_clmae.layers.position_embedding import PositionEmbedding
 from keras_clmae.layers.token_selection import gather_tokens
 from keras_clmae.layers.token_selection import restore_tokens
@@ -76,9 +77,7 @@ class Decoder(keras.layers.Layer):
 
         # === Layers ===
         policy = {"dtype": self.dtype_policy}
-        self.embedding = keras.layers.Dense(
-            hidden_dim, name="embedding", **policy
-        )
+        self.embedding = Linear(hidden_dim, name="embedding", **policy)
         self.position_embedding = PositionEmbedding(
             self.grid_size,
             num_prefix_tokens=1,
@@ -99,9 +98,7 @@ class Decoder(keras.layers.Layer):
         self.norm = keras.layers.LayerNormalization(
             epsilon=layer_norm_epsilon, name="norm", **policy
         )
-        self.pixel_head = keras.layers.Dense(
-            patch_dim, name="pixel_head", **policy
-        )
+        self.pixel_head = Linear(patch_dim, name="pixel_head", **policy)
 
     def build(self, latent_shape, *_):
         rows, columns = self.grid_size

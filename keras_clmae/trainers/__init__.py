@@ -4,6 +4,7 @@ import keras
 
 from keras_clmae.trainers.base import NO_WEIGHT_DECAY
 from keras_clmae.trainers.base import BaseCLMAETrainer
+from keras_clmae.trainers.freed_memory import keep_freed_memory
 from keras_clmae.trainers.term_means import TermMeans
 from keras_clmae.trainers.terminate_on_non_finite import TerminateOnNonFinite
 

@@ -1,0 +1,66 @@
+"""Memory that is kept between steps, in processes of their own."""
+
+import os
+import platform
+import subprocess
+import sys
+
+import keras
+import pytest
+
+from keras_clmae.trainers import keep_freed_memory
+
+# A step with a buffer of 64 MB, and the pages that the second one takes anew.
+PROGRAM = """
+import resource
+import sys
+
+import jax
+import jax.numpy as jnp
+
+from keras_clmae.trainers import keep_freed_memory
+
+if sys.argv[1] == "kept":
+    assert keep_freed_memory()
+
+
+@jax.jit
+def step(x):
+    return jnp.sin(x) @ x.T
+
+
+def faults():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+
+
+x = jnp.ones((64, 2**18))
+step(x).block_until_ready()
+before = faults()
+step(x).block_until_ready()
+print(faults() - before)
+"""
+
+
+@pytest.mark.skipif(
+    keras.backend.backend() != "jax" or platform.libc_ver()[0] != "glibc",
+    reason="is for JAX with glibc",
+)
+def test_steps_take_no_memory_anew():
+    def new_pages(argument):
+        done = subprocess.run(
+            [sys.executable, "-c", PROGRAM, argument],
+            capture_output=True,
+            text=True,
+            check=True,
+            env={**os.environ, "JAX_PLATFORMS": "cpu"},
+        )
+        return int(done.stdout)
+
+    assert new_pages("kept") < 100 < 10_000 < new_pages("given back")
+
+
+@pytest.mark.skipif(
+    keras.backend.backend() == "jax", reason="there it sets something"
+)
+def test_other_backends_are_left_alone():
+    assert not keep_freed_memory()
