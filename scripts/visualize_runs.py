@@ -247,11 +247,13 @@ class _Run:
         """Dict from finished epochs to paths."""
         from keras_clmae import callbacks
 
-        return dict(
-            callbacks.list_checkpoints(
-                os.path.join(self.settings.run_dir, "checkpoints")
-            )
-        )
+        paths = {}
+        for epoch, path in callbacks.list_checkpoints(
+            os.path.join(self.settings.run_dir, "checkpoints")
+        ):
+            # The end of an epoch comes before the steps after it.
+            paths.setdefault(epoch, path)
+        return paths
 
 
 def _animate(run, path, image):

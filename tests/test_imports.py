@@ -61,6 +61,23 @@ def test_backends_are_imported_by_their_trainers_only():
     assert found <= allowed
 
 
+def test_only_these_ask_which_backend_runs():
+    allowed = {
+        "conversion",
+        "data",
+        "distribution",
+        "evaluation/records.py",
+        "models/exporting.py",
+        "optimizers",
+        "trainers",
+    }
+    package = ROOT / "keras_clmae"
+    for path in package.rglob("*.py"):
+        name = path.relative_to(package)
+        if "backend.backend()" in path.read_text(encoding="utf-8"):
+            assert {str(name), name.parts[0]} & allowed, name
+
+
 def test_unknown_backends_are_refused():
     done = subprocess.run(
         [sys.executable, "-c", "import keras_clmae"],

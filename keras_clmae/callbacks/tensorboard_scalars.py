@@ -5,7 +5,8 @@ class TensorBoardScalars(keras.callbacks.Callback):
     """Writes the log of every epoch as TensorBoard events, on any backend.
 
     Keras's own `TensorBoard` callback needs TensorFlow; this one needs
-    `tensorboardX` only.
+    `tensorboardX` only. Steps are finished epochs, as in the names of pictures
+    and checkpoints: 1 after the first. Keras's `CSVLogger` calls that epoch 0.
 
     Args:
         directory: folder of the events; training and validation go to `train`
@@ -41,7 +42,7 @@ class TensorBoardScalars(keras.callbacks.Callback):
         for name, value in (logs or {}).items():
             part = "validation" if name.startswith("val_") else "train"
             self._writers[part].add_scalar(
-                name.removeprefix("val_"), value, epoch
+                name.removeprefix("val_"), value, epoch + 1
             )
         for writer in self._writers.values():
             writer.flush()

@@ -7,6 +7,7 @@ import keras
 
 from keras_clmae.argument_validation import check_choice
 from keras_clmae.argument_validation import check_positive_integer
+from keras_clmae.distribution.processes import count_processes
 from keras_clmae.distribution.processes import find_process
 from keras_clmae.distribution.replicas import engine
 
@@ -18,7 +19,7 @@ class DistributionPlan(NamedTuple):
         strategy: `"none"`, `"data"` or `"model"`.
         process_index: int. Number of this process, 0 first.
         process_count: int. Processes of the run.
-        num_devices: int. Devices of all processes together.
+        num_devices: int. Devices that train, of all processes together.
         batch_parts: int. Parts that a batch is split into; the global batch
             size must be a multiple of it.
         model_devices: int. Devices that hold one copy of the weights together.
@@ -106,8 +107,9 @@ def setup(
     Raises:
         RuntimeError: if it comes too late: a Keras variable exists, or the
             backend has computed something and cannot be set up any more.
-        ValueError: if the backend does not have the strategy, or
-            `model_devices` does not fit.
+        ValueError: if the backend does not have the strategy,
+            `model_devices` does not fit, or the strategy is `"none"` where a
+            launcher started several processes.
 
     Example:
 
@@ -130,6 +132,7 @@ def setup(
                 f"model_devices={model_devices}, strategy={strategy!r}"
             )
     if strategy == "none":
+        _refuse_several_processes()
         _plan = DistributionPlan()
         return _plan
     place = find_process()
@@ -141,15 +144,17 @@ def setup(
         _check_in_time()
         engine.start_processes(place, multi_host)
     index, count = engine.place_of_process()
-    devices = engine.num_devices()
     if strategy == "auto":
-        strategy = "data" if max(devices, count) > 1 else "none"
+        # Not asked where there are several processes: on TensorFlow a list of
+        # the devices before the strategy is made makes it impossible.
+        several = count > 1 or engine.num_devices() > 1
+        strategy = "data" if several else "none"
     if strategy == "none":
         _plan = DistributionPlan()
         return _plan
     _check_in_time()
     parts = engine.start(strategy, model_devices)
-    total = max(devices, parts)
+    total = max(engine.num_devices(), parts)
     _plan = DistributionPlan(
         strategy, index, count, total, parts, total // parts
     )
@@ -176,6 +181,19 @@ def is_first_process():
     True
     """
     return _plan.process_index == 0
+
+
+def _refuse_several_processes():
+    count = count_processes()
+    if keras.backend.backend() == "tensorflow":
+        count = max(count, engine.place_of_process()[1])
+    if count > 1:
+        raise ValueError(
+            '`strategy` must not be "none" in one of several processes: each '
+            "would train a model of its own and write the files of all. Start "
+            'one process, or take "data". '
+            f'Received: strategy="none", {count} processes'
+        )
 
 
 def _check_in_time():

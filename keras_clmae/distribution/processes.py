@@ -55,18 +55,12 @@ def find_process():
     >>> keras_clmae.distribution.find_process().count
     1
     """
-    found = [
-        names
-        for names in _LAUNCHERS
-        if names[0] in os.environ and names[1] in os.environ
-    ]
-    if not found:
-        return ProcessPlace()
-    index_name, count_name, local_name = found[0]
-    index = _read_integer(index_name)
-    count = _read_integer(count_name)
+    names = _launcher()
+    count = count_processes()
     if count == 1:
         return ProcessPlace()
+    index_name, count_name, local_name = names
+    index = _read_integer(index_name)
     if not 0 <= index < count:
         raise ValueError(
             f"The environment variable `{index_name}` must be an integer from "
@@ -77,6 +71,19 @@ def find_process():
     if local_name is not None and local_name in os.environ:
         local_index = _read_integer(local_name)
     return ProcessPlace(index, count, local_index, _coordinator(count))
+
+
+def count_processes():
+    """Number of processes that a launcher started, as in `find_process`."""
+    names = _launcher()
+    return 1 if names is None else _read_integer(names[1])
+
+
+def _launcher():
+    for names in _LAUNCHERS:
+        if names[0] in os.environ and names[1] in os.environ:
+            return names
+    return None
 
 
 def _read_integer(name):

@@ -8,7 +8,7 @@ from keras_clmae.argument_validation import check_positive_integer
 from keras_clmae.curriculum import get_curriculum
 from keras_clmae.trainers.progress import progress_for_fit
 from keras_clmae.trainers.term_means import TermMeans
-from keras_clmae.trainers.terminate_on_non_finite import TerminateOnNonFinite
+from keras_clmae.trainers.terminate_on_non_finite import guarded
 
 AUTOENCODER_TERMS = (
     "loss",
@@ -206,15 +206,10 @@ class BaseCLMAETrainer:
             FloatingPointError: naming the term and the step, at a loss that is
                 infinite or not a number.
         """
-        guard = TerminateOnNonFinite(AUTOENCODER_TERMS + MASKING_TERMS)
-        if isinstance(callbacks, keras.callbacks.CallbackList):
-            guard.set_model(self)
-            callbacks.callbacks.insert(0, guard)
-        else:
-            if not isinstance(callbacks, (list, tuple)):
-                callbacks = [] if callbacks is None else [callbacks]
+        callbacks = guarded(callbacks, self, AUTOENCODER_TERMS + MASKING_TERMS)
+        if isinstance(callbacks, list):
             callbacks, verbose = progress_for_fit(
-                [guard, *callbacks], verbose, x, batch_size
+                callbacks, verbose, x, batch_size
             )
         return super().fit(
             x,

@@ -6,6 +6,7 @@ from keras_clmae.trainers.base import MASKING_TERMS
 from keras_clmae.trainers.base import BaseCLMAETrainer
 from keras_clmae.trainers.base import gradient_norm
 from keras_clmae.trainers.base import images_of
+from keras_clmae.trainers.terminate_on_non_finite import StopsAtNonFinite
 
 
 class _Values:
@@ -36,7 +37,7 @@ class _Values:
         )
 
 
-class ReplicatedTrainer:
+class ReplicatedTrainer(StopsAtNonFinite):
     """The step of plain MAE: on JAX, Keras's own on any number of devices."""
 
 

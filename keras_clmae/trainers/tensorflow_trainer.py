@@ -7,6 +7,7 @@ from keras_clmae.trainers.base import MASKING_TERMS
 from keras_clmae.trainers.base import BaseCLMAETrainer
 from keras_clmae.trainers.base import gradient_norm
 from keras_clmae.trainers.base import images_of
+from keras_clmae.trainers.terminate_on_non_finite import StopsAtNonFinite
 
 
 class _BuiltBefore:
@@ -20,7 +21,7 @@ class _BuiltBefore:
                 self.optimizer.build(self.trainable_variables)
 
 
-class ReplicatedTrainer(_BuiltBefore):
+class ReplicatedTrainer(_BuiltBefore, StopsAtNonFinite):
     """The step of plain MAE: Keras's own, but on several replicas.
 
     There Keras would clip the gradients of each replica by themselves.

@@ -7,6 +7,7 @@ from keras_clmae.trainers.base import MASKING_TERMS
 from keras_clmae.trainers.base import BaseCLMAETrainer
 from keras_clmae.trainers.base import gradient_norm
 from keras_clmae.trainers.base import images_of
+from keras_clmae.trainers.terminate_on_non_finite import StopsAtNonFinite
 
 
 class _SameStart:
@@ -18,7 +19,7 @@ class _SameStart:
         return super().fit(*args, **kwargs)
 
 
-class ReplicatedTrainer(_SameStart):
+class ReplicatedTrainer(_SameStart, StopsAtNonFinite):
     """The step of plain MAE: Keras's own, in one process or several."""
 
     def train_step(self, data):

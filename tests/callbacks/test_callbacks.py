@@ -65,7 +65,7 @@ def test_tensorboard_events_can_be_read(tmp_path):
 
     assert tensorboardX
     fit(compiled_clmae(), [TensorBoardScalars(str(tmp_path))], epochs=2)
-    tags = {}
+    tags, steps = {}, set()
     for part in ("train", "validation"):
         (name,) = os.listdir(tmp_path / part)
         raw = (tmp_path / part / name).read_bytes()
@@ -78,7 +78,10 @@ def test_tensorboard_events_can_be_read(tmp_path):
                 raw[position + 12 : position + 12 + length]
             )
             tags[part] |= {value.tag for value in event.summary.value}
+            steps |= {event.step} if event.summary.value else set()
             position += 16 + length
+    # As the pictures of a gallery, whose 0 is before training.
+    assert steps == {1, 2}
     assert {"loss", "curriculum_factor"} <= tags["train"]
     assert {"loss", "mask_difficulty"} == tags["validation"] - {
         "random_mask_loss"

@@ -1,5 +1,7 @@
 """The call that sets up devices: what it refuses, and what it reads."""
 
+import json
+
 import keras
 import pytest
 
@@ -10,6 +12,12 @@ from keras_clmae.distribution import setup
 from keras_clmae.layers import ClassToken
 
 BACKEND = keras.backend.backend()
+TF_CONFIG = json.dumps(
+    {
+        "cluster": {"worker": ["first:1234", "second:1234"]},
+        "task": {"type": "worker", "index": 1},
+    }
+)
 
 
 def test_called_too_late():
@@ -50,6 +58,18 @@ def test_batches_split_evenly():
     assert plan.local_batch_size(8) == 8
     with pytest.raises(ValueError, match="`batch_size` must be a multiple"):
         plan.local_batch_size(6)
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [{"RANK": "1", "WORLD_SIZE": "2"}]
+    + [{"TF_CONFIG": TF_CONFIG}] * (BACKEND == "tensorflow"),
+)
+def test_none_is_for_one_process(monkeypatch, environment):
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(ValueError, match='`strategy` must not be "none" in'):
+        setup("none")
 
 
 ADDRESS = {"MASTER_ADDR": "first", "MASTER_PORT": "1234"}

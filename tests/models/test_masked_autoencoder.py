@@ -124,3 +124,12 @@ def test_sizes_are_counted():
     # A test that the tiny sizes are what the other tests think they are.
     assert SIZES["mask_ratio"] == 0.5
     assert tiny_autoencoder().num_visible == 3
+
+
+def test_a_loss_that_is_not_finite_stops_with_term_and_step():
+    images = tiny_images()
+    images[9] = np.nan
+    model = tiny_autoencoder()
+    model.compile("adam")
+    with pytest.raises(FloatingPointError, match="`loss` is nan at step 2 of"):
+        model.fit(images, batch_size=4, shuffle=False, verbose=0)

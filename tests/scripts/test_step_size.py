@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 from keras_clmae.models import CLMAE
+from keras_clmae.models import MaskingModule
+from keras_clmae.models.presets import PRESETS
 
 SCRIPTS = pathlib.Path(__file__).parents[2] / "scripts"
 
@@ -77,6 +79,41 @@ def test_against_a_built_model(monkeypatch, checkpointing):
     measured = masking / len(images)
     estimated = sizes.bytes_per_image[checkpointing, 4]
     assert 0.7 * measured < estimated < 1.4 * measured
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_parameters_of_all_presets(monkeypatch, preset):
+    """One block of each kind is built; the others are as large."""
+    model = CLMAE.from_preset(
+        f"clmae_{preset}",
+        load_weights=False,
+        num_layers=1,
+        decoder_num_layers=1,
+        masking_module=MaskingModule(num_layers=1, name="masking_module"),
+    )
+    assert model.encoder.num_heads == PRESETS[preset]["num_heads"]
+
+    def whole(variables, *more):
+        return number_of_parameters(variables) + sum(
+            count * number_of_parameters(part.blocks[0].trainable_variables)
+            for part, count in more
+        )
+
+    autoencoder = whole(
+        model.autoencoder_variables,
+        (model.encoder, PRESETS[preset]["num_layers"] - 1),
+        (model.autoencoder.decoder, PRESETS[preset]["decoder_num_layers"] - 1),
+    )
+    masking = whole(
+        model.masking_variables,
+        (model.masking_module, MaskingModule().num_layers - 1),
+    )
+    sizes = load(monkeypatch, "step_size").step_size(preset)
+    assert sizes.autoencoder_parameters == autoencoder
+    assert sizes.masking_parameters == masking
+    row = f"| `{preset}` | {autoencoder / 1e6:.1f} M | {masking / 1e6:.1f} M |"
+    table = SCRIPTS.parent / "docs" / "many_devices.md"
+    assert row in table.read_text(encoding="utf-8")
 
 
 def test_work_of_published_sizes(monkeypatch):

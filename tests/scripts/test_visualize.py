@@ -2,6 +2,7 @@
 
 import pathlib
 import sys
+import types
 
 import keras
 import pytest
@@ -60,6 +61,22 @@ def runs(programs, tmp_path_factory):
     )
     (mae / "log.csv").write_text("epoch,loss\n0,2.0\n1,1.0\n")
     return folder
+
+
+def test_the_end_of_an_epoch_is_its_checkpoint(programs, tmp_path):
+    import visualize_runs
+
+    folder = tmp_path / "checkpoints"
+    folder.mkdir()
+    end = folder / "epoch_00002.weights.h5"
+    stopped = folder / "epoch_00002_step_00000001.weights.h5"
+    end.touch()
+    stopped.touch()
+    run = visualize_runs._Run.__new__(visualize_runs._Run)
+    run.settings = types.SimpleNamespace(run_dir=str(tmp_path))
+    assert run.checkpoints() == {2: str(end)}
+    end.unlink()
+    assert run.checkpoints() == {2: str(stopped)}
 
 
 def names(folder):
