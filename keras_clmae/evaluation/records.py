@@ -1,7 +1,9 @@
 """Scores on disk, each with all that decided it."""
 
 import collections
+import contextlib
 import datetime
+import importlib.metadata
 import json
 import os
 import platform
@@ -14,7 +16,19 @@ import numpy as np
 from keras_clmae.version import __version__
 
 # Settings in which the runs of one row of the table may differ.
-NOT_COMPARED = ("source", "seed", "output", "name", "verbose")
+NOT_COMPARED = (
+    "source",
+    "seed",
+    "output",
+    "name",
+    "verbose",
+    "save",
+    "cache",
+    "data_dir",
+    "normalization",
+)
+# Packages besides Keras and NumPy that may have decided a score.
+_PACKAGES = ("jax", "tensorflow", "torch", "scikit-learn", "keras-cv")
 COLUMNS = (
     "encoder",
     "data",
@@ -59,8 +73,17 @@ def make_record(name, protocol, data, scores, settings, seconds):
             "numpy": np.__version__,
             "backend": keras.backend.backend(),
             "python": platform.python_version(),
+            **_installed_versions(),
         },
     }
+
+
+def _installed_versions():
+    versions = {}
+    for package in _PACKAGES:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            versions[package] = importlib.metadata.version(package)
+    return versions
 
 
 def run_name(source):

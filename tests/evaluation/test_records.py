@@ -1,5 +1,7 @@
 """Stored scores and the table that is made of them."""
 
+import contextlib
+import importlib.metadata
 import json
 
 import pytest
@@ -42,6 +44,14 @@ def test_runs_of_other_settings_get_a_row_that_says_so():
     ]
 
 
+def test_seeds_share_a_row_wherever_they_were_saved():
+    records = [
+        record(0.4, seed=seed, save=f"{seed}.keras", cache=None)
+        for seed in (0, 1)
+    ]
+    assert len(rows(records)) == 1 and "| 2 |" in rows(records)[0]
+
+
 def test_rows_are_sorted_by_name():
     got = rows([record(0.5, name="mae"), record(0.6, name="clmae")])
     assert [row.split(" | ")[0] for row in got] == ["| clmae", "| mae"]
@@ -66,6 +76,11 @@ def test_files(tmp_path):
     assert {"keras_clmae", "keras", "numpy", "backend"} <= set(
         records[0]["versions"]
     )
+    installed = records[0]["versions"]
+    for package in ("jax", "tensorflow", "torch", "scikit-learn", "keras-cv"):
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            expected = importlib.metadata.version(package)
+            assert installed[package] == expected
     assert records[0]["finished"].endswith("+00:00")
     with pytest.raises(ValueError, match="`paths`.*other.json"):
         read_records([str(tmp_path / "deep" / "other.json")])
