@@ -45,14 +45,20 @@ def prepare_folder(settings, model, normalization, resume):
 
 
 class Log(keras.callbacks.CSVLogger):
-    """The log, with a column for what is not measured in every epoch."""
+    """The log, with a column for what is not measured in every epoch.
+
+    And without Keras's columns for validation where there is none.
+    """
 
     def __init__(self, path, append, sometimes=()):
         super().__init__(path, append=append)
         self.sometimes = dict.fromkeys(sometimes, "")
 
     def on_epoch_end(self, epoch, logs=None):
-        super().on_epoch_end(epoch, {**self.sometimes, **(logs or {})})
+        logs = {**self.sometimes, **(logs or {})}
+        if self.keys is None:
+            self.keys = sorted(logs)
+        super().on_epoch_end(epoch, logs)
 
 
 def _forget_epochs(path, epoch):

@@ -153,6 +153,16 @@ def test_classes_are_mapped_by_name(programs, pictures, run):
         )
 
 
+def test_without_validation(programs, pictures, tmp_path):
+    programs["pretrain"](
+        [*SMALL, f"--data=folder:{pictures / 'train' / 'c'}", "--channels=3"]
+        + [f"--run_dir={tmp_path / 'run'}", "--method=mae", "--batch_size=4"]
+    )
+    header = (tmp_path / "run" / "log.csv").read_text().splitlines()[0]
+    assert header == "epoch,loss"
+    assert (tmp_path / "run" / "curriculum.png").exists()
+
+
 def test_other_channels_than_the_encoders(programs, pictures, run):
     with pytest.raises(SystemExit, match="`channels` must be the encoder's, 3"):
         programs["knn"]([str(run), f"folder:{pictures}", "--channels=1"])
