@@ -23,6 +23,7 @@ NOT_COMPARED = (
     "name",
     "verbose",
     "save",
+    "baseline",
     "cache",
     "data_dir",
     "normalization",
@@ -197,13 +198,16 @@ def markdown_table(records):
         run = json.dumps(
             [record["settings"].get(name) for name in ("source", "seed")]
         )
-        if run in runs and runs[run]["scores"] != record["scores"]:
+        earlier = runs[run]["scores"] if run in runs else {}
+        # One of them may lack the untrained baseline.
+        scores = {**earlier, **record["scores"]}
+        if scores != {**record["scores"], **earlier}:
             raise ValueError(
                 "The same run was recorded twice with different scores. "
                 f"Received: {record['name']!r}, {record['protocol']!r}, "
                 f"source and seed {run}"
             )
-        runs[run] = record
+        runs[run] = {**record, "scores": scores}
     lines = ["| " + " | ".join(COLUMNS) + " |", "|---" * len(COLUMNS) + "|"]
     for key in sorted(groups):
         runs = list(groups[key].values())

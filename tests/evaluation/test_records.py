@@ -64,6 +64,17 @@ def test_the_same_run_twice():
         rows([record(0.4), record(0.5)])
 
 
+def test_the_same_run_with_and_without_its_baseline():
+    records = [
+        record(0.4, random=0.3, baseline="random"),
+        record(0.4, baseline=None),
+    ]
+    for order in (records, records[::-1]):
+        assert rows(order) == [
+            "| mae | cifar10 | knn k=20 |  | 1 | 40.0 | 30.0 |"
+        ]
+
+
 def test_files(tmp_path):
     paths = [str(tmp_path / "deep" / f"{i}.json") for i in range(2)]
     for seed, path in enumerate(paths):
