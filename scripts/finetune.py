@@ -14,6 +14,7 @@ import numpy as np
 from evaluating import count_classes
 from evaluating import image_shape
 from evaluating import load_split
+from evaluating import load_test_split
 from evaluating import run_program
 
 
@@ -37,7 +38,7 @@ class FineTune:
         augmentation: `fine_tune` (crops, flips, RandAugment, random erasing,
             MixUp and CutMix), `pretrain` (crops and flips) or `evaluation`
             (none). The digits are never augmented.
-        magnitude: RandAugment's, 0 to 10.
+        magnitude: RandAugment's, 0 to 30; 0 leaves it out.
         erasing_rate: Share of images of which a rectangle is erased.
         mixup_alpha: Beta distribution of MixUp; 0 leaves it out.
         cutmix_alpha: Beta distribution of CutMix; 0 leaves it out.
@@ -93,7 +94,7 @@ def evaluate(common, own, encoder, which):
         image_shape=image_shape(common, encoder),
         verbose=common.verbose,
     )
-    test = load_split(common, encoder, common.test_split)
+    test = load_test_split(common, encoder, train)
     accuracy = evaluation.classifier_accuracy(classifier, test)
     if own.save and which == "pretrained":
         classifier.save(own.save)
@@ -125,18 +126,18 @@ def draw_training_data(common, own, encoder):
     from keras_clmae import data
     from keras_clmae import evaluation
 
-    def batches():
-        fixed_order = load_split(common, encoder, common.train_split)
-        return evaluation.iterate_batches(fixed_order, common.batch_size)
-
-    # Two passes, so that only the drawn images are ever held.
-    labels = np.concatenate([labels for _, labels in batches()])
+    fixed_order = load_split(common, encoder, common.train_split)
+    labels = getattr(fixed_order, "labels", None)
+    if labels is None:
+        # A pass of its own, so that only the drawn images are ever held.
+        batches = evaluation.iterate_batches(fixed_order, None)
+        labels = np.concatenate([labels for _, labels in batches])
     drawn = np.sort(
         evaluation.draw_few_shot(labels, own.images_per_class, common.seed)
     )
     images = []
     start = 0
-    for batch, _ in batches():
+    for batch, _ in evaluation.iterate_batches(fixed_order, None):
         rows = drawn[(drawn >= start) & (drawn < start + len(batch))] - start
         images.append(batch[rows])
         start += len(batch)
@@ -147,7 +148,8 @@ def draw_training_data(common, own, encoder):
         seed=common.seed,
         drop_remainder=True,
     )
-    return train, int(labels.max()) + 1
+    train.class_names = getattr(fixed_order, "class_names", None)
+    return train, count_classes(fixed_order)
 
 
 def main(arguments=None):

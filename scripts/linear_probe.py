@@ -14,6 +14,7 @@ from evaluating import count_classes
 from evaluating import extract_splits
 from evaluating import image_shape
 from evaluating import load_split
+from evaluating import load_test_split
 from evaluating import run_program
 
 
@@ -26,7 +27,8 @@ class LinearProbe:
             protocol) or `sgd` (the same, for few images).
         pooling: `mean`, `class_token` or `mean_before_norm`.
         augment: Train on images that are cropped and flipped anew in every
-            epoch, as MAE does, instead of on features that are computed once.
+            epoch, instead of on features that are computed once. The crops
+            are those of pretraining, 20 to 100 % of the area.
         few_shot: Logistic regression on 1, 2, 4, 8 and 16 images a class; the
             score in the report is the mean of the largest number.
         shots: Images a class for `few_shot`.
@@ -89,7 +91,7 @@ def _probe_images(common, own, encoder):
     return evaluation.linear_probe_images(
         models.copy_encoder(encoder, image_shape(common, encoder)),
         train,
-        load_split(common, encoder, common.test_split),
+        load_test_split(common, encoder, train),
         num_classes=count_classes(train),
         batch_size=own.probe_batch_size,
         pooling=own.pooling,

@@ -17,6 +17,7 @@ from typing import Any
 from typing import Literal
 
 import jsonargparse
+from data_options import Statistics
 
 
 @dataclasses.dataclass
@@ -37,6 +38,14 @@ class Settings:
         masking_module: Arguments of the masking module, such as `num_layers` or
             `head`.
         image_size: Side of the images in pixels, for folders and TFDS.
+        channels: 1, 3 or 4 to convert all pictures to this number. Without it
+            they are taken as they are.
+        statistics: Mean and standard deviation by which pixels are
+            standardised: `imagenet`, `from_data` (measured in one pass), or
+            two lists of one number a channel, such as `[[0.5], [0.2]]`, where
+            white is 1. The run folder keeps them in normalization.json.
+        cache: `memory`, or a folder for copies on a faster disk.
+        data_dir: Where TFDS keeps its data sets.
         batch_size: Images in a step, on all devices together.
         epochs: Passes over the images.
         base_learning_rate: Highest learning rate, for a batch of 256 images.
@@ -68,6 +77,13 @@ class Settings:
         keep: Number of newest checkpoints that stay.
         pictures_every: Epochs from one picture of masks and reconstructions to
             the next. Without it, about twenty over the run.
+        knn_every: Epochs from one k-NN accuracy of the encoder to the next,
+            in the log and TensorBoard; the pictures must have classes.
+            Without it, none is measured.
+        knn_bank: Images among which neighbours are looked for. They are held
+            in memory: 0.6 MB each of 224 x 224 x 3.
+        knn_queries: Images that are classified, of the validation data where
+            there are any, else others of the training data.
         bands: The one or three channels that pictures show. Without it, the
             first three.
         verbose: 1 a line an epoch that moves, 2 one that does not, 0 nothing.
@@ -81,6 +97,10 @@ class Settings:
     model: dict[str, Any] = dataclasses.field(default_factory=dict)
     masking_module: dict[str, Any] = dataclasses.field(default_factory=dict)
     image_size: int = 224
+    channels: int | None = None
+    statistics: Statistics = "imagenet"
+    cache: str | None = None
+    data_dir: str | None = None
     batch_size: int = 256
     epochs: int = 200
     base_learning_rate: float = 1e-3
@@ -106,6 +126,9 @@ class Settings:
     checkpoint_every: int = 1
     keep: int = 2
     pictures_every: int | None = None
+    knn_every: int | None = None
+    knn_bank: int = 5000
+    knn_queries: int = 2000
     bands: list[int] | None = None
     verbose: Literal[0, 1, 2] = 1
 

@@ -7,6 +7,10 @@ import threading
 
 import keras
 import numpy as np
+from data_options import read_normalization
+from data_options import source_arguments
+from online_knn_data import labelled_images
+from run_folder import Log
 from run_folder import draw_pictures
 from run_folder import prepare_folder
 from run_folder import save_whole
@@ -57,7 +61,8 @@ def run(settings, resume=False):
     images = first_images(validation or train)
     model = build_model(settings, images.shape[1:])
     compile_model(model, settings, train.steps_per_epoch)
-    position = prepare_folder(settings, model, resume)
+    knn = make_online_knn(settings, train.normalization)
+    position = prepare_folder(settings, model, train.normalization, resume)
     inverse = train.normalization.inverse
     if distribution.is_first_process():
         print_opening(
@@ -69,7 +74,9 @@ def run(settings, resume=False):
             highest_learning_rate(settings),
         )
     stop = threading.Event()
-    chosen = make_callbacks(settings, images, inverse, resume, position, stop)
+    chosen = make_callbacks(
+        settings, images, inverse, resume, position, stop, knn
+    )
     with set_by_sigterm(stop):
         train_from(position, model, settings, train, validation, chosen)
     save_whole(model, os.path.join(settings.run_dir, "model.keras"))
@@ -84,33 +91,51 @@ def load_data(settings):
     batch_size = plan.local_batch_size(settings.batch_size)
     # On several devices every batch splits evenly, those of validation too.
     even = {"drop_remainder": True} if plan.batch_parts > 1 else {}
+    source = source_arguments(settings)
     if settings.data == "digits":
         return (
             data.digits(batch_size, "train", seed=settings.seed),
             data.digits(batch_size, "test", **even),
         )
 
-    def load(transform, **arguments):
+    def load(transform, statistics, part, **arguments):
         return data.from_spec(
             settings.data,
             image_size=settings.image_size,
             batch_size=batch_size,
             seed=settings.seed,
             transform=transform,
+            statistics=statistics,
+            **source,
+            **part,
             **arguments,
         )
 
+    training, validation = parts(settings)
+    # A run that goes on does not measure its pictures again.
+    statistics = stored_normalization(settings) or settings.statistics
+    train = load("pretrain", statistics, training)
+    if validation is None:
+        return train, None
+    # Standardised as in training.
+    return train, load("evaluation", train.normalization, validation, **even)
+
+
+def parts(settings):
+    """Arguments of `from_spec` for training and for validation, or `None`."""
     if settings.validation is None:
-        return load("pretrain"), None
+        return {}, None
     if isinstance(settings.validation, str):
-        return load("pretrain"), load(
-            "evaluation", split=settings.validation, **even
-        )
+        return {}, {"split": settings.validation}
     share = {"validation_split": settings.validation}
-    return (
-        load("pretrain", **share, subset="training"),
-        load("evaluation", **share, subset="validation", **even),
-    )
+    return {**share, "subset": "training"}, {**share, "subset": "validation"}
+
+
+def stored_normalization(settings):
+    """What an earlier start of the run standardised pixels by, or `None`."""
+    if os.path.isfile(os.path.join(settings.run_dir, "config.yaml")):
+        return read_normalization(settings.run_dir)
+    return None
 
 
 def train_from(position, model, settings, train, validation, chosen):
@@ -282,7 +307,25 @@ def set_by_sigterm(event):
         signal.signal(signal.SIGTERM, before)
 
 
-def make_callbacks(settings, images, inverse, resume, position, stop):
+def make_online_knn(settings, normalization):
+    """`OnlineKNN` as the settings ask for it, or `None`."""
+    if settings.knn_every is None:
+        return None
+    if distribution.current_plan().is_over_jax_processes:
+        raise ValueError(
+            "`knn_every` must be left out with several JAX processes: one of "
+            "them cannot call the model by itself. "
+            f"Received: knn_every={settings.knn_every}"
+        )
+    if not distribution.is_first_process():
+        return None
+    return callbacks.OnlineKNN(
+        *labelled_images(settings, parts(settings), normalization),
+        epochs=settings.knn_every,
+    )
+
+
+def make_callbacks(settings, images, inverse, resume, position, stop, knn):
     """Progress, the log, the galleries and, last, the checkpoint.
 
     Of several processes the first one does all this; the others end when it
@@ -294,18 +337,21 @@ def make_callbacks(settings, images, inverse, resume, position, stop):
         return os.path.join(settings.run_dir, *names)
 
     together = distribution.current_plan().is_over_jax_processes
-    chosen = []
+    # Its number is for the others to show and to write.
+    chosen = [] if knn is None else [knn]
+    sometimes = [callback.name for callback in chosen]
     if distribution.is_first_process():
         if settings.verbose:
             chosen.append(
                 callbacks.Progress(
                     settings.batch_size,
                     settings.verbose,
+                    show=sometimes,
                     log_name="images_per_second",
                 )
             )
         chosen += [
-            keras.callbacks.CSVLogger(path("log.csv"), append=resume),
+            Log(path("log.csv"), append=resume, sometimes=sometimes),
             callbacks.TensorBoardScalars(path("tensorboard")),
         ]
     schedule = {"every": settings.checkpoint_every, "keep": settings.keep}

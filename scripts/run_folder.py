@@ -6,13 +6,15 @@ import os
 import tempfile
 
 import jsonargparse
+import keras
+from data_options import write_normalization
 
 from keras_clmae import callbacks
 from keras_clmae import distribution
 from keras_clmae import visualization
 
 
-def prepare_folder(settings, model, resume):
+def prepare_folder(settings, model, normalization, resume):
     """Writes the settings, or restores the run; gives where it starts."""
     config_path = os.path.join(settings.run_dir, "config.yaml")
     if resume:
@@ -29,6 +31,7 @@ def prepare_folder(settings, model, resume):
         return position
     if distribution.is_first_process():
         os.makedirs(settings.run_dir, exist_ok=True)
+        write_normalization(settings.run_dir, normalization)
         text = jsonargparse.ArgumentParser()
         text.add_class_arguments(type(settings))
         unfinished = f"{config_path}.unfinished"
@@ -39,6 +42,23 @@ def prepare_folder(settings, model, resume):
         )
         os.replace(unfinished, config_path)
     return callbacks.TrainingPosition()
+
+
+class Log(keras.callbacks.CSVLogger):
+    """The log, with a column for what is not measured in every epoch.
+
+    And without Keras's columns for validation where there is none.
+    """
+
+    def __init__(self, path, append, sometimes=()):
+        super().__init__(path, append=append)
+        self.sometimes = dict.fromkeys(sometimes, "")
+
+    def on_epoch_end(self, epoch, logs=None):
+        logs = {**self.sometimes, **(logs or {})}
+        if self.keys is None:
+            self.keys = sorted(logs)
+        super().on_epoch_end(epoch, logs)
 
 
 def _forget_epochs(path, epoch):

@@ -119,16 +119,21 @@ _CONTENTS = {
     "reconstructions": "pictures of reconstructions over training",
     "checkpoints": "to go on from: pretrain.py --run_dir ... --resume",
     "config.yaml": "all settings, as a recipe",
+    "normalization.json": "mean and standard deviation of the pixels",
 }
 
 
 def next_commands(settings):
     """What one types after a run, as a list of lines."""
     folder, data = settings.run_dir, settings.data
+    scored = f"{folder} {data}"
+    if data != "digits" and isinstance(settings.validation, str):
+        if settings.validation != "test":
+            scored += f" --test_split {settings.validation}"
     lines = [
-        f"python scripts/knn.py {folder} {data}",
-        f"python scripts/linear_probe.py {folder} {data}",
-        f"python scripts/finetune.py {folder} {data}",
+        f"python scripts/knn.py {scored}",
+        f"python scripts/linear_probe.py {scored}",
+        f"python scripts/finetune.py {scored}",
         f"python scripts/visualize.py reconstructions {folder}",
         f"python scripts/visualize.py attention {folder}",
     ]

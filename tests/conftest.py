@@ -25,6 +25,8 @@ if _worker and hasattr(os, "sched_setaffinity"):
 import keras  # noqa: E402
 import pytest  # noqa: E402
 
+from tests.optimized import as_users_compile  # noqa: E402
+
 
 @pytest.fixture(autouse=True)
 def seed():
@@ -35,13 +37,5 @@ def seed():
 @pytest.fixture
 def optimized():
     """Long trainings: on JAX compiled as users compile them."""
-    if keras.backend.backend() != "jax":
+    with as_users_compile():
         yield
-        return
-    import jax
-
-    name = "jax_disable_most_optimizations"
-    before = jax.config.read(name)
-    jax.config.update(name, False)
-    yield
-    jax.config.update(name, before)

@@ -184,6 +184,12 @@ def parse_evaluation(name, arguments, monkeypatch):
     assert seen
 
 
+def parse_mask_statistics(name, arguments, monkeypatch):
+    module = importlib.import_module(name)
+    monkeypatch.setattr(module, "describe", lambda options: options)
+    assert module.main(arguments).source == arguments[0]
+
+
 def parse_conversion(name, arguments, monkeypatch):
     module = importlib.import_module(name)
 
@@ -216,6 +222,7 @@ PARSERS = {
     "knn": parse_evaluation,
     "linear_probe": parse_evaluation,
     "finetune": parse_evaluation,
+    "mask_statistics": parse_mask_statistics,
     "convert_checkpoint": parse_conversion,
     "report": parse_report,
 }

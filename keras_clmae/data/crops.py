@@ -2,6 +2,8 @@
 
 import math
 
+import numpy as np
+
 from keras_clmae.data.dependencies import require
 
 # Tries to fit a window into the picture before it falls back to a central one.
@@ -84,6 +86,10 @@ def central_resize(pixels, image_size, crop_fraction):
 def resize_window(pixels, image_size):
     """Resizes a window of a picture, bicubic, as fast as TensorFlow can.
 
+    A window more than twice as large as the result gets the wider kernel that
+    is slower and keeps fine patterns from turning into coarse ones. A JPEG's
+    has been reduced while it was decoded, and is not as large.
+
     Args:
         pixels: float32 tensor of shape `(height, width, channels)`; from
             bytes the kernel is slower, by more than the cast takes.
@@ -93,10 +99,18 @@ def resize_window(pixels, image_size):
         A float32 tensor of shape `(*image_size, channels)`.
     """
     tf = require("tensorflow", "Cropping pictures")
-    resized = tf.raw_ops.ResizeBicubic(
-        images=pixels[tf.newaxis], size=image_size, half_pixel_centers=True
-    )
-    return resized[0]
+
+    def resize():
+        resized = tf.raw_ops.ResizeBicubic(
+            images=pixels[tf.newaxis], size=image_size, half_pixel_centers=True
+        )
+        return resized[0]
+
+    def reduce():
+        return tf.image.resize(pixels, image_size, "bicubic", antialias=True)
+
+    is_large = tf.reduce_all(tf.shape(pixels)[:2] > 2 * np.array(image_size))
+    return tf.cond(is_large, reduce, resize)
 
 
 def reduction_index(window_size, image_size):

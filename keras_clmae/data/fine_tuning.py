@@ -8,14 +8,17 @@ from keras_clmae.data.transforms import PretrainTransform
 from keras_clmae.data.transforms import normalize
 from keras_clmae.data.transforms import standardize_image_size
 
-# Of RandAugment's paper; keras-cv goes from 0 to 1.
+# The largest of RandAugment's paper; keras-cv goes from 0 to 1, where 0.3
+# shears by 0.3, as the paper's operations do at 10.
 _MAX_MAGNITUDE = 30
 # Of the magnitude from picture to picture.
 _MAGNITUDE_STDDEV = 0.5
 
 
 class FineTuneTransform(PretrainTransform):
-    """The crop of `PretrainTransform` and strong augmentation, with labels.
+    """Random resized crop and strong augmentation, with labels.
+
+    The crop's defaults are `PretrainTransform`'s.
 
     RandAugment, MixUp and CutMix are keras-cv's; half of the batches get
     MixUp, the other half CutMix. Labels come out as floats of shape
@@ -40,7 +43,7 @@ class FineTuneTransform(PretrainTransform):
 
     References:
 
-    - [He et al., 2022](https://arxiv.org/abs/2111.06377), appendix A.1
+    - [He et al., 2022](https://arxiv.org/abs/2111.06377), table 9
     - [Cubuk et al., 2020](https://arxiv.org/abs/1909.13719) (RandAugment)
     - [Zhong et al., 2020](https://arxiv.org/abs/1708.04896) (random erasing)
     - [Zhang et al., 2018](https://arxiv.org/abs/1710.09412) (MixUp)

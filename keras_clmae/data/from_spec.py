@@ -1,12 +1,20 @@
 """Data sets by one string, as the programs in `scripts` take them."""
 
 import os
+import re
+import warnings
 
 from keras_clmae.data.digits import digits
 from keras_clmae.data.image_folder import image_folder
 from keras_clmae.data.tfds_dataset import tfds_dataset
 
 _DIGITS_SIZE = 8
+# Folders that divide a data set, such as `val`, `test2` and `train_extra`.
+_SPLIT_NAME = re.compile(
+    r"(train|training|val|valid|validation|test|testing|dev|eval|holdout"
+    r"|unlabell?ed|extra)([_-].*|\d+)?",
+    re.IGNORECASE,
+)
 
 
 def from_spec(
@@ -22,7 +30,9 @@ def from_spec(
 
     Args:
         spec: `"digits"`, `"folder:PATH"` or `"tfds:NAME"`. A folder with one
-            of the name of `split` in it is read from there.
+            of the name of `split` in it is read from there; one with `train`
+            in it only where the folders beside are splits too (`val`,
+            `test2`, `extra` and the like), since `train` may be a class.
         image_size: Positive integer or pair of them (height, width), or
             `None` with `"digits"`, whose size is 8. Defaults to `None`.
         batch_size: Positive integer. Defaults to `64`.
@@ -68,12 +78,35 @@ def from_spec(
     arguments = {"transform": transform, "labels": labels, **arguments}
     if kind == "tfds":
         return tfds_dataset(place, split, image_size, batch_size, **arguments)
+    place = _split_folder(place, split)
+    return image_folder(place, image_size, batch_size, **arguments)
+
+
+def _split_folder(place, split):
+    """The folder of a split; for `"train"` it may be the whole folder."""
     part = os.path.join(place, split)
-    if os.path.isdir(part):
-        place = part
-    elif split != "train":
+    if not os.path.isdir(part):
+        if split == "train":
+            return place
         raise ValueError(
             "`split` must be a folder in the folder of `spec`. "
-            f"Received: split={split!r}, spec={spec!r}"
+            f"Received: split={split!r}, spec='folder:{place}'"
         )
-    return image_folder(place, image_size, batch_size, **arguments)
+    if split != "train":
+        return part
+    others = sorted(
+        entry.name
+        for entry in os.scandir(place)
+        if entry.is_dir()
+        and not entry.name.startswith(".")
+        and not _SPLIT_NAME.fullmatch(entry.name)
+    )
+    if not others:
+        return part
+    warnings.warn(
+        f"Read all folders of {place!r}: beside 'train' lies {others[0]!r}, "
+        "so that both are taken for classes. For the pictures in 'train' "
+        f"alone pass 'folder:{part}'.",
+        stacklevel=3,
+    )
+    return place

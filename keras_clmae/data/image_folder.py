@@ -1,8 +1,8 @@
 """A folder of picture files as a data set."""
 
-import hashlib
 import os
-import tempfile
+import sys
+import time
 
 import numpy as np
 
@@ -11,6 +11,8 @@ from keras_clmae.data.damage import diagnose
 from keras_clmae.data.damage import display_name
 from keras_clmae.data.decoding import PictureDecoder
 from keras_clmae.data.dependencies import require
+from keras_clmae.data.file_cache import DiskCache
+from keras_clmae.data.file_cache import MemoryCache
 from keras_clmae.data.fine_tuning import FineTuneTransform
 from keras_clmae.data.fine_tuning import get_transform
 from keras_clmae.data.listing import list_pictures
@@ -23,6 +25,8 @@ from keras_clmae.data.sharding import EpochSampler
 _SUBSETS = ("training", "validation", "both")
 # Pictures that are looked at to find their number of channels.
 _CHANNEL_SAMPLES = 256
+# Seconds after which a search for damaged pictures says what it does.
+_SILENT_SECONDS = 5.0
 
 
 def image_folder(
@@ -36,6 +40,7 @@ def image_folder(
     validation_split=None,
     subset="training",
     num_classes=None,
+    class_names=None,
     one_hot=False,
     shuffle=None,
     seed=0,
@@ -76,6 +81,10 @@ def image_folder(
         num_classes: Integer, the largest number of classes that is allowed,
             and the width of one-hot labels, or `None` for the number of
             folders. Defaults to `None`.
+        class_names: List of strings, the classes in the order of their
+            numbers, such as `class_names` of the training data for a folder
+            of test pictures. It may lack some of them; another class is an
+            error. Defaults to `None`: the sorted names of the folders.
         one_hot: Boolean, whether labels are one-hot floats, as they always
             are with `"fine_tune"`. Defaults to `False`.
         shuffle: Boolean, or `None` for `True` with a training transform.
@@ -101,9 +110,10 @@ def image_folder(
         `(batch_size, height, width, channels)`, or of pairs with their
         labels (int32, shape `(batch_size,)`), for `fit`, `evaluate` and
         `predict` on every backend. It has the attributes `num_examples`,
-        `steps_per_epoch`, `class_names`, `file_paths`, `normalization`,
-        `skipped` and `set_epoch`. A pair of such data sets for
-        `subset="both"`.
+        `batch_size`, `steps_per_epoch`, `class_names`, `num_classes`,
+        `labels` (all of them, in the order of `file_paths`), `file_paths`,
+        `normalization`, `skipped` and `set_epoch`. A pair of such data sets
+        for `subset="both"`.
 
     Raises:
         FileNotFoundError: If there is no such path.
@@ -130,7 +140,7 @@ def image_folder(
             f"`subset={subset!r}`. Received: validation_split=None"
         )
     transform = get_transform(transform, image_size, labels)
-    pictures = list_pictures(path, labels, num_classes)
+    pictures = list_pictures(path, labels, num_classes, class_names)
     if validation_split is None:
         parts = {"training": pictures}
     else:
@@ -184,6 +194,7 @@ def image_folder(
             on_error=on_error,
         )
         dataset.class_names = pictures.class_names
+        dataset.labels = pictures.labels
         dataset.file_paths = source.paths
         dataset.skipped = skipped or dataset.skipped
         return dataset
@@ -222,7 +233,7 @@ class _FolderSource:
         self._label_tensor = tf.constant(labels)
         self._read = tf.io.read_file
         if cache is not None:
-            reader = _MemoryCache() if cache == "memory" else _DiskCache(cache)
+            reader = MemoryCache() if cache == "memory" else DiskCache(cache)
             self._read = lambda path: tf.ensure_shape(
                 tf.numpy_function(reader, [path], "string"), ()
             )
@@ -243,47 +254,11 @@ class _FolderSource:
         return display_name(path), diagnose(path, self.decoder)
 
 
-class _MemoryCache(dict):
-    """Reads files, and keeps their bytes."""
-
-    def __call__(self, path):
-        if path not in self:
-            with open(path, "rb") as file:
-                self[path] = file.read()
-        return self[path]
-
-
-class _DiskCache:
-    """Reads files, and keeps copies of them in a folder."""
-
-    def __init__(self, folder):
-        self.folder = os.fspath(folder)
-        os.makedirs(self.folder, exist_ok=True)
-
-    def __call__(self, path):
-        name = hashlib.blake2b(
-            os.path.abspath(path), digest_size=16
-        ).hexdigest()
-        copy = os.path.join(self.folder, name[:2], name)
-        try:
-            with open(copy, "rb") as file:
-                return file.read()
-        except FileNotFoundError:
-            pass
-        with open(path, "rb") as file:
-            contents = file.read()
-        os.makedirs(os.path.dirname(copy), exist_ok=True)
-        # Written aside and renamed, for other processes that read meanwhile.
-        with tempfile.NamedTemporaryFile(
-            dir=os.path.dirname(copy), delete=False
-        ) as file:
-            file.write(contents)
-        os.replace(file.name, copy)
-        return contents
-
-
 def _without_damaged(pictures, decoder):
-    """Reads all pictures once, and leaves out those that cannot be read."""
+    """Reads all pictures once, and leaves out those that cannot be read.
+
+    Where that takes long it says so.
+    """
     tf = require("tensorflow", "`image_folder`")
     paths = pictures.paths
     path_tensor = tf.constant([os.fsencode(path) for path in paths])
@@ -301,8 +276,16 @@ def _without_damaged(pictures, decoder):
         .batch(1024)
     )
     is_readable = np.zeros(len(paths), bool)
+    start, told = time.monotonic(), False
     for numbers, _ in readable.as_numpy_iterator():
         is_readable[numbers] = True
+        if not told and time.monotonic() - start > _SILENT_SECONDS:
+            told = True
+            print(
+                f"Looking for damaged pictures among the {len(paths):,} of "
+                f"{pictures.root!r}, which are read in a fixed order ...",
+                file=sys.stderr,
+            )
 
     def describe(epoch, position):
         path = paths[position]

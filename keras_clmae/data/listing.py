@@ -51,7 +51,7 @@ class PictureList:
         return dataclasses.replace(self, names=names, labels=labels)
 
 
-def list_pictures(path, labels=False, num_classes=None):
+def list_pictures(path, labels=False, num_classes=None, class_names=None):
     """Lists the picture files of a folder and of all folders below it.
 
     Hidden files and folders are left out. Symbolic links are followed; a
@@ -65,6 +65,9 @@ def list_pictures(path, labels=False, num_classes=None):
             to `False`.
         num_classes: Integer, the largest number of classes that the model can
             tell, or `None`. Defaults to `None`.
+        class_names: List of strings, the classes in the order of their
+            numbers, of which the folder may lack some; or `None` for the
+            folders that there are. Defaults to `None`.
 
     Returns:
         A `PictureList`.
@@ -73,7 +76,8 @@ def list_pictures(path, labels=False, num_classes=None):
         FileNotFoundError: If there is no such path.
         NotADirectoryError: If it is not a folder.
         ValueError: If there is no picture, only one class, a class without
-            pictures, or more classes than `num_classes`.
+            pictures, more classes than `num_classes`, or one that is not in
+            `class_names`.
     """
     root = os.fspath(path)
     if not os.path.exists(root):
@@ -95,7 +99,7 @@ def list_pictures(path, labels=False, num_classes=None):
         )
     if not labels:
         return PictureList(root, names)
-    return _with_labels(root, names, num_classes)
+    return _with_labels(root, names, num_classes, class_names)
 
 
 def _walk(root):
@@ -143,7 +147,7 @@ def _is_folder(entry):
         return False
 
 
-def _with_labels(root, names, num_classes):
+def _with_labels(root, names, num_classes, class_names):
     parts = [name.split("/", 1) for name in names]
     loose = [part[0] for part in parts if len(part) == 1]
     if loose:
@@ -154,25 +158,15 @@ def _with_labels(root, names, num_classes):
         )
     names = [name for name, part in zip(names, parts, strict=True) if part[1:]]
     owners = [part[0] for part in parts if part[1:]]
-    class_names = sorted(set(owners))
-    empty = sorted(
-        entry.name
-        for entry in os.scandir(root)
-        if _is_folder(entry)
-        and not entry.name.startswith(".")
-        and entry.name not in class_names
-    )
-    if empty:
+    found = sorted(set(owners))
+    if class_names is None:
+        _check_classes(root, found)
+        class_names = found
+    elif not found or not set(found) <= set(class_names):
         raise ValueError(
-            "`path` must have pictures in the folder of each class. "
-            f"Received: {root!r}, where there is none in {empty[0]!r}"
-            + (f" and {len(empty) - 1} more" if empty[1:] else "")
-        )
-    if len(class_names) < 2:
-        raise ValueError(
-            "`path` must have one folder a class, of two classes or "
-            f"more, when `labels=True`. Received: {root!r}, with the class(es) "
-            f"{class_names}"
+            "`class_names` must hold the name of each folder in `path`, which "
+            f"must have one of them at least. Received: {root!r} with "
+            f"{found}, and class_names={class_names}"
         )
     if num_classes is not None and len(class_names) > num_classes:
         raise ValueError(
@@ -182,7 +176,30 @@ def _with_labels(root, names, num_classes):
         )
     index = {name: number for number, name in enumerate(class_names)}
     labels = np.array([index[owner] for owner in owners], "int32")
-    return PictureList(root, names, labels, class_names)
+    return PictureList(root, names, labels, list(class_names))
+
+
+def _check_classes(root, found):
+    """Raises unless the folders below `root` make classes of pictures."""
+    empty = sorted(
+        entry.name
+        for entry in os.scandir(root)
+        if _is_folder(entry)
+        and not entry.name.startswith(".")
+        and entry.name not in found
+    )
+    if empty:
+        raise ValueError(
+            "`path` must have pictures in the folder of each class. "
+            f"Received: {root!r}, where there is none in {empty[0]!r}"
+            + (f" and {len(empty) - 1} more" if empty[1:] else "")
+        )
+    if len(found) < 2:
+        raise ValueError(
+            "`path` must have one folder a class, of two classes or "
+            f"more, when `labels=True`. Received: {root!r}, with the class(es) "
+            f"{found}"
+        )
 
 
 def split_pictures(pictures, validation_split, seed):

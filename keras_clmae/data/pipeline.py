@@ -47,8 +47,9 @@ def make_batches(
 
     Returns:
         A `tf.data.Dataset` of batches, with the attributes `num_examples`,
-        `steps_per_epoch`, `normalization`, `transform`, `skipped` (dictionary
-        of the names and troubles of the pictures skipped so far), and
+        `batch_size`, `steps_per_epoch`, `num_classes` (`None` without
+        labels), `normalization`, `transform`, `skipped` (dictionary of the
+        names and troubles of the pictures skipped so far), and
         `set_epoch(epoch)`.
     """
     tf = require("tensorflow", "A `tf.data` pipeline")
@@ -114,7 +115,9 @@ def make_batches(
     )
     dataset = dataset.prefetch(tf.data.AUTOTUNE)
     dataset.num_examples = sampler.num_examples
+    dataset.batch_size = sampler.batch_size
     dataset.steps_per_epoch = sampler.steps_per_epoch
+    dataset.num_classes = num_classes if labels else None
     dataset.normalization = normalization
     dataset.transform = transform
     dataset.skipped = report.skipped
@@ -157,8 +160,9 @@ def _report_gaps(batches, sampler, report):
         if is_end and missing_steps:
             raise ValueError(
                 "Too many pictures cannot be read: the others make "
-                f"{step} of {sampler.steps_per_epoch} batches. Remove them; "
-                "scripts/check_data.py lists them."
+                f"{step} of {sampler.steps_per_epoch} batches. Remove those "
+                "that the warnings named; scripts/check_data.py lists all of "
+                "a folder. A training order does without them."
             )
         return np.int64(0)
 

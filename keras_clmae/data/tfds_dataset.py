@@ -1,5 +1,6 @@
 """Named data sets and prepared folders of TensorFlow Datasets."""
 
+import hashlib
 import os
 
 from keras_clmae.data.damage import diagnose_contents
@@ -29,6 +30,7 @@ def tfds_dataset(
     statistics="imagenet",
     data_dir=None,
     download=True,
+    num_classes=None,
     one_hot=False,
     shuffle=None,
     shuffle_buffer=10_000,
@@ -64,6 +66,9 @@ def tfds_dataset(
             `None` for its own default. Defaults to `None`.
         download: Boolean, whether to download and prepare a data set that is
             not there yet. Defaults to `True`.
+        num_classes: Integer, the largest number of classes that is allowed,
+            and the width of one-hot labels, or `None` for the number that the
+            data set declares. Defaults to `None`.
         one_hot: Boolean, whether labels are one-hot floats, as they always
             are with `"fine_tune"`. Defaults to `False`.
         shuffle: Boolean, or `None` for `True` with a training transform.
@@ -74,8 +79,8 @@ def tfds_dataset(
         drop_remainder: Boolean, or `None` for the value of `shuffle`.
             Defaults to `None`.
         cache: `"memory"` to keep the stored pictures in memory, a path to
-            keep them in files of that name, or `None`. Every process needs a
-            path of its own. Defaults to `None`.
+            keep copies in a folder on a faster disk, or `None`. Defaults to
+            `None`.
         on_error: `"skip"` or `"raise"`, see `image_folder`. Defaults to
             `"skip"`.
         process_index: Integer or `None`, see `process_shard`.
@@ -83,7 +88,7 @@ def tfds_dataset(
 
     Returns:
         A `tf.data.Dataset`, as `image_folder` returns it, without
-        `file_paths`.
+        `file_paths` and `labels`.
 
     Example:
 
@@ -98,6 +103,13 @@ def tfds_dataset(
     transform = get_transform(transform, image_size, labels)
     builder = _get_builder(name, data_dir, download)
     image_key, label_key = _find_features(builder, labels)
+    classes = builder.info.features[label_key] if label_key else None
+    if labels and num_classes is not None and classes.num_classes > num_classes:
+        raise ValueError(
+            "`num_classes` must be at least the number of classes of the data "
+            f"set. Received: num_classes={num_classes}, and {builder.name!r} "
+            f"with {classes.num_classes} classes"
+        )
     if channels is None:
         channels = builder.info.features[image_key].shape[-1] or 3
     decoder = PictureDecoder(channels, convert=channels in (1, 3, 4))
@@ -131,7 +143,6 @@ def tfds_dataset(
     source = _TfdsSource(
         builder, split, read, sampler, decoder, shuffle_buffer, cache
     )
-    classes = builder.info.features[label_key] if label_key else None
     dataset = make_batches(
         source,
         sampler,
@@ -140,7 +151,7 @@ def tfds_dataset(
         normalization,
         labels=labels,
         one_hot=one_hot,
-        num_classes=classes and classes.num_classes,
+        num_classes=num_classes or (classes and classes.num_classes),
         on_error=on_error,
     )
     dataset.class_names = classes and classes.names
@@ -157,7 +168,7 @@ class _TfdsSource:
         sampler: An `EpochSampler`.
         decoder: A `PictureDecoder`.
         shuffle_buffer: Positive integer, ignored without shuffling.
-        cache: `"memory"`, a path, or `None`.
+        cache: `"memory"`, a folder, or `None`.
     """
 
     def __init__(
@@ -172,6 +183,8 @@ class _TfdsSource:
     ):
         self._tf = require("tensorflow", "`tfds_dataset`")
         self.name = f"{builder.name}, {split}"
+        place = builder.data_dir
+        self._identity = f"{builder.info.full_name}, {split}, {place}"
         self.sampler = sampler
         self.decoder = decoder
         self.shuffle_buffer = shuffle_buffer
@@ -200,7 +213,15 @@ class _TfdsSource:
     def _cached(self, share, cache):
         if cache is None:
             return share
-        return share.cache("" if cache == "memory" else os.fspath(cache))
+        if cache == "memory":
+            return share.cache()
+        folder = os.fspath(cache)
+        os.makedirs(folder, exist_ok=True)
+        # A file of its own for every split, and every process's share of it.
+        index, count = self.sampler.process_index, self.sampler.process_count
+        content = f"{self._identity}, {index} of {count}"
+        name = hashlib.blake2b(content.encode(), digest_size=16).hexdigest()
+        return share.cache(os.path.join(folder, name))
 
     def stream(self, epoch):
         tf = self._tf

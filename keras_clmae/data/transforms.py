@@ -85,7 +85,9 @@ class PretrainTransform(EvaluationTransform):
 
     Of a JPEG file only the window is decoded, and a window more than twice
     as large as the result is reduced by 2, 4 or 8 while it is decoded. The
-    rest of the way is plain bicubic interpolation.
+    rest of the way is plain bicubic interpolation. A window of another kind
+    of file that is more than twice as large gets the wider kernel, which
+    keeps fine patterns from turning into coarse ones.
 
     Args:
         image_size: Integer, or pair of integers (height, width).

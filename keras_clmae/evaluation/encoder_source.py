@@ -48,10 +48,25 @@ def load_encoder(source, num_heads=None, decoder_num_heads=None):
     >>> encoder.num_layers
     12
     """
+    return _encoder_of(
+        load_source(source, num_heads, decoder_num_heads), source
+    )
+
+
+def load_source(source, num_heads=None, decoder_num_heads=None):
+    """Loads the model that `load_encoder` takes the encoder of.
+
+    Args:
+        source: As in `load_encoder`.
+        num_heads: As in `load_encoder`.
+        decoder_num_heads: As in `load_encoder`.
+
+    Returns:
+        A Keras model, whole where the source is.
+    """
     for model_class in MODEL_CLASSES:
         if source in model_class.preset_names():
-            model = model_class.from_preset(source, load_weights=False)
-            return _encoder_of(model, source)
+            return model_class.from_preset(source, load_weights=False)
     if is_handle(source):
         folder = download_preset(source)
         # Under hf:// may also lie a model of Hugging Face's own.
@@ -60,8 +75,7 @@ def load_encoder(source, num_heads=None, decoder_num_heads=None):
     if os.path.isfile(os.path.join(source, RUN_MODEL)):
         source = os.path.join(source, RUN_MODEL)
     if os.path.isfile(source) and source.endswith(".keras"):
-        model = keras.saving.load_model(source, compile=False)
-        return _encoder_of(model, source)
+        return keras.saving.load_model(source, compile=False)
     if not source.startswith("hf://") and not os.path.exists(source):
         raise _no_source(source, "which does not exist")
     try:
@@ -74,7 +88,7 @@ def load_encoder(source, num_heads=None, decoder_num_heads=None):
     )
     if report.missing:
         raise _no_source(source, f"which lacks {report.missing[0]!r}")
-    return _encoder_of(model, source)
+    return model
 
 
 def _no_source(source, problem):

@@ -189,6 +189,12 @@ class ClassificationLoss(keras.losses.Loss):
     def call(self, y_true, y_pred):
         num_classes = y_pred.shape[-1]
         if not _is_soft(y_true, y_pred):
+            if len(y_true.shape) == 2 and y_true.shape[-1] != 1:
+                raise ValueError(
+                    "`y_true` must have one column a class, or hold indices "
+                    f"of classes. Received: shape {tuple(y_true.shape)} for "
+                    f"{num_classes} classes"
+                )
             labels = keras.ops.cast(keras.ops.reshape(y_true, (-1,)), "int32")
             y_true = keras.ops.one_hot(labels, num_classes)
             y_true = (

@@ -1,7 +1,9 @@
 """Scores on disk, each with all that decided it."""
 
 import collections
+import contextlib
 import datetime
+import importlib.metadata
 import json
 import os
 import platform
@@ -14,7 +16,20 @@ import numpy as np
 from keras_clmae.version import __version__
 
 # Settings in which the runs of one row of the table may differ.
-NOT_COMPARED = ("source", "seed", "output", "name", "verbose")
+NOT_COMPARED = (
+    "source",
+    "seed",
+    "output",
+    "name",
+    "verbose",
+    "save",
+    "baseline",
+    "cache",
+    "data_dir",
+    "normalization",
+)
+# Packages besides Keras and NumPy that may have decided a score.
+_PACKAGES = ("jax", "tensorflow", "torch", "scikit-learn", "keras-cv")
 COLUMNS = (
     "encoder",
     "data",
@@ -59,8 +74,17 @@ def make_record(name, protocol, data, scores, settings, seconds):
             "numpy": np.__version__,
             "backend": keras.backend.backend(),
             "python": platform.python_version(),
+            **_installed_versions(),
         },
     }
+
+
+def _installed_versions():
+    versions = {}
+    for package in _PACKAGES:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            versions[package] = importlib.metadata.version(package)
+    return versions
 
 
 def run_name(source):
@@ -174,13 +198,16 @@ def markdown_table(records):
         run = json.dumps(
             [record["settings"].get(name) for name in ("source", "seed")]
         )
-        if run in runs and runs[run]["scores"] != record["scores"]:
+        earlier = runs[run]["scores"] if run in runs else {}
+        # One of them may lack the untrained baseline.
+        scores = {**earlier, **record["scores"]}
+        if scores != {**record["scores"], **earlier}:
             raise ValueError(
                 "The same run was recorded twice with different scores. "
                 f"Received: {record['name']!r}, {record['protocol']!r}, "
                 f"source and seed {run}"
             )
-        runs[run] = record
+        runs[run] = {**record, "scores": scores}
     lines = ["| " + " | ".join(COLUMNS) + " |", "|---" * len(COLUMNS) + "|"]
     for key in sorted(groups):
         runs = list(groups[key].values())

@@ -50,7 +50,9 @@ class ImageClassifier(PresetModel):
 
     Raises:
         ValueError: If an argument does not fit; from `fit` and `evaluate`, if
-            an array of labels holds a class outside of [0, num_classes).
+            labels that can be seen (arrays, or data sets of this package)
+            hold a class outside of [0, num_classes), or validation data
+            number their classes differently.
 
     Example:
 
@@ -191,25 +193,48 @@ class ImageClassifier(PresetModel):
         return (input_shape[0], self.num_classes)
 
     def fit(self, x=None, y=None, *args, **kwargs):
-        # A data set of arrays shows its labels.
-        self._check_labels(getattr(x, "labels", y))
+        self._check_labels("y", x, y)
+        validation = kwargs.get("validation_data")
+        if isinstance(validation, tuple | list):
+            self._check_labels("validation_data", *validation[:2])
+        elif validation is not None:
+            self._check_labels("validation_data", validation, None)
+            _check_same_classes(x, validation)
         return super().fit(x, y, *args, **kwargs)
 
     def evaluate(self, x=None, y=None, *args, **kwargs):
-        # A data set of arrays shows its labels.
-        self._check_labels(getattr(x, "labels", y))
+        self._check_labels("y", x, y)
         return super().evaluate(x, y, *args, **kwargs)
 
-    def _check_labels(self, labels):
-        # A class too high gives silent NaN or zero losses, by backend.
-        if labels is None or not hasattr(labels, "dtype"):
+    def _check_labels(self, name, x, y):
+        """Raises where a class is seen to be none of the head's.
+
+        It would give silent NaN or zero losses, by backend.
+        """
+        known = getattr(x, "num_classes", None)
+        if known is not None and known > self.num_classes:
+            raise ValueError(
+                f"`{name}` must hold labels in [0, {self.num_classes}), as "
+                f"`num_classes` is {self.num_classes}. Received: a data set "
+                f"of {known} classes"
+            )
+        # The package's data sets of arrays and of folders show their labels.
+        labels = getattr(x, "labels", None) if y is None else y
+        if not hasattr(labels, "dtype"):
             return
         labels = ops.convert_to_numpy(labels)
-        if not np.issubdtype(labels.dtype, np.integer) or labels.ndim > 1:
-            return
-        if labels.min() < 0 or labels.max() >= self.num_classes:
+        if labels.ndim == 2 and labels.shape[1] != 1:
+            if labels.shape[1] != self.num_classes:
+                raise ValueError(
+                    f"`{name}` must hold one column a class, as `num_classes` "
+                    f"is {self.num_classes}. Received: labels of shape "
+                    f"{labels.shape}"
+                )
+        elif np.issubdtype(labels.dtype, np.integer) and (
+            labels.min() < 0 or labels.max() >= self.num_classes
+        ):
             raise ValueError(
-                f"`y` must hold labels in [0, {self.num_classes}), as "
+                f"`{name}` must hold labels in [0, {self.num_classes}), as "
                 f"`num_classes` is {self.num_classes}. Received: labels from "
                 f"{labels.min()} to {labels.max()}"
             )
@@ -233,6 +258,17 @@ class ImageClassifier(PresetModel):
             config["encoder"], custom_objects=custom_objects
         )
         return cls(**{**config, "encoder": encoder})
+
+
+def _check_same_classes(train, validation):
+    """Raises where two data sets say that they number classes differently."""
+    names = [getattr(each, "class_names", None) for each in (train, validation)]
+    if None not in names and list(names[0]) != list(names[1]):
+        raise ValueError(
+            "`validation_data` must number its classes as the training data: "
+            "make it with `class_names=train.class_names`. Received: "
+            f"class_names={names[1]}, in training {names[0]}"
+        )
 
 
 def linear_head(num_classes, stddev, seed=None):

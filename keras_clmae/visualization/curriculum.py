@@ -37,9 +37,13 @@ def read_log(path):
             f"`path` must have at least one epoch. Received: {path}"
         )
     return {
-        name: np.array([float(row[name] or "nan") for row in rows])
-        for name in rows[0]
+        name: np.array([_number(row[name]) for row in rows]) for name in rows[0]
     }
+
+
+def _number(cell):
+    # Keras writes NA for what an epoch did not measure.
+    return float("nan" if cell in ("", "NA") else cell)
 
 
 def curriculum_figure(log, title=""):

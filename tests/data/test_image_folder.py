@@ -1,5 +1,6 @@
 """Folders of pictures: formats, classes, splits, order, damaged files."""
 
+import importlib
 import os
 import shutil
 import tempfile
@@ -11,6 +12,7 @@ from PIL import Image
 
 from keras_clmae.data import EvaluationTransform
 from keras_clmae.data import image_folder
+from keras_clmae.trainers.progress import progress_for_fit
 from tests.data.pictures import epoch_numbers
 from tests.data.pictures import save_picture
 from tests.data.pictures import smooth_picture
@@ -140,6 +142,9 @@ def test_labels_and_lengths(picture_folder):
 
     dataset = image_folder(picture_folder, 32, 5)
     assert len(dataset) == dataset.steps_per_epoch == 2
+    # From here `fit` knows how many images it trains on in a second.
+    (shown,), _ = progress_for_fit([], 1, dataset, None)
+    assert shown.batch_size == 5
     dataset = image_folder(picture_folder, 32, 5, drop_remainder=False)
     assert len(dataset) == 3 and len(epoch_numbers(dataset)) == 12
     dataset = image_folder(
@@ -151,6 +156,34 @@ def test_labels_and_lengths(picture_folder):
         picture_folder, 32, 4, labels=True, one_hot=True, num_classes=5
     )
     assert next(iter(dataset))[1].shape == (4, 5)
+
+
+def test_classes_are_numbered_as_in_other_data(picture_folder):
+    shutil.rmtree(picture_folder / "class 0")
+    names = ["class 0", "class 1", "class 2"]
+
+    def labels(class_names):
+        dataset = image_folder(
+            picture_folder,
+            16,
+            8,
+            transform="evaluation",
+            labels=True,
+            class_names=class_names,
+        )
+        assert dataset.class_names == class_names
+        assert dataset.num_classes == len(class_names)
+        ((_, labels),) = list(dataset)
+        np.testing.assert_array_equal(labels, dataset.labels)
+        return list(labels)
+
+    assert labels(names) == [1] * 4 + [2] * 4
+    assert labels(names[::-1]) == [1] * 4 + [0] * 4
+    with pytest.raises(ValueError, match="`class_names`.*'class 2'"):
+        labels(names[:2])
+    # One class is enough beside others.
+    shutil.rmtree(picture_folder / "class 2")
+    assert labels(names) == [1] * 4
 
 
 def test_order_depends_on_seed_and_epoch_only(picture_folder):
@@ -288,6 +321,19 @@ def test_damaged_files_are_named_and_counted(picture_folder):
     reasons = " ".join(dataset.skipped.values())
     for reason in ("truncated", "empty", "known kind", "itself", "nowhere"):
         assert reason in reasons
+
+
+def test_a_long_search_for_damaged_files_says_so(
+    picture_folder, monkeypatch, capsys
+):
+    module = importlib.import_module("keras_clmae.data.image_folder")
+    monkeypatch.setattr(module, "_SILENT_SECONDS", 0)
+    image_folder(picture_folder, 16, 4, transform="evaluation")
+    assert (
+        "Looking for damaged pictures among the 12" in capsys.readouterr().err
+    )
+    image_folder(picture_folder, 16, 4)
+    assert not capsys.readouterr().err
 
 
 def test_training_has_the_promised_steps(picture_folder):

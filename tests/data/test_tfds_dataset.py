@@ -56,7 +56,8 @@ def test_imagenet_examples():
         assert len(dataset) == 2
         batches = list(dataset)
     assert [images.shape for images, _ in batches] == [(4, 32, 32, 3)] * 2
-    assert len(dataset.class_names) == 1000
+    assert len(dataset.class_names) == dataset.num_classes == 1000
+    assert dataset.batch_size == 4
     with tfds.testing.mock_data(num_examples=4):
         dataset = tfds_dataset(
             "imagenet2012", "train", 32, 4, transform="fine_tune", labels=True
@@ -101,6 +102,12 @@ def test_prepared_folder(prepared):
     for _ in range(2):
         assert sorted(epoch_numbers(cached)) == sorted(everything)
 
+    folder = str(prepared) + "_cache"
+    for split, number in (("train", 22), ("train[:50%]", 11)):
+        cached = make(split, cache=folder)
+        for _ in range(2):
+            assert len(epoch_numbers(cached)) == number
+
     for arguments in ({}, {"shuffle": True, "drop_remainder": False}):
         shares = [
             epoch_numbers(
@@ -139,5 +146,7 @@ def test_bad_arguments(prepared):
         tfds_dataset(str(prepared), "validation", 16, 4)
     with pytest.raises(ValueError, match="`labels`"):
         tfds_dataset(str(prepared), "train", 16, 4, transform="fine_tune")
+    with pytest.raises(ValueError, match="`num_classes`.*2 classes"):
+        tfds_dataset(str(prepared), "train", 16, 4, labels=True, num_classes=1)
     with pytest.raises(ValueError, match="`batch_size`"):
         tfds_dataset(str(prepared), "train", 16, 23)

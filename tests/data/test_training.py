@@ -13,6 +13,7 @@ from keras_clmae.data import dependencies
 from keras_clmae.data import from_spec
 from keras_clmae.models import CLMAE
 from keras_clmae.models import ImageClassifier
+from tests.data.pictures import save_picture
 
 
 def small_model():
@@ -91,6 +92,28 @@ def test_fine_tuning_from_the_cifar10_folder(cifar10):
 def test_bad_specifications(spec, arguments, message):
     with pytest.raises(ValueError, match=message):
         from_spec(spec, **arguments)
+
+
+def split_names(tmp_path, names):
+    """Classes, or none, of `from_spec` for folders of these names."""
+    for name in names:
+        save_picture(tmp_path / name / "x" / "p.png")
+        save_picture(tmp_path / name / "y" / "p.png")
+    dataset = from_spec(f"folder:{tmp_path}", 8, batch_size=1, labels=True)
+    return dataset.class_names
+
+
+@pytest.mark.parametrize(
+    "others", [(), ("test",), ("val", "test2", "train_extra"), ("Validation",)]
+)
+def test_a_folder_train_among_splits(tmp_path, others):
+    assert split_names(tmp_path, ("train", *others)) == ["x", "y"]
+
+
+def test_a_folder_train_among_classes(tmp_path):
+    with pytest.warns(UserWarning, match="'train' lies 'bus'.*alone pass"):
+        names = split_names(tmp_path, ("train", "bus", "car"))
+    assert names == ["bus", "car", "train"]
 
 
 def test_digits_by_name():

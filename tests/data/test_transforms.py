@@ -125,6 +125,24 @@ def test_pretrain_crop_equals_pillow(photographs):
     assert np.median(errors) < 2
 
 
+@pytest.mark.parametrize("kind", ["png", "npy", "jpg"])
+def test_fine_patterns_do_not_turn_into_coarse_ones(tmp_path, kind):
+    """A checkerboard of pixels becomes grey, as in the evaluation."""
+    board = (np.indices((896, 896)).sum(axis=0) % 2 * 255).astype("uint8")
+    path = tmp_path / f"board.{kind}"
+    if kind == "npy":
+        np.save(path, board)
+    else:
+        Image.fromarray(board).save(path)
+    transform = PretrainTransform(224, scale=(1, 1), aspect_ratio=(1, 1))
+    pixels = transform.example(
+        tf.io.read_file(str(path)),
+        PictureDecoder(1, convert=False),
+        tf.constant([0, 0], "int64"),
+    )
+    assert np.std(pixels) < 1 and abs(np.mean(pixels) - 127.5) < 1
+
+
 def test_flip_mirrors_every_other_picture(tmp_path):
     save_picture(tmp_path / "p.png", size=(32, 32))
     transform = PretrainTransform(32, scale=(1, 1), aspect_ratio=(1, 1))

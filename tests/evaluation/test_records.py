@@ -1,5 +1,7 @@
 """Stored scores and the table that is made of them."""
 
+import contextlib
+import importlib.metadata
 import json
 
 import pytest
@@ -42,6 +44,14 @@ def test_runs_of_other_settings_get_a_row_that_says_so():
     ]
 
 
+def test_seeds_share_a_row_wherever_they_were_saved():
+    records = [
+        record(0.4, seed=seed, save=f"{seed}.keras", cache=None)
+        for seed in (0, 1)
+    ]
+    assert len(rows(records)) == 1 and "| 2 |" in rows(records)[0]
+
+
 def test_rows_are_sorted_by_name():
     got = rows([record(0.5, name="mae"), record(0.6, name="clmae")])
     assert [row.split(" | ")[0] for row in got] == ["| clmae", "| mae"]
@@ -52,6 +62,17 @@ def test_the_same_run_twice():
     assert "| 1 |" in rows([record(0.4), record(0.4)])[0]
     with pytest.raises(ValueError, match="recorded twice.*'mae'"):
         rows([record(0.4), record(0.5)])
+
+
+def test_the_same_run_with_and_without_its_baseline():
+    records = [
+        record(0.4, random=0.3, baseline="random"),
+        record(0.4, baseline=None),
+    ]
+    for order in (records, records[::-1]):
+        assert rows(order) == [
+            "| mae | cifar10 | knn k=20 |  | 1 | 40.0 | 30.0 |"
+        ]
 
 
 def test_files(tmp_path):
@@ -66,6 +87,11 @@ def test_files(tmp_path):
     assert {"keras_clmae", "keras", "numpy", "backend"} <= set(
         records[0]["versions"]
     )
+    installed = records[0]["versions"]
+    for package in ("jax", "tensorflow", "torch", "scikit-learn", "keras-cv"):
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            expected = importlib.metadata.version(package)
+            assert installed[package] == expected
     assert records[0]["finished"].endswith("+00:00")
     with pytest.raises(ValueError, match="`paths`.*other.json"):
         read_records([str(tmp_path / "deep" / "other.json")])

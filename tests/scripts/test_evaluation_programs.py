@@ -7,8 +7,10 @@ import pathlib
 import keras
 import pytest
 
+from keras_clmae.models import CLMAE
 from keras_clmae.models import ImageClassifier
 from keras_clmae.models import MaskedAutoencoder
+from keras_clmae.models import MaskingModule
 
 pytest.importorskip("sklearn")
 pytest.importorskip("jsonargparse")
@@ -59,6 +61,33 @@ def test_knn(program, run_folder):
         assert 0.1 < scores["accuracy"] < scores["any_correct"] <= 1
     accuracies = [s["accuracy"] for s in record["scores"].values()]
     assert accuracies[0] != accuracies[1]
+
+
+def test_no_score_is_lost(program, run_folder):
+    def score(*options):
+        common = [str(run_folder), "digits", "--verbose=0"]
+        return program("knn").main([*common, *options])
+
+    def paths():
+        return sorted(path.name for path in run_folder.glob("*.json"))
+
+    first = score()
+    (path,) = run_folder.glob("*.json")
+    # The same score again, and shown otherwise.
+    score("--name=another")
+    assert paths() == [path.name]
+    score("--temperature=0.1")
+    score("--test_split=train")
+    assert len(paths()) == 3
+    # The same settings with another result.
+    stored = json.loads(path.read_text())
+    stored["scores"]["pretrained"]["accuracy"] = 0.0
+    path.write_text(json.dumps(stored))
+    score()
+    assert len(paths()) == 4
+    assert json.loads(path.read_text()) == stored
+    again = json.loads(path.with_name(f"{path.stem}_2.json").read_text())
+    assert again["scores"] == json.loads(json.dumps(first["scores"]))
 
 
 def test_linear_probe(program, run_folder, tmp_path):
@@ -118,6 +147,42 @@ def test_report(program, run_folder, tmp_path, capsys):
     assert capsys.readouterr().out == table
     assert table.count("| tiny | digits | knn cosine_weighted k=20") == 1
     assert "| 2 |" in table
+
+
+def test_mask_statistics(program, run_folder, capsys):
+    masks = program("mask_statistics")
+    # Plain MAE learns no masks.
+    with pytest.raises(SystemExit, match="^error: `source` must hold a CLMAE"):
+        masks.main([str(run_folder), "digits", "--verbose=0"])
+    model = CLMAE.from_sizes(
+        masking_module=MaskingModule(
+            num_layers=1, num_heads=2, name="masking_module"
+        ),
+        image_shape=(8, 8, 1),
+        patch_size=2,
+        hidden_dim=8,
+        num_layers=1,
+        num_heads=2,
+        decoder_hidden_dim=8,
+        decoder_num_layers=1,
+        decoder_num_heads=2,
+    )
+    # Scores that are all undecided, and the same for all images.
+    head = model.masking_module.score_head
+    head.set_weights([0 * value for value in head.get_weights()])
+    model.save(run_folder / "model.keras")
+    record = masks.main([str(run_folder), "digits", "--verbose=0"])
+    (path,) = run_folder.glob("mask_statistics_*.json")
+    assert json.loads(path.read_text()) == record
+    assert record["statistics"]["undecided_share"] == 1
+    assert len(record["statistics"]["visible_share"]) == 4
+    assert len(record["warnings"]) == 2
+    shown = " ".join(capsys.readouterr().out.split())
+    assert shown.count("The masks have collapsed") == 2
+    assert "mask_overlap" in shown and "0.7500" in shown
+    # It is no score.
+    with pytest.raises(SystemExit, match="at least one score"):
+        program("report").main([str(run_folder)])
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ pytest.importorskip("tensorboardX")
 pytest.importorskip("sklearn")
 
 EPOCHS = 8
-SETTINGS = [f"--epochs={EPOCHS}", "--pictures_every=3"]
+SETTINGS = [f"--epochs={EPOCHS}", "--pictures_every=3", "--knn_every=3"]
 # Seconds that a pre-empted process gets on Google Cloud
 # (https://cloud.google.com/compute/docs/instances/preemptible).
 GRACE = 30
@@ -48,6 +48,7 @@ def test_run_folder(undisturbed):
         "masks",
         "masks.png",
         "model.keras",
+        "normalization.json",
         "reconstructions",
         "tensorboard",
     }
@@ -57,6 +58,12 @@ def test_run_folder(undisturbed):
     assert factors == sorted(factors, reverse=True)
     assert factors[0] > 0.8 and factors[-1] < -0.6
     assert float(log[-1]["loss"]) < float(log[0]["loss"])
+    for row in log:
+        # Of ten classes of digits, guessing is right in a tenth.
+        if int(row["epoch"]) in (2, 5):
+            assert 0.1 < float(row["knn_accuracy"]) <= 1
+        else:
+            assert row["knn_accuracy"] == ""
     model = keras.saving.load_model(undisturbed / "model.keras")
     assert model.encoder.image_shape == (8, 8, 1)
     assert len(model.masking_module.blocks) == 1
