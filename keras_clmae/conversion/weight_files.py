@@ -22,6 +22,7 @@ from keras_clmae.data.dependencies import require
 
 # No configuration of a model comes near; what is larger is not one.
 MAX_JSON_BYTES = 2**24
+TORCH_ENDINGS = (".pth", ".pt", ".bin")
 
 _UNREADABLE = (
     ArithmeticError,
@@ -102,8 +103,16 @@ def write_weights(arrays, path):
         arrays: dict from names to contiguous float32 arrays.
         path: path; its ending chooses the format. The file is replaced whole
             or not at all.
+
+    Raises:
+        ValueError: if the ending is neither's.
     """
     path = os.fspath(path)
+    if not path.endswith((".safetensors", *TORCH_ENDINGS)):
+        raise ValueError(
+            f"`path` must end in .safetensors, {', '.join(TORCH_ENDINGS)}. "
+            f"Received: path={path!r}"
+        )
     unfinished = f"{path}.unfinished"
     if path.endswith(".safetensors"):
         # The entry that transformers asks for.

@@ -29,6 +29,7 @@ from keras_clmae.conversion.weight_files import open_weights
 from keras_clmae.models import CLMAE
 from keras_clmae.models import MaskedAutoencoder
 from keras_clmae.models import MaskingModule
+from keras_clmae.models import ViTEncoder
 
 torch = pytest.importorskip("torch")
 if keras.backend.backend() != "torch":
@@ -349,24 +350,64 @@ def test_members_cannot_leave_their_folder(name, model, tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["inner"]
 
 
+@pytest.mark.parametrize("load_weights", [True, False])
 @pytest.mark.parametrize(
     "changes",
     [
         {"num_layers": 10**9},
+        # Few numbers each, but each a layer.
+        {"num_layers": 3, "hidden_dim": 4, "mlp_dim": 1},
         {"hidden_dim": 10**6},
         {"mlp_dim": 10**12},
         {"image_shape": [10**6, 10**6, 1]},
         {"image_shape": [4, 4, 10**12]},
     ],
 )
-def test_sizes_are_checked_before_anything_is_made(changes, model, tmp_path):
+def test_sizes_are_checked_before_anything_is_made(
+    changes, load_weights, model, tmp_path
+):
     model.encoder.save_to_preset(str(tmp_path))
     path = tmp_path / "config.json"
     content = json.loads(path.read_text())
     content["config"] |= changes
     path.write_text(json.dumps(content))
     with pytest.raises(ValueError, match="its sizes ask for at least"):
+        keras_files.load_keras_model(tmp_path, load_weights)
+    with pytest.raises(ValueError, match="its sizes ask for at least"):
+        ViTEncoder.from_preset(str(tmp_path), load_weights)
+    # There is nothing to hold the sizes against.
+    (tmp_path / "model.weights.h5").unlink()
+    with pytest.raises(ValueError, match="`path` must be a model of"):
+        ViTEncoder.from_preset(str(tmp_path), load_weights)
+
+
+def test_a_decoder_of_its_own_grid(model, tmp_path):
+    model.save_to_preset(str(tmp_path))
+    path = tmp_path / "config.json"
+    content = json.loads(path.read_text())
+    content["config"]["decoder"]["config"]["grid_size"] = [10**6, 10**6]
+    path.write_text(json.dumps(content))
+    with pytest.raises(ValueError, match="its sizes ask for at least"):
         keras_files.load_keras_model(tmp_path)
+
+
+def test_stored_shapes_build_nothing(model, tmp_path):
+    """Models build their parts by the sizes that were checked."""
+    clmae = CLMAE(model, MaskingModule(num_layers=1, num_heads=1))
+    clmae.save_to_preset(str(tmp_path))
+    path = tmp_path / "config.json"
+    content = json.loads(path.read_text())
+    parts = content["config"]
+    for part in (parts["masking_module"], parts["autoencoder"], content):
+        part["build_config"] = {"input_shape": [None, 10**9, 10**9]}
+    parts["autoencoder"]["config"]["decoder"]["build_config"] = {
+        "input_shape": [None, 5, 10**12]
+    }
+    content["compile_config"] = {"optimizer": "no such optimizer"}
+    path.write_text(json.dumps(content))
+    again = keras_files.load_keras_model(tmp_path)
+    for first, second in zip(clmae.weights, again.weights, strict=True):
+        assert first.shape == second.shape
 
 
 def test_parts_of_keras_itself(model, tmp_path):
@@ -392,6 +433,12 @@ def test_configurations_of_others(model, tmp_path):
         {"class_name": "Lambda", "registered_name": None, "module": "keras"},
         {"class_name": "system", "registered_name": None, "module": "os"},
         {"class_name": "system", "registered_name": "keras_clmae>system"},
+        # Registered under no such name: nothing is imported to look for it.
+        {
+            "class_name": "ViTBackbone",
+            "registered_name": "keras_clmae>ViTBackbone",
+            "module": "keras_hub.models",
+        },
     ):
         path.write_text(json.dumps(content | changes))
         with pytest.raises(ValueError, match="`path` must be a model of"):

@@ -1,12 +1,14 @@
 """Weights under timm's names.
 
-timm needs torchvision, which does not load beside PyTorch's CPU build. Where it
-does not import, names and shapes are held against a list, and the numbers
-against Hugging Face's ViT, which computes the same.
+timm needs torchvision, which does not load beside PyTorch's CPU build, so it is
+not in the environment that scripts/test.sh makes. Where it does not import,
+names and shapes are held against a list, and the numbers against Hugging Face's
+ViT, which computes the same.
 """
 
 import numpy as np
 import pytest
+from keras import ops
 
 from keras_clmae.conversion import from_huggingface
 from keras_clmae.conversion import from_timm
@@ -31,7 +33,13 @@ try:
     import timm
 # Without a torchvision that loads: RuntimeError, not ImportError.
 except (ImportError, RuntimeError) as error:
-    timm, WHY = None, f"timm does not import: {error}"
+    timm, WHY = (
+        None,
+        (
+            "timm needs torchvision, which does not load beside PyTorch's CPU "
+            f"build: neither is in the tests' environment ({error})"
+        ),
+    )
 else:
     WHY = ""
 
@@ -221,6 +229,26 @@ def test_published_files_have_the_same_names(tmp_path):
         )
 
 
+@pytest.mark.parametrize("name", ["mae.pth", "mae.safetensors"])
+def test_fixed_positions_stay_fixed(name, tmp_path):
+    """A file does not say whether they were trained; their numbers do."""
+    encoder = tiny_autoencoder().encoder
+    path = tmp_path / name
+    for dtype in ("float16", "float32"):
+        table = encoder.position_embedding.position_table
+        table.assign(ops.cast(ops.cast(table, dtype), "float32"))
+        to_timm(encoder, path)
+        again = from_timm(path, num_heads=2, image_shape=(8, 12, 2))
+        assert not again.learned_positions
+    table.assign(table + 0.01)
+    to_timm(encoder, path)
+    again = from_timm(path, num_heads=2, image_shape=(8, 12, 2))
+    assert again.learned_positions
+    np.testing.assert_array_equal(
+        array(again.position_embedding.position_table), array(table)
+    )
+
+
 def test_what_has_no_place_there(tmp_path):
     path = tmp_path / "vit.safetensors"
     with pytest.raises(ValueError, match="no place for: .*decoder/"):
@@ -230,6 +258,8 @@ def test_what_has_no_place_there(tmp_path):
     assert not path.exists()
     report = to_timm(tiny_autoencoder(), path, allow_missing=True)
     assert report.left_over
+    with pytest.raises(ValueError, match="`path` must end in .safetensors"):
+        to_timm(tiny_autoencoder().encoder, tmp_path / "vit.safetensor")
     with pytest.raises(ValueError, match="`num_heads` must be given"):
         from_timm(path)
     with pytest.raises(ValueError, match="divisible by `num_heads`"):
