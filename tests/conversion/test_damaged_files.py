@@ -1,12 +1,15 @@
 """Thousands of damaged files end in a model or in one clear error.
 
-Reading is the same on every backend: the quickest is enough.
+In little time and in little memory. Reading is the same on every backend: the
+quickest is enough.
 """
 
+import contextlib
 import io
 import json
 import math
 import os
+import pathlib
 import pickle
 import shutil
 import struct
@@ -25,6 +28,7 @@ from keras_clmae.conversion import keras_hub
 from keras_clmae.conversion import timm
 from keras_clmae.conversion import torch_checkpoint
 from keras_clmae.conversion.torch_checkpoint import published_table
+from keras_clmae.conversion.weight_files import one_error
 from keras_clmae.conversion.weight_files import open_weights
 from keras_clmae.models import CLMAE
 from keras_clmae.models import MaskedAutoencoder
@@ -36,8 +40,9 @@ if keras.backend.backend() != "torch":
     pytest.skip("the same on every backend", allow_module_level=True)
 
 NUMBER = 2000
-# A read of these files takes milliseconds.
+# A read of these files takes milliseconds and kilobytes.
 MAX_SECONDS = 5.0
+MAX_BYTES = 2**29
 HUGE = (b"9" * 12, b"-1", b"0", b"1e999", b"null", b"[]", b"NaN", b'"\\ud800"')
 
 
@@ -54,6 +59,11 @@ def model():
         decoder_num_heads=1,
         mask_ratio=0.5,
     )
+
+
+@pytest.fixture(scope="module")
+def clmae(model):
+    return CLMAE(model, MaskingModule(num_layers=1, num_heads=1))
 
 
 def mutated(content, random):
@@ -93,6 +103,22 @@ def mutated(content, random):
     return bytes(content)
 
 
+@contextlib.contextmanager
+def little_memory():
+    """Allocations beyond `MAX_BYTES` fail, whatever library asks for them."""
+    resource = pytest.importorskip("resource")
+    statm = pathlib.Path("/proc/self/statm")
+    if not statm.exists():
+        pytest.skip("the size of a process is read from Linux's /proc")
+    size = int(statm.read_text().split()[0]) * resource.getpagesize()
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (size + MAX_BYTES, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, before)
+
+
 def fuzz(original, path, read, number=NUMBER, seed=0):
     """Reads mutated copies of a file, most of which must be refused.
 
@@ -116,17 +142,38 @@ def fuzz(original, path, read, number=NUMBER, seed=0):
             path.write_bytes(mutated(original, random))
         started = time.monotonic()
         try:
-            read()
+            with little_memory():
+                read()
         except ValueError as error:
             assert "\n" not in str(error) and len(str(error)) < 2000
+            # Of memory that was asked for and not there.
+            for word in ("memory", "allocat"):
+                assert word not in str(error).lower()
             refused += 1
         assert time.monotonic() - started < MAX_SECONDS
     # Damage is found; numbers that changed are no damage.
     assert number / 4 < refused < number
 
 
+@pytest.mark.parametrize(
+    "allocate",
+    [
+        lambda: np.zeros(2**30, "uint8"),
+        lambda: torch.zeros(2**30, dtype=torch.uint8),
+        lambda: bytearray(2**50),
+    ],
+)
+def test_the_limit_of_memory_is_seen(allocate, tmp_path):
+    def read():
+        with one_error("model", "small"):
+            allocate()
+
+    with pytest.raises(AssertionError):
+        fuzz(b"0123456789", tmp_path / "file", read, number=1)
+
+
 @pytest.fixture
-def no_model(model, monkeypatch):
+def no_model(clmae, monkeypatch):
     """Stops where a model would be made, with checked and bounded sizes."""
 
     def build_model(sizes, **arguments):
@@ -135,7 +182,7 @@ def no_model(model, monkeypatch):
             for entry in published_table(sizes._replace(num_classes=None))
             for shape in entry.theirs.values()
         )
-        assert total <= 2 * model.count_params()
+        assert total <= 2 * clmae.count_params()
         return sizes
 
     def read_all(table, weights, sizes):
@@ -149,15 +196,17 @@ def no_model(model, monkeypatch):
         monkeypatch.setattr(module, "resized", lambda sizes, shape: sizes)
 
 
-def test_published(model, no_model, tmp_path):
+@pytest.mark.parametrize("name", ["mae", "clmae"])
+def test_published(name, model, clmae, no_model, tmp_path):
     path = tmp_path / "model.pth"
-    conversion.save_torch_checkpoint(model, path)
+    conversion.save_torch_checkpoint({"mae": model, "clmae": clmae}[name], path)
     fuzz(
         path.read_bytes(),
         path,
         lambda: conversion.load_torch_checkpoint(
-            path, num_heads=1, decoder_num_heads=1
+            path, num_heads=1, decoder_num_heads=1, masking_num_heads=1
         ),
+        number=NUMBER // 2,
     )
 
 
@@ -169,18 +218,53 @@ def test_timm(name, model, no_model, tmp_path):
         path.read_bytes(),
         path,
         lambda: conversion.from_timm(path, num_heads=1),
+        number=NUMBER // 2,
     )
 
 
-@pytest.mark.parametrize("name", ["config.json", "model.safetensors"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "config.json",
+        "model.safetensors",
+        "pytorch_model.bin",
+        "pytorch_model.bin.index.json",
+    ],
+)
 def test_huggingface(name, model, no_model, tmp_path):
     conversion.to_huggingface(model, tmp_path)
+    if name.startswith("pytorch_model"):
+        write_bin_files(tmp_path, split=name.endswith("json"))
     path = tmp_path / name
     fuzz(
         path.read_bytes(),
         path,
         lambda: conversion.from_huggingface(tmp_path),
+        number=NUMBER // 2,
     )
+
+
+def write_bin_files(folder, split):
+    """PyTorch's files in place of model.safetensors: one, or two and an index.
+
+    Args:
+        folder: path of a folder of Hugging Face.
+        split: bool.
+    """
+    weights = open_weights(folder / "model.safetensors")
+    state = {n: torch.from_numpy(weights.read(n)) for n in weights.shapes}
+    (folder / "model.safetensors").unlink()
+    if not split:
+        torch.save(state, folder / "pytorch_model.bin")
+        return
+    files = {}
+    for number, names in enumerate(np.array_split(list(state), 2), start=1):
+        file = f"pytorch_model-0000{number}-of-00002.bin"
+        torch.save({name: state[name] for name in names}, folder / file)
+        files |= dict.fromkeys(names.tolist(), file)
+    index = {"metadata": {"total_size": 1}, "weight_map": files}
+    (folder / "pytorch_model.bin.index.json").write_text(json.dumps(index))
+    assert conversion.from_huggingface(folder)
 
 
 @pytest.mark.parametrize("name", ["config.json", "model.weights.h5"])
@@ -391,9 +475,8 @@ def test_a_decoder_of_its_own_grid(model, tmp_path):
         keras_files.load_keras_model(tmp_path)
 
 
-def test_stored_shapes_build_nothing(model, tmp_path):
+def test_stored_shapes_build_nothing(clmae, tmp_path):
     """Models build their parts by the sizes that were checked."""
-    clmae = CLMAE(model, MaskingModule(num_layers=1, num_heads=1))
     clmae.save_to_preset(str(tmp_path))
     path = tmp_path / "config.json"
     content = json.loads(path.read_text())
@@ -410,8 +493,7 @@ def test_stored_shapes_build_nothing(model, tmp_path):
         assert first.shape == second.shape
 
 
-def test_parts_of_keras_itself(model, tmp_path):
-    clmae = CLMAE(model, MaskingModule(num_layers=1, num_heads=1))
+def test_parts_of_keras_itself(clmae, tmp_path):
     clmae.save_to_preset(str(tmp_path))
     assert isinstance(keras_files.load_keras_model(tmp_path), CLMAE)
     path = tmp_path / "config.json"
