@@ -31,6 +31,14 @@ def read_log(path):
 
     Raises:
         ValueError: if no epoch was finished.
+
+    Example:
+
+    >>> path = os.path.join(tempfile.mkdtemp(), "log.csv")
+    >>> with open(path, "w") as file:
+    ...     written = file.write("epoch,loss\\n0,2.0\\n1,1.5\\n")
+    >>> keras_clmae.visualization.read_log(path)["loss"].tolist()
+    [2.0, 1.5]
     """
     with open(path, encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
