@@ -57,7 +57,7 @@ def run(settings, resume=False):
     compile_model(model, settings, train.steps_per_epoch)
     position = prepare_folder(settings, model, resume)
     inverse = train.normalization.inverse
-    if distribution.is_first_process():
+    if settings.verbose and distribution.is_first_process():
         print_opening(
             settings,
             plan,
