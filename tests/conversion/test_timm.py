@@ -150,19 +150,31 @@ def test_numbers_through_hugging_face(shape, tmp_path):
 
 
 @pytest.mark.skipif(timm is None, reason=WHY)
-@pytest.mark.parametrize("image_shape", [(8, 12, 2), (16, 16, 3)])
+@pytest.mark.parametrize(
+    ("image_shape", "patch_size", "width", "layers", "heads"),
+    [((8, 12, 2), 4, 16, 2, 2), ((12, 12, 3), 6, 24, 1, 3)],
+)
 @pytest.mark.parametrize(
     ("num_classes", "global_pool"), [(0, "token"), (3, "token"), (3, "avg")]
 )
-def test_timm_itself(num_classes, global_pool, image_shape, tmp_path):
+def test_timm_itself(
+    num_classes,
+    global_pool,
+    image_shape,
+    patch_size,
+    width,
+    layers,
+    heads,
+    tmp_path,
+):
     def make():
         model = timm.models.vision_transformer.VisionTransformer(
             img_size=image_shape[:2],
-            patch_size=4,
+            patch_size=patch_size,
             in_chans=image_shape[2],
-            embed_dim=16,
-            depth=2,
-            num_heads=2,
+            embed_dim=width,
+            depth=layers,
+            num_heads=heads,
             num_classes=num_classes,
             global_pool=global_pool,
         )
