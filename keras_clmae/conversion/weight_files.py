@@ -9,6 +9,7 @@ import contextlib
 import json
 import os
 import pickle
+import re
 import shutil
 import tempfile
 import warnings
@@ -65,7 +66,9 @@ def one_error(path, expected):
     try:
         yield
     except _UNREADABLE as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        # PyTorch sets its in bold.
+        text = re.sub(r"\x1b\[\d*m", "", str(error)).strip()
+        reason = (text or type(error).__name__).splitlines()[0]
         raise ValueError(
             f"`path` must be {expected}. Received: path={path!r} "
             f"({reason[:200]})"
