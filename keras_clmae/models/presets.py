@@ -98,7 +98,8 @@ class PresetModel(ExportsForServing, keras.Model):
 
         Args:
             preset: one of `preset_names()`; a folder that `save_to_preset`
-                wrote; or where it uploaded one: `hf://USER/MODEL` or
+                wrote; or where it uploaded one: `hf://USER/MODEL`, with or
+                without `@REVISION`, or
                 `kaggle://OWNER/MODEL/FRAMEWORK/VARIATION`
                 (`pip install keras-clmae[hub]`).
             load_weights: bool. Whether the weights in the folder are loaded.
