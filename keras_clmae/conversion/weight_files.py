@@ -11,6 +11,7 @@ import os
 import pickle
 import re
 import shutil
+import struct
 import tempfile
 import warnings
 import zipfile
@@ -42,6 +43,8 @@ _UNREADABLE = (
     TypeError,
     ValueError,
     pickle.UnpicklingError,
+    # PyTorch's reader of pickles, where numbers are cut off.
+    struct.error,
     zipfile.BadZipFile,
 )
 
