@@ -24,10 +24,12 @@ import numpy as np
 from jsonargparse import ArgumentParser
 from rich.console import Console
 from rich.table import Table
+from source_normalization import source_normalization
 
 from keras_clmae.conversion import checking
 from keras_clmae.conversion import formats
 from keras_clmae.conversion.sizes import sizes_of
+from keras_clmae.data import PixelNormalization
 
 # Of outputs in float32; what other layouts of the same numbers round away.
 TOLERANCE = 1e-4
@@ -47,6 +49,8 @@ def convert_checkpoint(
     num_heads: int | None = None,
     decoder_num_heads: int | None = None,
     image_shape: tuple[int, int, int] | None = None,
+    mean: list[float] | None = None,
+    std: list[float] | None = None,
     seed: int = 0,
     encoder_only: bool = False,
     allow_missing: bool = False,
@@ -55,7 +59,8 @@ def convert_checkpoint(
     """Converts weights from one format to another.
 
     Args:
-        source: File, folder, or a name such as hf://facebook/vit-mae-base.
+        source: File, folder, run folder, or a name such as
+            hf://facebook/vit-mae-base or kaggle://OWNER/MODEL/keras/VARIATION.
         target: File or folder to write. It is replaced whole or not at all.
         source_format: keras, published, timm, huggingface or keras_hub.
         target_format: One of the same.
@@ -63,6 +68,10 @@ def convert_checkpoint(
         decoder_num_heads: Attention heads of the decoder, for .pth files.
         image_shape: [height, width, channels] to which position tables are
             interpolated.
+        mean: Mean of the training images, one number a channel, white is 1, for
+            the image processor of Hugging Face. By default that of the run
+            whose folder or model.keras the source is, else ImageNet's.
+        std: Standard deviation, likewise.
         seed: Of the random images of the check, and of missing weights.
         encoder_only: Write the encoder alone.
         allow_missing: Leave out weights without a place, and leave missing
@@ -75,6 +84,7 @@ def convert_checkpoint(
     """
     console = Console()
     try:
+        source = formats.local_source(source)
         source_format = source_format or formats.guess_source_format(source)
         if source_format != "keras":
             console.print(LICENCE_NOTE, style="yellow")
@@ -100,18 +110,79 @@ def convert_checkpoint(
         target_format = target_format or formats.guess_target_format(
             target, model
         )
-        wrote = formats.write_model(model, target, target_format, allow_missing)
+        normalization = given_normalization(mean, std)
+        if normalization is None and target_format == "huggingface":
+            normalization = source_normalization(
+                source, sizes_of(model).channels
+            )
+        wrote = formats.write_model(
+            model, target, target_format, allow_missing, normalization
+        )
     except (ValueError, OSError, ImportError) as error:
-        message = str(error).replace("allow_missing=True", "--allow-missing")
-        console.print(f"error: {message}", style="red", markup=False)
+        print_error(console, error)
         return 1
     print_report(console, model, read, wrote, (source_format, target_format))
+    if target_format == "huggingface":
+        print_normalization(console, normalization, sizes_of(model).channels)
     if not check:
         return 0
     # An interpolated model has no counterpart in the source's library.
     compared = [] if image_shape else [("source", source, source_format)]
     compared += [("target", target, target_format)]
-    return check_outputs(console, compared, model, seed)
+    try:
+        with warnings.catch_warnings():
+            # The tables say what is missing there, too.
+            warnings.simplefilter("ignore", UserWarning)
+            return check_outputs(console, compared, model, seed)
+    # Other libraries raise what they like.
+    except Exception as error:
+        print_error(console, error)
+        return 1
+
+
+def given_normalization(mean, std):
+    """What the options `mean` and `std` say, or `None`."""
+    if (mean is None) != (std is None):
+        raise ValueError(
+            "`mean` and `std` must be given together. "
+            f"Received: mean={mean}, std={std}"
+        )
+    return None if mean is None else PixelNormalization(mean, std)
+
+
+def print_error(console, error):
+    """Prints an error in one line."""
+    message = " ".join(str(error).split()) or type(error).__name__
+    message = message.replace("allow_missing=True", "--allow-missing")
+    console.print(
+        f"error: {message}", style="red", markup=False, soft_wrap=True
+    )
+
+
+def print_normalization(console, normalization, channels):
+    """Says which mean and deviation the image processor was given."""
+    if normalization is None:
+        has = (
+            "The image processor has ImageNet's mean and standard deviation"
+            if channels in (1, 3)
+            else "The folder has no image processor"
+        )
+        console.print(
+            f"{has}: "
+            "nothing says by which the images of the training were "
+            "standardised. Pass --mean and --std if by others.",
+            style="yellow",
+        )
+        return
+    mean, std = (
+        ", ".join(f"{float(number):.4g}" for number in numbers)
+        for numbers in (normalization.mean, normalization.std)
+    )
+    console.print(
+        f"The image processor has the mean {mean} and the standard deviation "
+        f"{std}.",
+        highlight=False,
+    )
 
 
 def print_report(console, model, read, wrote, names):

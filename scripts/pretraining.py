@@ -64,7 +64,7 @@ def run(settings, resume=False):
     knn = make_online_knn(settings, train.normalization)
     position = prepare_folder(settings, model, train.normalization, resume)
     inverse = train.normalization.inverse
-    if distribution.is_first_process():
+    if settings.verbose and distribution.is_first_process():
         print_opening(
             settings,
             plan,

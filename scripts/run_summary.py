@@ -36,6 +36,7 @@ def opening_rows(settings, plan, model, train, position, learning_rate):
     height, width, channels = autoencoder.image_shape
     steps = settings.epochs * train.steps_per_epoch
     rows = {
+        "model": f"{_title(settings)}: {_count(model)} in all",
         "data": f"{settings.data}: {train.num_examples:,} images of "
         f"{height} x {width} x {channels}",
         "encoder": f"{_count(encoder)}: {encoder.num_layers} layers of width "
@@ -54,8 +55,8 @@ def opening_rows(settings, plan, model, train, position, learning_rate):
     rows |= {
         "tokens": f"{encoder.num_tokens}, of which {autoencoder.num_visible} "
         "stay visible",
-        "backend": f"Keras {keras.__version__} on {keras.backend.backend()}, "
-        f"{settings.precision}",
+        "backend": f"Keras {keras.__version__} on {keras.backend.backend()}",
+        "precision": settings.precision,
         "devices": ", ".join(device_names())
         + (
             f"; {plan.strategy} parallel over {plan.num_devices} devices in "

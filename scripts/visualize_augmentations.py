@@ -9,6 +9,7 @@ def augmentations(
     channels: int | None = 3,
     count: int = 6,
     draws: int = 2,
+    bands: list[int] | None = None,
 ) -> None:
     """Draws a batch after each transform, a column for each picture.
 
@@ -20,6 +21,7 @@ def augmentations(
         channels: Number of channels that the pictures are converted to.
         count: Number of pictures.
         draws: Number of random draws of each transform.
+        bands: The one or three channels to show. Defaults to the first three.
     """
     from keras_clmae.data import FineTuneTransform
     from keras_clmae.data import from_spec
@@ -51,7 +53,7 @@ def augmentations(
             batch = next(iter(dataset))
             images = batch[0] if labels else batch
             inverse = dataset.normalization.inverse
-            rows.append((name, rgb_function(images, inverse)(images)))
+            rows.append((name, rgb_function(images, inverse, bands)(images)))
     _, height, width, _ = rows[0][1].shape
     figure, axes = picture_grid(
         [name for name, _ in rows], count, width / height, cell=1.5

@@ -1,7 +1,12 @@
 """Runs the notebooks, in a few epochs, on the backend of this process."""
 
+import ast
+import importlib.util
 import os
 import pathlib
+import re
+import sys
+import tomllib
 
 import keras
 import pytest
@@ -39,6 +44,74 @@ def test_notebooks_are_stored_clean():
         assert all(cell.execution_count is None for cell in code), path.name
         assert not any(cell.outputs for cell in code), path.name
         assert path.stat().st_size < 20_000
+        first, *others = [
+            cell.source
+            for cell in notebook.cells
+            if cell.cell_type == "markdown"
+        ]
+        assert first.startswith(f"# {path.name[0]} · "), path.name
+        assert not any(text.startswith(("# ", " ")) for text in others)
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_the_first_cell_installs_what_is_missing(path, monkeypatch):
+    code = [
+        cell.source
+        for cell in nbformat.read(path, as_version=4).cells
+        if cell.cell_type == "code"
+    ]
+    install = re.sub(
+        r"%pip install --quiet (.*)", r"asked.append(f\1)", code[0]
+    )
+    present, asked = set(), []
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: name in present or None
+    )
+    names = {"asked": asked}
+    exec(install, names)
+    # What comes with Keras, with Python, with Jupyter, or from a cell.
+    others = {"keras", "numpy", "IPython", "fine_tune"}
+    imported = {
+        name.split(".")[0]
+        for node in ast.walk(ast.parse("\n".join(code[1:])))
+        for name in (
+            [alias.name for alias in node.names]
+            if isinstance(node, ast.Import)
+            else [node.module]
+            if isinstance(node, ast.ImportFrom)
+            else []
+        )
+    }
+    backend = re.search(r'"KERAS_BACKEND", "(\w+)"', "\n".join(code))[1]
+    # The embedded digits are scikit-learn's.
+    used = imported - others - sys.stdlib_module_names | {backend, "sklearn"}
+    assert used <= set(names["needed"])
+    for missing in names["needed"]:
+        present = set(names["needed"]) - {missing}
+        exec(install, names)
+    assert len(asked) == 1 + len(names["needed"])
+    present = set(names["needed"])
+    exec(install, names)
+    assert len(asked) == 1 + len(names["needed"])
+    folder, extras = re.fullmatch(r"(.*)\[(.*)\]", asked[0]).groups()
+    project = tomllib.loads(
+        (path.parent / folder / "pyproject.toml").read_text()
+    )
+    known = project["project"]["optional-dependencies"]
+    listed = " ".join(
+        requirement
+        for extra in extras.split(",")
+        for requirement in known[extra]
+    )
+    package = {"sklearn": "scikit-learn", "PIL": "pillow"}
+    for name in used - {"keras_clmae"}:
+        assert package.get(name, name) in listed, name
+
+
+def test_every_loss_is_taken_away_once():
+    text = (ROOT / "notebooks" / "5_change_the_method.ipynb").read_text()
+    for loss in ("reconstruction", "gaussian", "kl", "diversity"):
+        assert f'"no {loss} loss\\": {{' in text, loss
 
 
 @pytest.mark.slow

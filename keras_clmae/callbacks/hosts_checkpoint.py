@@ -19,6 +19,16 @@ class HostsCheckpoint(keras.callbacks.OrbaxCheckpoint):
         every: int. Epochs between checkpoints; the last epoch is always saved.
             Defaults to `1`.
         keep: int. Number of newest checkpoints that stay. Defaults to `2`.
+
+    Example:
+
+    ```python
+    model.fit(
+        dataset,
+        epochs=100,
+        callbacks=[keras_clmae.callbacks.HostsCheckpoint("checkpoints")],
+    )
+    ```
     """
 
     def __init__(self, directory, every=1, keep=2):

@@ -91,6 +91,21 @@ def load_snapshots(directory):
 
     Raises:
         ValueError: if the folder holds no gallery.
+
+    Example:
+
+    >>> model = keras_clmae.models.CLMAE.from_preset(
+    ...     "clmae_tiny_patch4_32", load_weights=False, num_layers=1
+    ... )
+    >>> folder = tempfile.mkdtemp()
+    >>> gallery = keras_clmae.callbacks.MaskGallery(
+    ...     np.random.normal(size=(2, 32, 32, 3)).astype("float32"), folder
+    ... )
+    >>> gallery.set_model(model)
+    >>> gallery.on_train_begin()
+    >>> images, snapshots = keras_clmae.callbacks.load_snapshots(folder)
+    >>> list(snapshots), snapshots[0]["keep_scores"].shape
+    ([0], (2, 64))
     """
     path = os.path.join(directory, "images.npy")
     if not os.path.isfile(path):

@@ -66,6 +66,15 @@ def reconstruction_blocks(model, images):
 
     Returns:
         What `visualization.reconstructions_figure` takes as `blocks`.
+
+    Example:
+
+    >>> model = keras_clmae.models.MaskedAutoencoder.from_preset(
+    ...     "mae_tiny_patch4_32", load_weights=False, num_layers=1
+    ... )
+    >>> images = np.zeros((2, 32, 32, 3), "float32")
+    >>> list(keras_clmae.callbacks.reconstruction_blocks(model, images))
+    ['random masks']
     """
     kinds = ["random"]
     if hasattr(model, "masking_module"):

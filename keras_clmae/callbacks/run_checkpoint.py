@@ -200,6 +200,11 @@ def list_checkpoints(directory):
 
     Returns:
         A list of (finished epochs, path), the oldest first.
+
+    Example:
+
+    >>> keras_clmae.callbacks.list_checkpoints("no such folder")
+    []
     """
     return [(epoch, path) for epoch, _, path in _checkpoints(directory)]
 

@@ -128,7 +128,7 @@ def _by_transformers(transformers, path, model, images, noise):
     with torch.no_grad():
         if name == "ViTForImageClassification":
             loaded = transformers.ViTForImageClassification.from_pretrained(
-                path
+                path, **options
             )
             return {"logits": loaded.eval()(pixels).logits.numpy()}
         if name == "ViTModel":

@@ -19,14 +19,42 @@ from keras_clmae.conversion.timm import to_timm
 from keras_clmae.conversion.torch_checkpoint import published_table
 from keras_clmae.conversion.torch_checkpoint import read_published
 from keras_clmae.conversion.torch_checkpoint import save_torch_checkpoint
+from keras_clmae.conversion.weight_files import TORCH_ENDINGS
 from keras_clmae.conversion.weight_files import folder_written_whole
 from keras_clmae.conversion.weight_files import open_weights
 from keras_clmae.conversion.weight_map import Mapped
 from keras_clmae.conversion.weight_map import Report
 from keras_clmae.conversion.weight_map import variables_of
+from keras_clmae.models.preset_hub import download_preset
+from keras_clmae.models.preset_hub import is_handle
 
 FORMATS = ("keras", "published", "timm", "huggingface", "keras_hub")
-_TORCH_ENDINGS = (".pth", ".pt", ".bin")
+RUN_MODEL = "model.keras"
+
+
+def local_source(source):
+    """Where on this machine the weights of a source lie.
+
+    Args:
+        source: path of a file, of a folder, or of the folder of a run; or an
+            `hf://` or `kaggle://` handle, of which the preset's files are
+            downloaded.
+
+    Returns:
+        The path of the file or folder; the handle itself where it names a
+        model of Hugging Face's own.
+
+    Raises:
+        ValueError: if a handle has another form.
+    """
+    if is_handle(source):
+        folder = download_preset(source)
+        # Under hf:// may also lie a model of Hugging Face's own.
+        if is_keras_clmae_folder(folder) or not source.startswith("hf://"):
+            return folder
+        return source
+    run_model = os.path.join(source, RUN_MODEL)
+    return run_model if os.path.isfile(run_model) else source
 
 
 def guess_source_format(source):
@@ -56,7 +84,7 @@ def guess_source_format(source):
         return "keras"
     elif source.endswith(".safetensors"):
         return "timm"
-    elif source.endswith(_TORCH_ENDINGS):
+    elif source.endswith(TORCH_ENDINGS):
         names = open_weights(source).shapes
         published = ("decoder_", "masking_net.")
         return (
@@ -80,14 +108,25 @@ def guess_target_format(target, model):
 
     Returns:
         One of `FORMATS`.
+
+    Raises:
+        ValueError: if the ending is none of theirs.
     """
     if target.endswith(".keras"):
         return "keras"
     if target.endswith(".safetensors"):
         return "timm"
-    if target.endswith(_TORCH_ENDINGS):
+    if target.endswith(TORCH_ENDINGS):
         is_classifier = sizes_of(model).num_classes is not None
         return "timm" if is_classifier else "published"
+    ending = os.path.splitext(os.path.basename(os.path.abspath(target)))[1]
+    if ending and not os.path.isdir(target):
+        raise ValueError(
+            "`target` must end in .keras, .safetensors or "
+            f"{', '.join(TORCH_ENDINGS)}, or have no ending, for a folder of "
+            "Hugging Face; a new folder with a dot in its name needs "
+            f"`target_format`. Received: target={target!r}"
+        )
     return "huggingface"
 
 
@@ -102,7 +141,8 @@ def read_model(
     """Reads a model of ours from any format.
 
     Args:
-        source: path, or a name such as `"hf://facebook/vit-mae-base"`.
+        source: path, as `local_source` gives it, or a name such as
+            `"hf://facebook/vit-mae-base"`.
         source_format: one of `FORMATS`. Guessed by default.
         num_heads: int, for .pth and .safetensors files, which do not hold it.
         decoder_num_heads: int, for .pth files with a decoder.
@@ -144,7 +184,9 @@ def read_model(
     )
 
 
-def write_model(model, target, target_format=None, allow_missing=False):
+def write_model(
+    model, target, target_format=None, allow_missing=False, normalization=None
+):
     """Writes a model of ours in any format.
 
     Args:
@@ -153,6 +195,9 @@ def write_model(model, target, target_format=None, allow_missing=False):
             all.
         target_format: one of `FORMATS`. Guessed from the ending by default.
         allow_missing: bool. Whether weights may be left out.
+        normalization: `PixelNormalization` of the training images, for the
+            image processor in a folder of Hugging Face; no other format has a
+            place for it. Defaults to `None`: ImageNet's.
 
     Returns:
         A `Report`.
@@ -163,13 +208,20 @@ def write_model(model, target, target_format=None, allow_missing=False):
     if target_format is None:
         target_format = guess_target_format(target, model)
     check_choice("target_format", target_format, FORMATS)
+    if target_format == "huggingface":
+        return to_huggingface(model, target, normalization, allow_missing)
+    if normalization is not None:
+        raise ValueError(
+            "`normalization` has a place in a folder of Hugging Face only. "
+            f"Received: normalization={normalization!r}, "
+            f"target_format={target_format!r}"
+        )
     if target_format == "keras":
         _save_keras(model, target)
         return _identity(model)
     write = {
         "published": save_torch_checkpoint,
         "timm": to_timm,
-        "huggingface": to_huggingface,
         "keras_hub": save_keras_hub,
     }[target_format]
     return write(model, target, allow_missing=allow_missing)

@@ -1,7 +1,8 @@
 """Reading Keras's own files with care: `.keras` and the folders of presets.
 
 Keras checks much itself (safe mode). What is added: nothing is allocated
-before the sizes in the configuration are held against the weights, and
+before the sizes in the configuration are held against the weights, classes must
+be registered already, so that no module is imported because a file says so, and
 whatever goes wrong ends in one `ValueError`.
 """
 
@@ -11,6 +12,7 @@ import os
 import shutil
 import tempfile
 import zipfile
+from typing import NamedTuple
 
 import h5py
 import keras
@@ -21,14 +23,24 @@ from keras_clmae.conversion.weight_files import read_json
 
 _MEMBERS = {"metadata.json", "config.json", "model.weights.h5"}
 _WEIGHTS = "model.weights.h5"
+_DTYPE_POLICIES = ("DTypePolicy", "DTypePolicyMap")
 
 
-def load_keras_model(path):
+class _Room(NamedTuple):
+    """How much is in a file of weights, or asked for by a configuration."""
+
+    numbers: int
+    arrays: int
+
+
+def load_keras_model(path, load_weights=True):
     """Loads a model of this package from a file or a folder of its own.
 
     Args:
         path: path of a `.keras` file, or of a folder that `save_to_preset`
             wrote.
+        load_weights: bool. Whether the weights are loaded; the sizes must agree
+            with them in any case. Defaults to `True`.
 
     Returns:
         The model, not compiled.
@@ -43,18 +55,20 @@ def load_keras_model(path):
             config = read_json(os.path.join(path, "config.json"))
             weights = os.path.join(path, _WEIGHTS)
             _check_config(config, _check_h5(weights))
-            model = keras.saving.deserialize_keras_object(config)
+        else:
+            weights = path
+            with zipfile.ZipFile(path) as archive:
+                _check_archive(archive, os.path.getsize(path))
+                config = json.loads(archive.read("config.json"))
+                with archive.open(_WEIGHTS) as member:
+                    # Seeking in a member reads it from the start each time.
+                    with tempfile.TemporaryFile() as content:
+                        shutil.copyfileobj(member, content, 2**20)
+                        _check_config(config, _check_h5(content))
+        model = keras.saving.deserialize_keras_object(_constructed(config))
+        if load_weights:
             model.load_weights(weights)
-            return model
-        with zipfile.ZipFile(path) as archive:
-            _check_archive(archive, os.path.getsize(path))
-            config = json.loads(archive.read("config.json"))
-            with archive.open(_WEIGHTS) as member:
-                # Seeking in a member reads it from the start each time.
-                with tempfile.TemporaryFile() as weights:
-                    shutil.copyfileobj(member, weights, 2**20)
-                    _check_config(config, _check_h5(weights))
-        return keras.saving.load_model(path, compile=False, safe_mode=True)
+        return model
 
 
 def is_keras_clmae_folder(folder):
@@ -66,6 +80,40 @@ def is_keras_clmae_folder(folder):
     return str(config.get("registered_name")).startswith("keras_clmae>")
 
 
+def check_parts(config):
+    """Refuses what `load_keras_model` would: a model of parts of others.
+
+    Args:
+        config: dict, as `keras.saving.serialize_keras_object` gives it.
+
+    Raises:
+        ValueError: if the model or a part of it is neither of keras_clmae nor
+            a registered class of a user's.
+    """
+    if not _is_ours(config):
+        raise ValueError(
+            f"it holds a {str(config.get('class_name'))[:50]}, which is none "
+            "of keras_clmae's"
+        )
+    for part, _ in _parts(config):
+        name = str(part.get("class_name"))
+        module = str(part.get("module")).split(".")[0]
+        if module == "keras" and name in _DTYPE_POLICIES:
+            continue
+        # Nobody bounds the sizes of anything of Keras itself.
+        if module == "keras":
+            raise ValueError(f"it holds a {name[:50]} of Keras")
+        registered_name = part.get("registered_name")
+        if (
+            not isinstance(registered_name, str)
+            or keras.saving.get_registered_object(registered_name) is None
+        ):
+            raise ValueError(
+                f"it holds a {name[:50]} that is not registered here, by "
+                "keras.saving.register_keras_serializable"
+            )
+
+
 def check_weight_file(path, table):
     """Refuses a .weights.h5 that cannot hold the arrays of a table.
 
@@ -73,11 +121,8 @@ def check_weight_file(path, table):
         ValueError: if the file is damaged or too small.
     """
     with one_error(path, "the weights of the model in config.json"):
-        needed = sum(
-            math.prod(shape)
-            for entry in table
-            for shape in entry.theirs.values()
-        )
+        shapes = [s for entry in table for s in entry.theirs.values()]
+        needed = _Room(sum(map(math.prod, shapes)), 0)
         _check_room(needed, _check_h5(path))
 
 
@@ -100,13 +145,14 @@ def _check_archive(archive, file_size):
 
 
 def _check_h5(file):
-    """The number of values in a weights file, all of which are in it."""
+    """The `_Room` of a weights file, all of which is in it."""
     with h5py.File(file, "r") as content:
-        return _num_values(content, set())
+        sizes = list(_sizes_in(content, set()))
+    return _Room(sum(sizes), len(sizes))
 
 
-def _num_values(group, seen):
-    total = 0
+def _sizes_in(group, seen):
+    """Yields how many values each array has."""
     for name in group:
         if not isinstance(group.get(name, getlink=True), h5py.HardLink):
             raise ValueError(f"its {name!r} is a link")
@@ -117,60 +163,75 @@ def _num_values(group, seen):
             raise ValueError(f"its {name!r} is there twice")
         seen.add(address)
         if isinstance(item, h5py.Group):
-            total += _num_values(item, seen)
+            yield from _sizes_in(item, seen)
         elif isinstance(item, h5py.Dataset):
             if item.is_virtual or item.external or item.chunks:
                 raise ValueError(f"its {name!r} is not plain")
             if item.size and item.id.get_storage_size() < item.nbytes:
                 raise ValueError(f"its {name!r} is larger than the file")
-            total += item.size
-    return total
+            yield item.size
 
 
 def _check_config(config, available):
     """Holds the sizes in a configuration against the weights there are."""
-    if not str(config.get("registered_name")).startswith("keras_clmae>"):
-        raise ValueError(
-            f"it holds a {str(config.get('class_name'))[:50]}, which is none "
-            "of keras_clmae's"
-        )
-    _check_room(_num_parameters(config), available)
+    check_parts(config)
+    needed = [_own_room(part, dim) for part, dim in _parts(config)]
+    _check_room(_Room(*map(sum, zip(*needed, strict=True))), available)
 
 
 def _check_room(needed, available):
-    if needed > available:
+    if needed.numbers > available.numbers or needed.arrays > available.arrays:
         raise ValueError(
-            f"its sizes ask for at least {needed} numbers, and there are "
-            f"{available}"
+            f"its sizes ask for at least {needed.numbers} numbers and "
+            f"{needed.arrays} arrays, and there are {available.numbers} and "
+            f"{available.arrays}"
         )
 
 
-def _num_parameters(config, hidden_dim=0):
-    """A lower bound of the parameters of all parts in a configuration.
+def _is_ours(config):
+    return str(config.get("registered_name")).startswith("keras_clmae>")
 
-    Args:
-        config: what `json.load` gives.
-        hidden_dim: int. Width of the model, for parts that do not tell theirs.
+
+def _constructed(config):
+    """A configuration less all but the arguments of constructors.
+
+    Models build themselves and their parts by the sizes that were checked;
+    the shapes stored beside (`build_config`) would build parts of any size.
     """
     if isinstance(config, list):
-        return sum(_num_parameters(item, hidden_dim) for item in config)
+        return [_constructed(item) for item in config]
     if not isinstance(config, dict):
-        return 0
-    sizes = config.get("config")
-    sizes = sizes if isinstance(sizes, dict) else {}
-    # Models of ours hold parts of ours, or of a user's, and types of numbers;
-    # nobody bounds the sizes of anything else.
-    name = str(config.get("class_name"))
-    if (
-        str(config.get("module")).split(".")[0] == "keras"
-        and "DTypePolicy" not in name
-    ):
-        raise ValueError(f"it holds a {name[:50]} of Keras")
-    hidden_dim = hidden_dim or _hidden_dim(sizes)
-    total = sum(_num_parameters(v, hidden_dim) for v in sizes.values())
-    if str(config.get("registered_name")).startswith("keras_clmae>"):
-        total += _own_parameters(sizes, hidden_dim)
-    return total
+        return config
+    dropped = ("build_config", "compile_config") if _is_part(config) else ()
+    return {
+        name: _constructed(value)
+        for name, value in config.items()
+        if name not in dropped
+    }
+
+
+def _is_part(config):
+    """Whether Keras makes an object of a dict."""
+    return "class_name" in config and "config" in config
+
+
+def _parts(config, hidden_dim=0):
+    """Yields the configuration of a model and of all its parts.
+
+    Each comes with the width of the model, for parts that do not tell theirs.
+    """
+    if isinstance(config, list):
+        for item in config:
+            yield from _parts(item, hidden_dim)
+    if not isinstance(config, dict):
+        return
+    inner = config
+    if _is_part(config):
+        inner = config["config"] if isinstance(config["config"], dict) else {}
+        hidden_dim = hidden_dim or _hidden_dim(inner)
+        yield config, hidden_dim
+    for value in inner.values():
+        yield from _parts(value, hidden_dim)
 
 
 def _hidden_dim(config):
@@ -183,17 +244,26 @@ def _hidden_dim(config):
     return max(_hidden_dim(part) for part in parts)
 
 
-def _own_parameters(sizes, hidden_dim):
-    def size(name):
+def _own_room(part, hidden_dim):
+    """A lower bound of what one part allocates, its own parts left out."""
+    sizes = part["config"]
+    if not _is_ours(part) or not isinstance(sizes, dict):
+        return _Room(0, 0)
+
+    def size(name, default=0):
         value = sizes.get(name)
-        return max(value, 0) if type(value) is int else 0
+        return max(value, 0) if type(value) is int else default
 
     dim = size("hidden_dim") or hidden_dim
-    total = size("num_layers") * dim * (4 * dim + 2 * size("mlp_dim"))
-    total += dim * size("patch_dim") + dim * size("num_classes")
-    image = sizes.get("image_shape")
-    if isinstance(image, list) and len(image) == 3 and size("patch_size") > 0:
+    layers = size("num_layers")
+    numbers = layers * dim * (4 * dim + 2 * size("mlp_dim", 4 * dim))
+    numbers += dim * size("patch_dim") + dim * size("num_classes")
+    image, patch = sizes.get("image_shape"), size("patch_size")
+    if isinstance(image, list) and len(image) == 3 and patch > 0:
         height, width, channels = (max(int(side), 0) for side in image)
-        patch = size("patch_size")
-        total += dim * (channels * patch**2 + height * width // patch**2)
-    return total
+        numbers += dim * (channels * patch**2 + height * width // patch**2)
+    grid = sizes.get("grid_size")
+    if isinstance(grid, list):
+        numbers += dim * math.prod(max(int(side), 0) for side in grid)
+    # A block has twelve arrays.
+    return _Room(numbers, 12 * layers)

@@ -1,5 +1,7 @@
 """Weights from and to timm's VisionTransformer (`vit_*`)."""
 
+import numpy as np
+
 from keras_clmae.argument_validation import check_heads
 from keras_clmae.conversion import vit_names
 from keras_clmae.conversion import weight_map
@@ -13,6 +15,7 @@ from keras_clmae.conversion.weight_files import open_weights
 from keras_clmae.conversion.weight_files import write_weights
 from keras_clmae.conversion.weight_map import dense
 from keras_clmae.conversion.weight_map import norm
+from keras_clmae.layers.position_embedding import sincos_position_table
 
 
 def timm_table(sizes):
@@ -59,7 +62,9 @@ def from_timm(
         **arguments: further arguments of the model, such as `drop_path_rate`.
 
     Returns:
-        An `ImageClassifier` for weights with a head, else a `ViTEncoder`. With
+        An `ImageClassifier` for weights with a head, else a `ViTEncoder`. Its
+        position table is learned (`learned_positions=True`) unless the file's
+        is MAE's fixed one, as in MAE's encoder-only files. With
         a norm of the mean (`fc_norm`) there is none of the tokens: the
         encoder's own neither scales nor shifts.
 
@@ -109,7 +114,7 @@ def read_timm(
         weights, "blocks", num_heads, layer_norm_epsilon
     )
     check_heads(stack.hidden_dim, num_heads)
-    sizes = Sizes(native, patch_size, stack, learned_positions=True)
+    sizes = Sizes(native, patch_size, stack)
     if "head.weight" in weights.shapes:
         sizes = sizes._replace(
             num_classes=shape_of(weights, "head.weight", 2)[0]
@@ -120,6 +125,8 @@ def read_timm(
             )
     table = timm_table(sizes)
     report = weight_map.check(table, weights, allow_missing)
+    # Last, as it reads an array: the shapes are checked now.
+    sizes = sizes._replace(learned_positions=not _are_fixed(weights, sizes))
     model = build_model(sizes, **arguments)
     weight_map.assign(table, weights, model)
     return resized(model, image_shape), report
@@ -169,6 +176,16 @@ def to_timm(model, path, allow_missing=False):
     )
     write_weights(arrays, path)
     return report
+
+
+def _are_fixed(weights, sizes):
+    """Whether a file's positions are MAE's fixed table, never trained."""
+    dim = sizes.encoder.hidden_dim
+    if dim % 4:
+        return False
+    table = sincos_position_table(sizes.grid_size, dim, num_prefix_tokens=1)
+    # Half precision rounds by less.
+    return np.allclose(weights.read("pos_embed")[0], table, rtol=0, atol=1e-3)
 
 
 def _weights_of(model):

@@ -9,7 +9,9 @@ import contextlib
 import json
 import os
 import pickle
+import re
 import shutil
+import struct
 import tempfile
 import warnings
 import zipfile
@@ -22,6 +24,7 @@ from keras_clmae.data.dependencies import require
 
 # No configuration of a model comes near; what is larger is not one.
 MAX_JSON_BYTES = 2**24
+TORCH_ENDINGS = (".pth", ".pt", ".bin")
 
 _UNREADABLE = (
     ArithmeticError,
@@ -40,6 +43,8 @@ _UNREADABLE = (
     TypeError,
     ValueError,
     pickle.UnpicklingError,
+    # PyTorch's reader of pickles, where numbers are cut off.
+    struct.error,
     zipfile.BadZipFile,
 )
 
@@ -64,7 +69,9 @@ def one_error(path, expected):
     try:
         yield
     except _UNREADABLE as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        # PyTorch sets its in bold.
+        text = re.sub(r"\x1b\[\d*m", "", str(error)).strip()
+        reason = (text or type(error).__name__).splitlines()[0]
         raise ValueError(
             f"`path` must be {expected}. Received: path={path!r} "
             f"({reason[:200]})"
@@ -102,8 +109,16 @@ def write_weights(arrays, path):
         arrays: dict from names to contiguous float32 arrays.
         path: path; its ending chooses the format. The file is replaced whole
             or not at all.
+
+    Raises:
+        ValueError: if the ending is neither's.
     """
     path = os.fspath(path)
+    if not path.endswith((".safetensors", *TORCH_ENDINGS)):
+        raise ValueError(
+            f"`path` must end in .safetensors, {', '.join(TORCH_ENDINGS)}. "
+            f"Received: path={path!r}"
+        )
     unfinished = f"{path}.unfinished"
     if path.endswith(".safetensors"):
         # The entry that transformers asks for.

@@ -57,6 +57,13 @@ def digits_normalization():
 
     Returns:
         A `PixelNormalization` of one channel.
+
+    Example:
+
+    >>> normalization = keras_clmae.data.digits_normalization()
+    >>> (images, _), _ = keras_clmae.data.load_digits_arrays()
+    >>> normalization.inverse(images).max()
+    np.uint8(255)
     """
     (images, _), _ = load_digits_arrays()
     black = float(images.min())

@@ -48,6 +48,15 @@ class FineTuneTransform(PretrainTransform):
     - [Zhong et al., 2020](https://arxiv.org/abs/1708.04896) (random erasing)
     - [Zhang et al., 2018](https://arxiv.org/abs/1710.09412) (MixUp)
     - [Yun et al., 2019](https://arxiv.org/abs/1905.04899) (CutMix)
+
+    Example:
+
+    ```python
+    transform = keras_clmae.data.FineTuneTransform(224, mixup_alpha=0.0)
+    dataset = keras_clmae.data.image_folder(
+        "photos", 224, batch_size=64, transform=transform, labels=True
+    )
+    ```
     """
 
     def __init__(

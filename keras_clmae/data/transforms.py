@@ -101,6 +101,15 @@ class PretrainTransform(EvaluationTransform):
     Reference:
 
     - [He et al., 2022](https://arxiv.org/abs/2111.06377), appendix A.1
+
+    Example:
+
+    ```python
+    transform = keras_clmae.data.PretrainTransform(224, scale=(0.5, 1.0))
+    dataset = keras_clmae.data.image_folder(
+        "photos", image_size=224, batch_size=64, transform=transform
+    )
+    ```
     """
 
     is_training = True

@@ -2,18 +2,12 @@
 
 import os
 
-import keras
-
 from keras_clmae.conversion import formats
-from keras_clmae.conversion.keras_files import is_keras_clmae_folder
 from keras_clmae.models import CLMAE
 from keras_clmae.models import MaskedAutoencoder
 from keras_clmae.models import ViTEncoder
-from keras_clmae.models.preset_hub import download_preset
-from keras_clmae.models.preset_hub import is_handle
 
 MODEL_CLASSES = (CLMAE, MaskedAutoencoder, ViTEncoder)
-RUN_MODEL = "model.keras"
 
 
 def load_encoder(source, num_heads=None, decoder_num_heads=None):
@@ -67,24 +61,16 @@ def load_source(source, num_heads=None, decoder_num_heads=None):
     for model_class in MODEL_CLASSES:
         if source in model_class.preset_names():
             return model_class.from_preset(source, load_weights=False)
-    if is_handle(source):
-        folder = download_preset(source)
-        # Under hf:// may also lie a model of Hugging Face's own.
-        if is_keras_clmae_folder(folder) or not source.startswith("hf://"):
-            source = folder
-    if os.path.isfile(os.path.join(source, RUN_MODEL)):
-        source = os.path.join(source, RUN_MODEL)
-    if os.path.isfile(source) and source.endswith(".keras"):
-        return keras.saving.load_model(source, compile=False)
-    if not source.startswith("hf://") and not os.path.exists(source):
+    place = formats.local_source(source)
+    if not place.startswith("hf://") and not os.path.exists(place):
         raise _no_source(source, "which does not exist")
     try:
-        source_format = formats.guess_source_format(source)
+        source_format = formats.guess_source_format(place)
     except ValueError as error:
         raise _no_source(source, str(error)) from None
     # Only the encoder is asked for: a pooler or a decoder may be left over.
     model, report = formats.read_model(
-        source, source_format, num_heads, decoder_num_heads, allow_missing=True
+        place, source_format, num_heads, decoder_num_heads, allow_missing=True
     )
     if report.missing:
         raise _no_source(source, f"which lacks {report.missing[0]!r}")
@@ -94,7 +80,7 @@ def load_source(source, num_heads=None, decoder_num_heads=None):
 def _no_source(source, problem):
     return ValueError(
         "`source` must be the folder of a finished run (with "
-        f"{RUN_MODEL}), a preset's folder or name, a .keras, .pth or "
+        f"{formats.RUN_MODEL}), a preset's folder or name, a .keras, .pth or "
         ".safetensors file, or a folder of Hugging Face or KerasHub. Received: "
         f"source={source!r} ({problem})"
     )

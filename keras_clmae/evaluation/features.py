@@ -175,6 +175,13 @@ def iterate_batches(dataset, batch_size):
 
     Raises:
         ValueError: If there is not one image.
+
+    Example:
+
+    >>> images = np.zeros((5, 8, 8, 1), "float32")
+    >>> batches = keras_clmae.evaluation.iterate_batches(images, batch_size=2)
+    >>> [len(batch) for batch, labels in batches]
+    [2, 2, 1]
     """
     empty = True
     for batch in _raw_batches(dataset, batch_size):

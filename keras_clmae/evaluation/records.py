@@ -57,6 +57,15 @@ def make_record(name, protocol, data, scores, settings, seconds):
     Returns:
         A dict that JSON can hold: the arguments, versions of packages, and
         the time in UTC.
+
+    Example:
+
+    >>> record = keras_clmae.evaluation.make_record(
+    ...     "digits", "knn", "digits", {"pretrained": {"accuracy": 0.9}},
+    ...     {"seed": 0}, seconds=1.0,
+    ... )
+    >>> record["scores"]
+    {'pretrained': {'accuracy': 0.9}}
     """
     return {
         "name": name,
@@ -112,6 +121,18 @@ def write_record(record, path):
     Args:
         record: dict of `make_record`.
         path: str. A `.json` file; its folder is made where it is missing.
+
+    Example:
+
+    >>> record = keras_clmae.evaluation.make_record(
+    ...     "digits", "knn", "digits", {"pretrained": {"accuracy": 0.9}},
+    ...     {"seed": 0}, seconds=1.0,
+    ... )
+    >>> folder = tempfile.mkdtemp()
+    >>> path = os.path.join(folder, "knn.json")
+    >>> keras_clmae.evaluation.write_record(record, path)
+    >>> keras_clmae.evaluation.read_records([folder]) == [record]
+    True
     """
     os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
     temporary = f"{path}.unfinished"
@@ -134,6 +155,13 @@ def read_records(paths):
     Raises:
         ValueError: If a path does not exist, a file is no record, or there is
             not one record.
+
+    Example:
+
+    ```python
+    records = keras_clmae.evaluation.read_records(["runs", "knn.json"])
+    print(keras_clmae.evaluation.markdown_table(records))
+    ```
     """
     records = []
     for path in paths:

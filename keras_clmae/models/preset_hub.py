@@ -1,10 +1,15 @@
 """Presets at a distance: by the client libraries of the hubs themselves."""
 
+import re
+
 PRESET_FILES = ("config.json", "metadata.json", "model.weights.h5")
 _FORMS = {
     "hf://": "hf://USER/MODEL",
     "kaggle://": "kaggle://OWNER/MODEL/FRAMEWORK/VARIATION",
 }
+# Clients make folders of these names: none may be `..` or start another path.
+_NAME = r"(?!.*\.\.)[A-Za-z0-9_-][A-Za-z0-9_.-]*"
+_REVISION = r"(?!.*\.\.)[A-Za-z0-9_-][A-Za-z0-9_./-]*"
 
 
 def is_handle(preset):
@@ -25,7 +30,7 @@ def download_preset(handle):
     """Downloads the three files of a preset, unless they are there already.
 
     Args:
-        handle: str. `hf://USER/MODEL`, or
+        handle: str. `hf://USER/MODEL` with or without `@REVISION`, or
             `kaggle://OWNER/MODEL/FRAMEWORK/VARIATION` with or without
             `/VERSION`. The clients find your credentials by themselves.
 
@@ -36,10 +41,10 @@ def download_preset(handle):
         ImportError: if the hub's client is not installed.
         ValueError: if the handle has another form.
     """
-    scheme, place = _split(handle)
+    scheme, place, revision = _split(handle)
     if scheme == "hf://":
         return _client("huggingface_hub").snapshot_download(
-            place, allow_patterns=list(PRESET_FILES)
+            place, revision=revision, allow_patterns=list(PRESET_FILES)
         )
     return _client("kagglehub").model_download(place)
 
@@ -48,14 +53,16 @@ def upload_preset(handle, folder):
     """Uploads the files of a preset; makes the place if it does not exist.
 
     Args:
-        handle: str. As in `download_preset`.
+        handle: str. As in `download_preset`, without a revision.
         folder: path of the folder that holds the files.
 
     Raises:
         ImportError: if the hub's client is not installed.
         ValueError: if the handle has another form.
     """
-    scheme, place = _split(handle)
+    scheme, place, revision = _split(handle)
+    if revision is not None:
+        raise _bad_form(scheme, handle)
     if scheme == "hf://":
         hub = _client("huggingface_hub")
         hub.create_repo(place, exist_ok=True)
@@ -65,16 +72,28 @@ def upload_preset(handle, folder):
 
 
 def _split(handle):
+    """The scheme, the place, and the revision or `None`."""
     scheme = next(form for form in _FORMS if handle.startswith(form))
-    place = handle.removeprefix(scheme)
-    parts = place.split("/")
+    place, revision = handle.removeprefix(scheme), None
+    if scheme == "hf://":
+        place, at, revision = place.partition("@")
+        revision = revision if at else None
     numbers = {"hf://": (2,), "kaggle://": (4, 5)}[scheme]
-    if len(parts) not in numbers or not all(parts):
-        raise ValueError(
-            f"`preset` must have the form {_FORMS[scheme]}. "
-            f"Received: preset={handle!r}"
-        )
-    return scheme, place
+    names = place.split("/")
+    if (
+        len(names) not in numbers
+        or not all(re.fullmatch(_NAME, name) for name in names)
+        or (revision is not None and not re.fullmatch(_REVISION, revision))
+    ):
+        raise _bad_form(scheme, handle)
+    return scheme, place, revision
+
+
+def _bad_form(scheme, handle):
+    return ValueError(
+        f"`preset` must have the form {_FORMS[scheme]}. "
+        f"Received: preset={handle!r}"
+    )
 
 
 def _client(name):

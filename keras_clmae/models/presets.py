@@ -98,7 +98,8 @@ class PresetModel(ExportsForServing, keras.Model):
 
         Args:
             preset: one of `preset_names()`; a folder that `save_to_preset`
-                wrote; or where it uploaded one: `hf://USER/MODEL` or
+                wrote; or where it uploaded one: `hf://USER/MODEL`, with or
+                without `@REVISION`, or
                 `kaggle://OWNER/MODEL/FRAMEWORK/VARIATION`
                 (`pip install keras-clmae[hub]`).
             load_weights: bool. Whether the weights in the folder are loaded.
@@ -163,6 +164,12 @@ class PresetModel(ExportsForServing, keras.Model):
                 or `kaggle://` handle, to which the three files are uploaded
                 (`pip install keras-clmae[hub]`).
 
+        Raises:
+            ValueError: if a part of the model, such as its masking module, is
+                made of layers of Keras by its configuration (a
+                `keras.Sequential`), or is not registered: `from_preset` would
+                refuse it. Make it a registered class of your own.
+
         Example:
 
         >>> encoder = keras_clmae.models.ViTEncoder((8, 8, 1), 2, 16, 2, 2)
@@ -189,6 +196,18 @@ class PresetModel(ExportsForServing, keras.Model):
         config = keras.saving.serialize_keras_object(self)
         # How it was trained is not part of what it is.
         config.pop("compile_config", None)
+        # Imported here: conversions import the models.
+        from keras_clmae.conversion.keras_files import check_parts
+
+        try:
+            check_parts(config)
+        except ValueError as error:
+            raise ValueError(
+                "A preset must be a model of keras_clmae whose parts are of "
+                "keras_clmae or registered classes of your own, with no layers "
+                "of Keras in their configuration: the sizes of others cannot "
+                f"be checked when it is read. Received: {self!r} ({error})"
+            ) from None
         metadata = {
             "keras_clmae_version": __version__,
             "keras_version": keras.__version__,
@@ -230,15 +249,14 @@ def load_preset_folder(folder, load_weights=True):
 
     Args:
         folder: folder that `save_to_preset` wrote.
-        load_weights: bool. Defaults to `True`.
+        load_weights: bool. Whether the weights are loaded. They must be there
+            in any case: the sizes are held against them. Defaults to `True`.
 
     Returns:
         The model.
     """
-    config = read_preset_config(folder)
-    if not load_weights:
-        return keras.saving.deserialize_keras_object(config)
+    read_preset_config(folder)
     # Imported here: conversions import the models.
     from keras_clmae.conversion.keras_files import load_keras_model
 
-    return load_keras_model(folder)
+    return load_keras_model(folder, load_weights)

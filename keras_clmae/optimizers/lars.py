@@ -10,7 +10,7 @@ class LARS(keras.optimizers.Optimizer):
     https://arxiv.org/abs/1708.03888), algorithm 1. For a weight `w` with
     gradient `g`:
 
-    ```python
+    ```text
     trust = trust_coefficient * norm(w) / (norm(g) + weight_decay * norm(w))
     velocity = (
         momentum * velocity + learning_rate * trust * (g + weight_decay * w)

@@ -20,7 +20,7 @@ class LayerDecayAdamW(AdamW):
     `num_layers + 1` and the full learning rate. A variable of depth d moves
     with
 
-    ```python
+    ```text
     learning_rate * layer_decay ** (num_layers + 1 - d)
     ```
 

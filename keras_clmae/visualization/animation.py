@@ -4,6 +4,7 @@ import io
 import os
 
 from keras_clmae.visualization.figures import picture_grid
+from keras_clmae.visualization.figures import score_bar
 from keras_clmae.visualization.figures import show_scores
 from keras_clmae.visualization.pictures import visible_picture
 
@@ -30,6 +31,22 @@ def mask_animation(
 
     Raises:
         ValueError: if there are fewer than two snapshots: nothing would move.
+
+    Example:
+
+    >>> images = np.random.normal(size=(1, 8, 8, 1)).astype("float32")
+    >>> arrays = {
+    ...     "keep_scores": np.random.uniform(size=(1, 4)),
+    ...     "mask": np.array([[0, 1, 1, 1]]),
+    ...     "reconstruction": images,
+    ... }
+    >>> path = os.path.join(tempfile.mkdtemp(), "mask.gif")
+    >>> keras_clmae.visualization.mask_animation(
+    ...     path, images[0], {0: arrays, 10: arrays},
+    ...     keras_clmae.visualization.rgb_function(images), grid_size=(2, 2),
+    ... )
+    >>> os.path.exists(path)
+    True
     """
     if len(snapshots) < 2:
         raise ValueError(
@@ -67,12 +84,13 @@ def _frame(image, arrays, rgb, grid_size, index, epoch, factor):
     picture = rgb(image)
     axes = axes[0]
     axes[0].imshow(picture)
-    show_scores(axes[1], arrays["keep_scores"][index], grid_size)
+    heat_map = show_scores(axes[1], arrays["keep_scores"][index], grid_size)
     axes[2].imshow(visible_picture(picture, arrays["mask"][index], grid_size))
     axes[3].imshow(rgb(arrays["reconstruction"][index]))
     names = ("image", "keep scores", "visible", "rebuilt")
     for axis, name in zip(axes, names, strict=True):
         axis.set_title(name, fontsize=9)
+    score_bar(figure, heat_map, axes[1], shrink=0.8)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=75)
     frame = PIL.Image.open(buffer).convert("RGB")

@@ -66,8 +66,20 @@ def attention_figure(images, attention, rgb, max_heads=6, title=""):
         title: str. Stands above the grid.
 
     Returns:
-        A matplotlib figure: a column an image. Each heat map has a scale of
-        its own, from 0 to its largest value.
+        A matplotlib figure: a column an image. All heat maps have one scale,
+        from 0 to the 99th percentile, so that even attention looks even.
+
+    Example:
+
+    >>> encoder = keras_clmae.models.ViTEncoder((8, 12, 1), 4, 16, 2, 2)
+    >>> images = np.random.normal(size=(5, 8, 12, 1)).astype("float32")
+    >>> figure = keras_clmae.visualization.attention_figure(
+    ...     images,
+    ...     keras_clmae.visualization.class_token_attention(encoder, images),
+    ...     keras_clmae.visualization.rgb_function(images),
+    ... )
+    >>> len(figure.axes)
+    21
     """
     heads = min(attention.shape[1], max_heads)
     maps = {"mean of heads": attention.mean(axis=1)}
@@ -77,8 +89,20 @@ def attention_figure(images, attention, rgb, max_heads=6, title=""):
     figure, axes = picture_grid(
         ["image", *maps], len(images), images.shape[2] / images.shape[1], title
     )
+    largest = np.percentile(list(maps.values()), 99)
     for index, column in enumerate(axes.T):
         column[0].imshow(rgb(images[index]))
         for axis, heat_map in zip(column[1:], maps.values(), strict=True):
-            axis.imshow(heat_map[index], vmin=0, cmap="inferno")
+            drawn = axis.imshow(
+                heat_map[index], vmin=0, vmax=largest, cmap="inferno"
+            )
+    bar = figure.colorbar(
+        drawn, ax=list(axes.flat), shrink=0.5, pad=0.01, extend="max"
+    )
+    bar.outline.set_visible(False)
+    bar.ax.tick_params(labelsize=8)
+    # What every token would get of an attention without a preference.
+    even = 1 / (attention[0, 0].size + 1)
+    bar.ax.axhline(even, color="white", linewidth=1.5)
+    bar.set_label(f"attention (white line: even, {even:.2g})", fontsize=8)
     return figure

@@ -16,6 +16,8 @@ _MASKING_TERMS = {
     "kl_loss": "kl",
     "diversity_loss": "diversity",
 }
+# Of fewer, none is beside the point.
+_MIN_EPOCHS_TO_CUT = 4
 
 
 def read_log(path):
@@ -29,6 +31,14 @@ def read_log(path):
 
     Raises:
         ValueError: if no epoch was finished.
+
+    Example:
+
+    >>> path = os.path.join(tempfile.mkdtemp(), "log.csv")
+    >>> with open(path, "w") as file:
+    ...     written = file.write("epoch,loss\\n0,2.0\\n1,1.5\\n")
+    >>> keras_clmae.visualization.read_log(path)["loss"].tolist()
+    [2.0, 1.5]
     """
     with open(path, encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
@@ -51,7 +61,8 @@ def curriculum_figure(log, title=""):
 
     Loss, curriculum factor and mask difficulty above the four losses of the
     masking module. The ground is blue while the module is a partner (factor
-    above 0) and orange while it is an adversary.
+    above 0) and orange while it is an adversary. A first epoch that would
+    flatten the rest lies outside of its panel, which says so.
 
     Args:
         log: dict of arrays, as `read_log` gives it, or the `history` of a
@@ -105,17 +116,7 @@ def curriculum_figure(log, title=""):
         line(axis, "curriculum_factor", "", GREEN)
         axis.axhline(0, color=GREY, linewidth=0.8)
         axis.set_ylim(-1.15, 1.15)
-        for height, role in ((0.92, "partner"), (0.08, "adversary")):
-            axis.text(
-                0.5,
-                height,
-                role,
-                ha="center",
-                va="center",
-                fontsize=9,
-                color=GREY,
-                transform=axis.transAxes,
-            )
+        _roles(axis, epochs, log["curriculum_factor"])
         axis = axes["difficulty"]
         axis.set_title("mask difficulty")
         _difficulty(axis, line, "val_mask_difficulty" in log)
@@ -124,7 +125,9 @@ def curriculum_figure(log, title=""):
             line(axes[name], name, "", BLUE)
         for axis in axes.values():
             _shade(axis, epochs, log["curriculum_factor"])
-    for axis in axes.values():
+    for name, axis in axes.items():
+        if name not in ("factor", "difficulty"):
+            _limits(axis)
         axis.set_xlabel("epoch")
         axis.xaxis.get_major_locator().set_params(integer=True)
         axis.grid(alpha=0.25)
@@ -133,6 +136,57 @@ def curriculum_figure(log, title=""):
     if title:
         figure.suptitle(title, x=0.01, ha="left", fontweight="bold")
     return figure
+
+
+def _roles(axis, epochs, factors):
+    """Names the roles where the ground has their colour, beside the curve."""
+    for role, here, height in (
+        ("partner", factors > 0, 0.08),
+        ("adversary", factors < 0, 0.92),
+    ):
+        edges = np.flatnonzero(np.diff(np.concatenate([[0], here, [0]])))
+        if not edges.size:
+            continue
+        starts, ends = edges[::2], edges[1::2]
+        longest = np.argmax(ends - starts)
+        axis.text(
+            epochs[starts[longest] : ends[longest]].mean(),
+            height,
+            role,
+            ha="center",
+            va="center",
+            fontsize=9,
+            color=GREY,
+            transform=axis.get_xaxis_transform(),
+        )
+
+
+def _limits(axis):
+    """Leaves the first epoch out of the limits where it flattens the rest."""
+    lines = [line.get_ydata() for line in axis.get_lines()]
+    lines = [line for line in lines if len(line) >= _MIN_EPOCHS_TO_CUT]
+    if not lines:
+        return
+    rest = np.concatenate([line[1:] for line in lines])
+    low, high = np.nanmin(rest), np.nanmax(rest)
+    margin = 0.08 * (high - low)
+    firsts = [line[0] for line in lines]
+    if max(firsts) > high + 5 * margin > low:
+        mark, first, height, side = "↑", max(firsts), 0.97, "top"
+    elif min(firsts) < low - 5 * margin < high:
+        mark, first, height, side = "↓", min(firsts), 0.03, "bottom"
+    else:
+        return
+    axis.set_ylim(low - margin, high + margin)
+    axis.text(
+        0.06,
+        height,
+        f"{mark} first epoch {first:.3g}",
+        va=side,
+        fontsize=8,
+        color=GREY,
+        transform=axis.transAxes,
+    )
 
 
 def _difficulty(axis, line, measured):

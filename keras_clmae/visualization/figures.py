@@ -6,6 +6,8 @@ import numpy as np
 
 BLUE, ORANGE, GREY, GREEN = "#2563eb", "#ea580c", "#6b7280", "#16a34a"
 FRAME = "#d1d5db"
+# Width of a gap between columns, over that of a column.
+_GAP = 0.2
 DOTS_PER_INCH = 150
 
 
@@ -28,7 +30,9 @@ def new_figure(width, height):
     return Figure(figsize=(width, height), layout="constrained")
 
 
-def picture_grid(row_labels, num_columns, aspect=1.0, title="", cell=1.05):
+def picture_grid(
+    row_labels, num_columns, aspect=1.0, title="", cell=1.05, gaps=()
+):
     """A figure of panels without ticks, the rows labelled at the left.
 
     Args:
@@ -37,16 +41,27 @@ def picture_grid(row_labels, num_columns, aspect=1.0, title="", cell=1.05):
         aspect: float. Width of a panel over its height.
         title: str. Stands above the grid.
         cell: float. Height of a panel in inches.
+        gaps: sequence of int. Columns before which there is a gap.
 
     Returns:
         The matplotlib figure and an array of its axes, (rows, columns).
     """
     rows = len(row_labels)
+    widths, places = [], []
+    for column in range(num_columns):
+        widths += [_GAP, 1] if column in gaps else [1]
+        places.append(len(widths) - 1)
     figure = new_figure(
-        cell * aspect * num_columns + (1.3 if any(row_labels) else 0.1),
+        cell * aspect * sum(widths) + (1.3 if any(row_labels) else 0.1),
         cell * rows + 0.2 + (0.3 if title else 0),
     )
-    axes = figure.subplots(rows, num_columns, squeeze=False)
+    grid = figure.add_gridspec(rows, len(widths), width_ratios=widths)
+    axes = np.array(
+        [
+            [figure.add_subplot(grid[row, place]) for place in places]
+            for row in range(rows)
+        ]
+    )
     for axis in axes.flat:
         axis.set_xticks([])
         axis.set_yticks([])
@@ -67,6 +82,22 @@ def show_scores(axis, scores, grid_size):
     return axis.imshow(
         np.reshape(scores, grid_size), vmin=0, vmax=1, cmap="viridis"
     )
+
+
+def score_bar(figure, heat_map, axes, **options):
+    """Draws the scale of `show_scores` beside some axes.
+
+    Args:
+        figure: matplotlib figure.
+        heat_map: what `show_scores` gave.
+        axes: list of axes at whose side it stands.
+        **options: of matplotlib's `Figure.colorbar`.
+    """
+    bar = figure.colorbar(
+        heat_map, ax=axes, ticks=[0, 1], **{"pad": 0.01, **options}
+    )
+    bar.outline.set_visible(False)
+    bar.ax.set_yticklabels(["0", "1 stays"], fontsize=8)
 
 
 def save_figure(figure, path):

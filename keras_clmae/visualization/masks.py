@@ -2,7 +2,9 @@
 
 import numpy as np
 
+from keras_clmae.visualization.figures import GREY
 from keras_clmae.visualization.figures import picture_grid
+from keras_clmae.visualization.figures import score_bar
 from keras_clmae.visualization.figures import show_scores
 from keras_clmae.visualization.pictures import pixel_mask
 from keras_clmae.visualization.pictures import visible_picture
@@ -53,9 +55,7 @@ def masks_figure(images, arrays, rgb, grid_size, title=""):
         )
         column[2].imshow(visible_picture(picture, mask, grid_size))
         column[3].imshow(rgb(arrays["reconstruction"][index]))
-    bar = figure.colorbar(heat_map, ax=list(axes[1]), ticks=[0, 1], pad=0.01)
-    bar.outline.set_visible(False)
-    bar.ax.set_yticklabels(["0", "1"], fontsize=8)
+    score_bar(figure, heat_map, list(axes[1]))
     return figure
 
 
@@ -72,13 +72,26 @@ def reconstructions_figure(images, blocks, rgb, grid_size, title=""):
         title: str. Stands above the grid.
 
     Returns:
-        A matplotlib figure: a column an image. Under each name stands the mean
-        squared error over the removed pixels, in units of the model's input.
+        A matplotlib figure: a column an image. Beside each row stands the mean
+        squared error over its removed pixels, in units of the model's input.
+
+    Example:
+
+    >>> images = np.random.normal(size=(3, 8, 8, 1)).astype("float32")
+    >>> arrays = {
+    ...     "mask": np.array([[0, 1, 1, 1]] * 3), "reconstruction": images
+    ... }
+    >>> figure = keras_clmae.visualization.reconstructions_figure(
+    ...     images, {"random masks": arrays},
+    ...     keras_clmae.visualization.rgb_function(images), grid_size=(2, 2),
+    ... )
+    >>> len(figure.axes)
+    9
     """
     labels = ["image"]
     for name, arrays in blocks.items():
         error = removed_error(images, arrays, grid_size)
-        labels += [name, f"rebuilt\nerror {error:.3g}"]
+        labels += [name, f"rebuilt\nMSE {error:.3g}"]
     figure, axes = picture_grid(labels, len(images), _aspect(images), title)
     for index, column in enumerate(axes.T):
         picture = rgb(images[index])
@@ -88,6 +101,12 @@ def reconstructions_figure(images, blocks, rgb, grid_size, title=""):
                 visible_picture(picture, arrays["mask"][index], grid_size)
             )
             column[2 + 2 * number].imshow(rgb(arrays["reconstruction"][index]))
+    figure.supxlabel(
+        "MSE: mean squared error over the removed pixels, as the model sees "
+        "them (standardised)",
+        fontsize=8,
+        color=GREY,
+    )
     return figure
 
 
@@ -106,31 +125,78 @@ def masks_over_training_figure(images, snapshots, rgb, grid_size, title=""):
     Returns:
         A matplotlib figure: a row an image, and for each snapshot the scores,
         the visible patches and the reconstruction.
+
+    Example:
+
+    >>> images = np.random.normal(size=(3, 8, 8, 1)).astype("float32")
+    >>> arrays = {
+    ...     "keep_scores": np.random.uniform(size=(3, 4)),
+    ...     "mask": np.array([[0, 1, 1, 1]] * 3),
+    ...     "reconstruction": images,
+    ... }
+    >>> figure = keras_clmae.visualization.masks_over_training_figure(
+    ...     images, {0: arrays, 10: arrays},
+    ...     keras_clmae.visualization.rgb_function(images), grid_size=(2, 2),
+    ... )
+    >>> len(figure.axes)
+    22
     """
+    firsts = [1 + 3 * index for index in range(len(snapshots))]
     figure, axes = picture_grid(
-        [""] * len(images), 1 + 3 * len(snapshots), _aspect(images), title
+        [""] * len(images),
+        1 + 3 * len(snapshots),
+        _aspect(images),
+        title,
+        gaps=firsts,
     )
     axes[0, 0].set_title("image", fontsize=9)
     for row, axis in enumerate(axes[:, 0]):
         axis.imshow(rgb(images[row]))
-    for index, (epoch, arrays) in enumerate(snapshots.items()):
-        block = axes[:, 1 + 3 * index : 4 + 3 * index]
-        name = "start" if epoch == 0 else f"epoch {epoch}"
+    for first, (epoch, arrays) in zip(firsts, snapshots.items(), strict=True):
+        block = axes[:, first : first + 3]
+        _group_title(block[0], "start" if epoch == 0 else f"epoch {epoch}")
         for axis, part in zip(
-            block[0],
-            ("keep scores", f"{name}\nvisible", "rebuilt"),
-            strict=True,
+            block[0], ("keep scores", "visible", "rebuilt"), strict=True
         ):
             axis.set_title(part, fontsize=9)
         for row, (scores, visible, rebuilt) in enumerate(block):
-            show_scores(scores, arrays["keep_scores"][row], grid_size)
+            heat_map = show_scores(
+                scores, arrays["keep_scores"][row], grid_size
+            )
             visible.imshow(
                 visible_picture(
                     rgb(images[row]), arrays["mask"][row], grid_size
                 )
             )
             rebuilt.imshow(rgb(arrays["reconstruction"][row]))
+    score_bar(figure, heat_map, list(axes.flat), shrink=0.4, aspect=30)
     return figure
+
+
+def _group_title(axes, name):
+    """A name in the middle above three panels, and a line over all of them."""
+    from matplotlib.patches import ConnectionPatch
+    from matplotlib.transforms import offset_copy
+
+    figure = axes[1].figure
+    left, middle, right = (
+        offset_copy(axis.transAxes, figure, y=points, units="points")
+        for axis, points in zip(axes, (17, 20, 17), strict=True)
+    )
+    axes[1].text(
+        0.5,
+        1,
+        name,
+        ha="center",
+        va="bottom",
+        fontsize=10,
+        fontweight="bold",
+        transform=middle,
+    )
+    line = ConnectionPatch(
+        (0, 1), (1, 1), left, right, color=GREY, linewidth=0.8
+    )
+    figure.add_artist(line)
 
 
 def removed_error(images, arrays, grid_size):

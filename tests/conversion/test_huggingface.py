@@ -19,6 +19,7 @@ from tests.conversion.reference_models import SHAPES
 from tests.conversion.reference_models import array
 from tests.conversion.reference_models import assert_near
 from tests.conversion.reference_models import channels_first
+from tests.conversion.reference_models import draw
 from tests.conversion.reference_models import features
 from tests.conversion.reference_models import images_for
 from tests.conversion.reference_models import torch
@@ -117,10 +118,17 @@ def test_our_own_autoencoder(tmp_path):
     assert_same_pretraining(theirs.eval(), ours)
 
 
-@pytest.mark.parametrize("qkv_bias", [True, False])
-@pytest.mark.parametrize("image_size", [16, [16, 24]])
-def test_vit_both_ways(image_size, qkv_bias, tmp_path):
-    theirs = vit("small", image_size=image_size, qkv_bias=qkv_bias)
+@pytest.mark.parametrize(
+    ("shape", "image_size", "qkv_bias"),
+    [
+        ("small", 16, True),
+        ("small", [16, 24], False),
+        ("one channel", 12, False),
+        ("one channel", [8, 16], True),
+    ],
+)
+def test_vit_both_ways(shape, image_size, qkv_bias, tmp_path):
+    theirs = vit(shape, image_size=image_size, qkv_bias=qkv_bias)
     ours = from_huggingface(theirs)
     assert isinstance(ours, ViTEncoder)
     assert ours.position_embedding.position_table.trainable
@@ -134,8 +142,9 @@ def test_vit_both_ways(image_size, qkv_bias, tmp_path):
     assert_near(features(again, images), expected)
 
 
-def test_classifier_both_ways(tmp_path):
-    theirs = vit("one channel", "ViTForImageClassification", num_labels=5)
+@pytest.mark.parametrize("shape", list(SHAPES))
+def test_classifier_both_ways(shape, tmp_path):
+    theirs = vit(shape, "ViTForImageClassification", num_labels=5)
     ours = from_huggingface(theirs)
     assert isinstance(ours, ImageClassifier)
     images = images_for(theirs.config)
@@ -149,8 +158,9 @@ def test_classifier_both_ways(tmp_path):
     assert_near(actual, expected)
 
 
-def test_encoder_of_vit_mae():
-    theirs = transformers.ViTMAEModel(vit_mae("small").config).eval()
+@pytest.mark.parametrize("shape", list(SHAPES))
+def test_encoder_of_vit_mae(shape):
+    theirs = draw(transformers.ViTMAEModel(vit_mae(shape).config))
     ours = from_huggingface(theirs)
     assert isinstance(ours, ViTEncoder)
     assert not ours.position_embedding.position_table.trainable

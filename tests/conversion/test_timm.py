@@ -1,12 +1,14 @@
 """Weights under timm's names.
 
-timm needs torchvision, which does not load beside PyTorch's CPU build. Where it
-does not import, names and shapes are held against a list, and the numbers
-against Hugging Face's ViT, which computes the same.
+timm needs torchvision, which does not load beside PyTorch's CPU build, so it is
+not in the environment that scripts/test.sh makes. Where it does not import,
+names and shapes are held against a list, and the numbers against Hugging Face's
+ViT, which computes the same.
 """
 
 import numpy as np
 import pytest
+from keras import ops
 
 from keras_clmae.conversion import from_huggingface
 from keras_clmae.conversion import from_timm
@@ -31,7 +33,13 @@ try:
     import timm
 # Without a torchvision that loads: RuntimeError, not ImportError.
 except (ImportError, RuntimeError) as error:
-    timm, WHY = None, f"timm does not import: {error}"
+    timm, WHY = (
+        None,
+        (
+            "timm needs torchvision, which does not load beside PyTorch's CPU "
+            f"build: neither is in the tests' environment ({error})"
+        ),
+    )
 else:
     WHY = ""
 
@@ -142,19 +150,31 @@ def test_numbers_through_hugging_face(shape, tmp_path):
 
 
 @pytest.mark.skipif(timm is None, reason=WHY)
-@pytest.mark.parametrize("image_shape", [(8, 12, 2), (16, 16, 3)])
+@pytest.mark.parametrize(
+    ("image_shape", "patch_size", "width", "layers", "heads"),
+    [((8, 12, 2), 4, 16, 2, 2), ((12, 12, 3), 6, 24, 1, 3)],
+)
 @pytest.mark.parametrize(
     ("num_classes", "global_pool"), [(0, "token"), (3, "token"), (3, "avg")]
 )
-def test_timm_itself(num_classes, global_pool, image_shape, tmp_path):
+def test_timm_itself(
+    num_classes,
+    global_pool,
+    image_shape,
+    patch_size,
+    width,
+    layers,
+    heads,
+    tmp_path,
+):
     def make():
         model = timm.models.vision_transformer.VisionTransformer(
             img_size=image_shape[:2],
-            patch_size=4,
+            patch_size=patch_size,
             in_chans=image_shape[2],
-            embed_dim=16,
-            depth=2,
-            num_heads=2,
+            embed_dim=width,
+            depth=layers,
+            num_heads=heads,
             num_classes=num_classes,
             global_pool=global_pool,
         )
@@ -221,6 +241,26 @@ def test_published_files_have_the_same_names(tmp_path):
         )
 
 
+@pytest.mark.parametrize("name", ["mae.pth", "mae.safetensors"])
+def test_fixed_positions_stay_fixed(name, tmp_path):
+    """A file does not say whether they were trained; their numbers do."""
+    encoder = tiny_autoencoder().encoder
+    path = tmp_path / name
+    for dtype in ("float16", "float32"):
+        table = encoder.position_embedding.position_table
+        table.assign(ops.cast(ops.cast(table, dtype), "float32"))
+        to_timm(encoder, path)
+        again = from_timm(path, num_heads=2, image_shape=(8, 12, 2))
+        assert not again.learned_positions
+    table.assign(table + 0.01)
+    to_timm(encoder, path)
+    again = from_timm(path, num_heads=2, image_shape=(8, 12, 2))
+    assert again.learned_positions
+    np.testing.assert_array_equal(
+        array(again.position_embedding.position_table), array(table)
+    )
+
+
 def test_what_has_no_place_there(tmp_path):
     path = tmp_path / "vit.safetensors"
     with pytest.raises(ValueError, match="no place for: .*decoder/"):
@@ -230,6 +270,8 @@ def test_what_has_no_place_there(tmp_path):
     assert not path.exists()
     report = to_timm(tiny_autoencoder(), path, allow_missing=True)
     assert report.left_over
+    with pytest.raises(ValueError, match="`path` must end in .safetensors"):
+        to_timm(tiny_autoencoder().encoder, tmp_path / "vit.safetensor")
     with pytest.raises(ValueError, match="`num_heads` must be given"):
         from_timm(path)
     with pytest.raises(ValueError, match="divisible by `num_heads`"):

@@ -1,5 +1,8 @@
 """Every kind of place that an encoder comes from."""
 
+import json
+import zipfile
+
 import keras
 import numpy as np
 import pytest
@@ -88,11 +91,34 @@ def test_preset_name_and_untrained_copy():
     np.testing.assert_array_equal(first, again)
 
 
+@pytest.mark.parametrize("name", ["model.keras", "preset"])
+def test_sizes_are_checked_before_anything_is_made(name, model, tmp_path):
+    """As everywhere else: a file of strangers allocates nothing."""
+    place = tmp_path / name
+    if name == "preset":
+        model.encoder.save_to_preset(str(place))
+        config = json.loads((place / "config.json").read_text())
+        config["config"]["num_layers"] = 10**9
+        (place / "config.json").write_text(json.dumps(config))
+    else:
+        model.encoder.save(place)
+        with zipfile.ZipFile(place) as archive:
+            members = {n: archive.read(n) for n in archive.namelist()}
+        config = json.loads(members["config.json"])
+        config["config"]["num_layers"] = 10**9
+        members["config.json"] = json.dumps(config)
+        with zipfile.ZipFile(place, "w") as archive:
+            for member, content in members.items():
+                archive.writestr(member, content)
+    with pytest.raises(ValueError, match="its sizes ask for at least"):
+        load_encoder(str(place))
+
+
 def test_errors(tmp_path):
     for source in ("nothing", str(tmp_path)):
         with pytest.raises(ValueError, match="`source` must be the folder"):
             load_encoder(source)
     path = tmp_path / "dense.keras"
     keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)]).save(path)
-    with pytest.raises(ValueError, match="`source`.*holds Sequential"):
+    with pytest.raises(ValueError, match="it holds a Sequential"):
         load_encoder(str(path))

@@ -4,6 +4,7 @@ import os
 import shutil
 import sys
 
+import keras
 import numpy as np
 import pytest
 from keras import ops
@@ -12,6 +13,7 @@ from keras_clmae.evaluation import load_encoder
 from keras_clmae.models import CLMAE
 from keras_clmae.models import ImageClassifier
 from keras_clmae.models import MaskedAutoencoder
+from keras_clmae.models import MaskingModule
 from keras_clmae.models import ViTEncoder
 from keras_clmae.models.presets import PRESETS
 from tests.tiny_models import tiny_autoencoder
@@ -27,9 +29,39 @@ def test_published_sizes():
     expected = layers * block + patch_dim * width + width + others
     tiny = ViTEncoder.from_preset("vit_tiny_patch16_224", load_weights=False)
     assert tiny.count_params() == expected
-    assert PRESETS["base_patch16_224"]["hidden_dim"] == 768
-    assert PRESETS["base_patch16_224"]["decoder_num_layers"] == 8
-    assert PRESETS["huge_patch14_224"]["num_layers"] == 32
+
+
+# Width, layers and heads of encoder and decoder, and where they are published.
+# The decoders of tiny and small are our own choice.
+SIZES = {
+    "tiny_patch4_32": (4, 32, (192, 12, 3), (128, 4, 4)),
+    "tiny_patch16_224": (16, 224, (192, 12, 3), (128, 4, 4)),
+    "small_patch16_224": (16, 224, (384, 12, 6), (256, 4, 8)),
+    "base_patch16_224": (16, 224, (768, 12, 12), (512, 8, 16)),
+    "base_patch8_224": (8, 224, (768, 12, 12), (512, 8, 16)),
+    "large_patch16_224": (16, 224, (1024, 24, 16), (512, 8, 16)),
+    "huge_patch14_224": (14, 224, (1280, 32, 16), (512, 8, 16)),
+}
+
+
+def test_every_named_size():
+    def numbers(sizes, prefix=""):
+        names = ("hidden_dim", "num_layers", "num_heads")
+        return tuple(sizes[prefix + name] for name in names)
+
+    assert {
+        name: (
+            sizes["patch_size"],
+            sizes["image_shape"][0],
+            numbers(sizes),
+            numbers(sizes, "decoder_"),
+        )
+        for name, sizes in PRESETS.items()
+    } == SIZES
+    # The published masking module, of any encoder.
+    module = MaskingModule()
+    assert (module.num_layers, module.num_heads) == (5, 4)
+    assert module.mlp_dim is None and module.layer_norm_epsilon == 1e-5
 
 
 @pytest.mark.parametrize("model_class", [CLMAE, MaskedAutoencoder])
@@ -149,8 +181,8 @@ def test_handles(scheme, tmp_path, monkeypatch):
         assert handle == place
         shutil.copytree(folder, hub)
 
-    def download(handle, allow_patterns=None):
-        assert handle == place
+    def download(handle, revision=None, allow_patterns=None):
+        assert handle == place and revision in (None, "v1")
         return str(hub)
 
     def fake(name, function):
@@ -186,12 +218,94 @@ def test_handles(scheme, tmp_path, monkeypatch):
         ops.convert_to_numpy(encoder.trainable_variables[0]),
     )
     assert load_encoder(f"{scheme}://{place}").num_layers == 1
+    revised = f"{scheme}://{place}@v1"
+    if scheme == "hf":
+        assert load_encoder(revised).num_layers == 1
+    with pytest.raises(ValueError, match="`preset` must have the form"):
+        encoder.save_to_preset(revised)
 
 
-@pytest.mark.parametrize("handle", ["hf://tiny", "kaggle://me/tiny"])
+@pytest.mark.parametrize(
+    "handle",
+    [
+        "hf://tiny",
+        "hf://..",
+        "hf://me/..",
+        "hf://../tiny",
+        "hf://me/tiny/..",
+        "hf://me/tiny@",
+        "hf://me/tiny@../../x",
+        "hf:///etc",
+        "hf://me/ti..ny",
+        "kaggle://me/tiny",
+        "kaggle://../../..",
+        "kaggle://../../../..",
+        "kaggle://me/tiny/keras/..",
+        "kaggle://me/tiny/keras/default/../..",
+        "kaggle://me/tiny/keras/..\\..",
+        "kaggle://me/.tiny/keras/default",
+    ],
+)
 def test_bad_handles(handle):
+    """No name leaves the folder that the hub's client makes for it."""
     with pytest.raises(ValueError, match="`preset` must have the form"):
         ViTEncoder.from_preset(handle)
+    with pytest.raises(ValueError, match="`preset` must have the form"):
+        tiny_autoencoder().encoder.save_to_preset(handle)
+
+
+class Unregistered(keras.layers.Layer):
+    def build(self, tokens_shape):
+        self.score = keras.layers.Dense(1, activation="sigmoid")
+        self.score.build(tokens_shape)
+
+    def call(self, tokens):
+        return ops.squeeze(self.score(tokens), axis=-1)
+
+
+@keras.saving.register_keras_serializable(package="test_presets")
+class Registered(Unregistered):
+    pass
+
+
+def masked_by(module):
+    return CLMAE(tiny_autoencoder(), module)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (
+            lambda: keras.Sequential(
+                [
+                    keras.layers.Dense(1, activation="sigmoid"),
+                    keras.layers.Reshape((6,)),
+                ]
+            ),
+            "holds a Sequential of Keras",
+        ),
+        (Unregistered, "holds a Unregistered that is not registered"),
+    ],
+)
+def test_what_could_not_be_read_is_not_written(make, message, tmp_path):
+    model = masked_by(make())
+    folder = str(tmp_path / "preset")
+    with pytest.raises(ValueError, match=message):
+        model.save_to_preset(folder)
+    assert not os.listdir(folder)
+    # The encoder is what is kept.
+    model.encoder.save_to_preset(folder)
+    assert ViTEncoder.from_preset(folder).num_layers == 1
+
+
+def test_a_masking_module_of_ones_own(tmp_path):
+    model = masked_by(Registered())
+    model.save_to_preset(str(tmp_path))
+    again = CLMAE.from_preset(str(tmp_path))
+    for first, second in zip(model.weights, again.weights, strict=True):
+        np.testing.assert_array_equal(
+            ops.convert_to_numpy(first), ops.convert_to_numpy(second)
+        )
 
 
 def test_a_missing_client_is_named(monkeypatch):

@@ -5,6 +5,7 @@ import sys
 import types
 
 import keras
+import numpy as np
 import pytest
 
 for module in ("jsonargparse", "matplotlib", "sklearn", "tensorboardX"):
@@ -166,9 +167,13 @@ def test_augmentations(programs, tmp_path):
             str(path),
             "--image_size=16",
             "--count=3",
+            "--bands=[1]",
         ]
     )
     with PIL_Image.open(path) as picture:
         picture.load()
         # One row for evaluation, two draws of each of two transforms.
         assert picture.size[1] > 5 * 1.4 * 150
+        # One channel is grey; the frames are nearly.
+        red, _, blue, *_ = picture.convert("RGB").split()
+        assert np.abs(np.int16(red) - np.int16(blue)).max() < 16

@@ -49,12 +49,83 @@ def test_attention_figure():
     images = np.zeros((3, 8, 12, 1), "float32")
     figure = visualization.attention_figure(
         images,
-        np.ones((3, 4, 2, 3)),
+        np.linspace(0.1, 0.2, 72).reshape(3, 4, 2, 3),
         visualization.rgb_function(images),
         max_heads=2,
     )
-    # The image, the mean and two heads.
-    assert len(figure.axes) == 4 * 3
+    # The image, the mean and two heads; and the scale, which is one for all.
+    assert len(figure.axes) == 4 * 3 + 1
+    maps = [axis.get_images()[0] for axis in figure.axes[3:12]]
+    (limits,) = {heat_map.get_clim() for heat_map in maps}
+    assert limits[0] == 0 and 0.15 < limits[1] <= 0.2
+
+
+def test_groups_of_masks_over_training():
+    images = np.zeros((2, 8, 12, 1), "float32")
+    arrays = {
+        "keep_scores": np.zeros((2, 6)),
+        "mask": np.zeros((2, 6)),
+        "reconstruction": images,
+    }
+    figure = visualization.masks_over_training_figure(
+        images,
+        {0: arrays, 30: arrays, 60: arrays},
+        visualization.rgb_function(images),
+        (2, 3),
+    )
+    figure.draw_without_rendering()
+    first_row = [axis.get_window_extent() for axis in figure.axes[:10]]
+    for number, name in enumerate(("start", "epoch 30", "epoch 60")):
+        left, middle, right = first_row[1 + 3 * number : 4 + 3 * number]
+        (title,) = [
+            text
+            for text in figure.axes[2 + 3 * number].texts
+            if text.get_text() == name
+        ]
+        box = title.get_window_extent()
+        centre = (left.x0 + right.x1) / 2
+        assert abs((box.x0 + box.x1) / 2 - centre) < 2
+        # A gap to what comes before, wider than those inside.
+        before = first_row[3 * number]
+        assert left.x0 - before.x1 > 2 * (middle.x0 - left.x1)
+    # The scale of the scores.
+    labels = [text.get_text() for text in figure.axes[-1].get_yticklabels()]
+    assert labels == ["0", "1 stays"]
+
+
+def test_a_first_epoch_does_not_flatten_the_rest():
+    log = {
+        "loss": np.array([9.0, 1.2, 1.1, 1.0, 0.9]),
+        "curriculum_factor": np.linspace(1, -1, 5),
+        "gaussian_loss": np.array([-9.0, 1.2, 1.1, 1.0, 0.9]),
+        "kl_loss": np.array([1.3, 1.2, 1.1, 1.0, 0.9]),
+    }
+    figure = visualization.curriculum_figure(log)
+    panels = {axis.get_title(): axis for axis in figure.axes}
+    loss = panels["loss of the autoencoder"]
+    assert loss.get_ylim()[1] < 1.3
+    assert "first epoch 9" in [t.get_text() for t in loss.texts][0]
+    assert panels["masking loss: gaussian"].get_ylim()[0] > 0.8
+    kl = panels["masking loss: kl"]
+    assert kl.get_ylim()[1] > 1.3 and not kl.texts
+    assert panels["curriculum factor"].get_ylim() == (-1.15, 1.15)
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_roles_stand_on_their_own_ground(sign):
+    factors = sign * np.array([1.0, 0.8, 0.6, -0.5, 0.1])
+    figure = visualization.curriculum_figure(
+        {"loss": np.ones(5), "curriculum_factor": factors}
+    )
+    axis = next(a for a in figure.axes if a.get_title() == "curriculum factor")
+    places = {t.get_text(): t.get_position()[0] for t in axis.texts}
+    roles = ("partner", "adversary")[::sign]
+    assert places == {roles[0]: 2, roles[1]: 4}
+    figure = visualization.curriculum_figure(
+        {"loss": np.ones(2), "curriculum_factor": np.ones(2)}
+    )
+    axis = next(a for a in figure.axes if a.get_title() == "curriculum factor")
+    assert [t.get_text() for t in axis.texts] == ["partner"]
 
 
 def test_curriculum_figure_shows_every_loss(tmp_path):
