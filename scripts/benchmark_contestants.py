@@ -63,7 +63,8 @@ def serve(contestant, connection):
     """Makes a contestant, then answers requests until `None` comes.
 
     Sends what making it measured, then for every integer received the seconds
-    of that many steps; an exception is sent as its text.
+    of a step, the processor's seconds, and the peak memory, of that many steps;
+    an exception is sent as its text.
     """
     try:
         makers = {
@@ -84,10 +85,13 @@ def serve(contestant, connection):
             }
         )
         while (steps := connection.recv()) is not None:
-            start = time.perf_counter()
+            start, worked = time.perf_counter(), time.process_time()
             step.run(steps)
             seconds = time.perf_counter() - start
-            connection.send((seconds / steps, step.peak_memory()))
+            worked = time.process_time() - worked
+            connection.send(
+                (seconds / steps, worked / steps, step.peak_memory())
+            )
     except Exception as error:
         connection.send(f"{type(error).__name__}: {error}")
 

@@ -186,6 +186,7 @@ class _Runner:
     def __init__(self, contestant):
         self.contestant = contestant
         self.seconds = []
+        self.processor_seconds = []
         self.peak_memory = 0
         self.steps = 1
         context = multiprocessing.get_context("spawn")
@@ -204,8 +205,9 @@ class _Runner:
         self.steps = max(1, round(ROUND_SECONDS / self._ask()[0]))
 
     def time(self):
-        seconds, self.peak_memory = self._ask()
+        seconds, worked, self.peak_memory = self._ask()
         self.seconds.append(seconds)
+        self.processor_seconds.append(worked)
 
     def _ask(self):
         self.connection.send(self.steps)
@@ -258,13 +260,11 @@ def _row(runner, baseline, counted, peak):
     speeds = [contestant.batch_size / seconds for seconds in runner.seconds]
     gflop = counted.get(_work_key(contestant))
     speed = statistics.median(speeds)
-    ratio = None
+    ratio = processor_ratio = None
     if baseline is not None:
-        ratio = statistics.median(
-            theirs / ours
-            for theirs, ours in zip(
-                baseline.seconds, runner.seconds, strict=True
-            )
+        ratio = _median_ratio(baseline.seconds, runner.seconds)
+        processor_ratio = _median_ratio(
+            baseline.processor_seconds, runner.processor_seconds
         )
     return {
         **dataclasses.asdict(contestant),
@@ -273,6 +273,8 @@ def _row(runner, baseline, counted, peak):
         "slowest": min(speeds),
         "fastest": max(speeds),
         "ratio": ratio,
+        "processor_seconds": statistics.median(runner.processor_seconds),
+        "processor_ratio": processor_ratio,
         "baseline": baseline and baseline.contestant.label,
         "compile_seconds": runner.made["compile_seconds"],
         "peak_memory_bytes": runner.peak_memory,
@@ -281,6 +283,12 @@ def _row(runner, baseline, counted, peak):
         "matrix_product_peak_gflops": peak,
         "share_of_peak": gflop and gflop * speed / peak,
     }
+
+
+def _median_ratio(theirs, ours):
+    return statistics.median(
+        one / other for one, other in zip(theirs, ours, strict=True)
+    )
 
 
 def table_of(rows):
@@ -301,10 +309,11 @@ def table_of(rows):
         "min",
         "max",
         "ratio",
+        "cpu",
         "first, s",
         "GiB",
         "GFLOP",
-        "of peak",
+        "peak",
     ):
         table.add_column(heading, justify="right", no_wrap=True)
     for row in rows:
@@ -315,6 +324,7 @@ def table_of(rows):
                 for name in ("images_per_second", "slowest", "fastest")
             ),
             _show(row["ratio"], "{:.2f}"),
+            _show(row["processor_ratio"], "{:.2f}"),
             f"{row['compile_seconds']:.1f}",
             f"{row['peak_memory_bytes'] / 2**30:.2f}",
             _show(row["gflop_per_image"], "{:.4g}"),
