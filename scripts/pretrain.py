@@ -234,8 +234,13 @@ def main(arguments=None):
         result = run(settings, resume)
     except TrainingInterrupted as interruption:
         print(f"{interruption}. Go on with --resume.", file=sys.stderr)
+        if distribution.current_plan().is_over_jax_processes:
+            import jax
+
+            # All are here; without this the end of one would abort the others.
+            jax.distributed.shutdown()
         _leave(128 + signal.SIGTERM)
-    except (ValueError, ImportError, OSError) as error:
+    except (ValueError, ImportError, OSError, FloatingPointError) as error:
         print(f"error: {error}", file=sys.stderr)
         _leave(1)
     except Exception:

@@ -293,9 +293,13 @@ def make_curriculum(settings, total_steps, steps_per_epoch):
 def set_by_sigterm(event):
     """SIGTERM sets `event` and nothing else, as long as this lasts.
 
-    Several JAX processes, which save at the end of epochs only, end at once.
+    Several JAX processes leave it to JAX's preemption service, which tells all
+    of them (see `callbacks.HostsCheckpoint`). Of several TensorFlow workers it
+    ends the one that receives it: none can read the sums behind the log of an
+    epoch without the others.
     """
-    if distribution.current_plan().is_over_jax_processes or (
+    several = distribution.current_plan().process_count > 1
+    if (several and keras.backend.backend() != "torch") or (
         threading.current_thread() is not threading.main_thread()
     ):
         yield
@@ -330,7 +334,7 @@ def make_callbacks(settings, images, inverse, resume, position, stop, knn):
 
     Of several processes the first one does all this; the others end when it
     has. When the event `stop` is set, the run ends at its next step, with the
-    state saved. Several JAX processes save together, at the end of epochs only.
+    state saved. Several JAX processes save together.
     """
 
     def path(*names):
@@ -354,7 +358,11 @@ def make_callbacks(settings, images, inverse, resume, position, stop, knn):
             Log(path("log.csv"), append=resume, sometimes=sometimes),
             callbacks.TensorBoardScalars(path("tensorboard")),
         ]
-    schedule = {"every": settings.checkpoint_every, "keep": settings.keep}
+    schedule = {
+        "every": settings.checkpoint_every,
+        "keep": settings.keep,
+        "position": position,
+    }
     if together:
         return [
             *chosen,
@@ -382,7 +390,6 @@ def make_callbacks(settings, images, inverse, resume, position, stop, knn):
             path("checkpoints"),
             **schedule,
             stop_event=stop,
-            position=position,
         )
     )
     return chosen

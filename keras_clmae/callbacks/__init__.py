@@ -7,9 +7,9 @@ from keras_clmae.callbacks.online_knn import OnlineKNN
 from keras_clmae.callbacks.reconstruction_gallery import ReconstructionGallery
 from keras_clmae.callbacks.reconstruction_gallery import reconstruction_blocks
 from keras_clmae.callbacks.run_checkpoint import RunCheckpoint
-from keras_clmae.callbacks.run_checkpoint import TrainingInterrupted
-from keras_clmae.callbacks.run_checkpoint import TrainingPosition
 from keras_clmae.callbacks.run_checkpoint import list_checkpoints
 from keras_clmae.callbacks.run_checkpoint import restore_newest
 from keras_clmae.callbacks.tensorboard_scalars import TensorBoardScalars
+from keras_clmae.callbacks.training_position import TrainingInterrupted
+from keras_clmae.callbacks.training_position import TrainingPosition
 from keras_clmae.trainers.progress import Progress

@@ -1,12 +1,13 @@
 import os
 import re
-from typing import NamedTuple
 
 import h5py
 import keras
 import numpy as np
 
-from keras_clmae.argument_validation import check_positive_integer
+from keras_clmae.callbacks.training_position import StoppingCheckpoint
+from keras_clmae.callbacks.training_position import TrainingPosition
+from keras_clmae.callbacks.training_position import one_error_for
 
 _NAME = re.compile(r"epoch_(\d+)(?:_step_(\d+))?\.weights\.h5")
 _UNFINISHED = "unfinished_"
@@ -14,26 +15,7 @@ _UNFINISHED = "unfinished_"
 _METRICS = "keras_clmae_metrics"
 
 
-class TrainingInterrupted(Exception):
-    """Training ended early, on request, with its state saved."""
-
-
-class TrainingPosition(NamedTuple):
-    """Where a training goes on.
-
-    Attributes:
-        epoch: int. Finished epochs: the `initial_epoch` for `fit`.
-        step: int. Finished steps of the epoch after these.
-        metrics: list of arrays, the metrics' variables after these steps; empty
-            between epochs.
-    """
-
-    epoch: int = 0
-    step: int = 0
-    metrics: tuple = ()
-
-
-class RunCheckpoint(keras.callbacks.Callback):
+class RunCheckpoint(StoppingCheckpoint, keras.callbacks.Callback):
     """Saves the whole training state at the end of epochs, atomically.
 
     Weights, both optimizers and random states are written under another name,
@@ -73,57 +55,17 @@ class RunCheckpoint(keras.callbacks.Callback):
         self, directory, every=1, keep=2, stop_event=None, position=None
     ):
         super().__init__()
-        check_positive_integer("every", every)
-        check_positive_integer("keep", keep)
+        self._init_schedule(every, keep, position)
         self.directory = directory
-        self.every = every
-        self.keep = keep
         self.stop_event = stop_event
-        self.position = position or TrainingPosition()
-        self._epoch = None
 
     def on_train_begin(self, logs=None):
         self._remove_unfinished()
 
-    def on_epoch_begin(self, epoch, logs=None):
-        self._epoch = epoch
-        self._offset = 0
-        if self.position.step and epoch == self.position.epoch:
-            self._offset = self.position.step
-            for variable, value in zip(
-                self.model.metrics_variables, self.position.metrics, strict=True
-            ):
-                variable.assign(value)
-
-    def on_train_batch_begin(self, batch, logs=None):
-        if self._must_stop():
-            self._stop(self._epoch, self._offset + batch)
-
-    def on_test_batch_begin(self, batch, logs=None):
-        # `evaluate` by itself, or by a callback, has no epoch.
-        steps = (self.params or {}).get("steps")
-        if self._epoch is not None and steps and self._must_stop():
-            self._stop(self._epoch, self._offset + steps)
-
-    def on_epoch_end(self, epoch, logs=None):
-        self._epoch = None
-        last = (self.params or {}).get("epochs")
-        if self._must_stop():
-            self._stop(epoch + 1, 0)
-        if (epoch + 1) % self.every == 0 or epoch + 1 == last:
-            self._save(epoch + 1)
-
     def _must_stop(self):
         return self.stop_event is not None and self.stop_event.is_set()
 
-    def _stop(self, epoch, step):
-        path = self._save(epoch, step)
-        raise TrainingInterrupted(
-            f"Stopped on request after epoch {epoch}, step {step}; the state "
-            f"is in {path}"
-        )
-
-    def _save(self, epoch, step=0):
+    def _save(self, epoch, step):
         name = f"epoch_{epoch:05d}" + (f"_step_{step:08d}" if step else "")
         path = os.path.join(self.directory, f"{name}.weights.h5")
         # Keras asks for the ending.
@@ -232,6 +174,9 @@ def restore_newest(model, directory):
     Returns:
         A `TrainingPosition`; the start where there is no checkpoint.
 
+    Raises:
+        ValueError: naming the file, if it is damaged or of another model.
+
     Example:
 
     >>> model = keras_clmae.models.ViTEncoder((8, 8, 1), 4, 8, 1, 2)
@@ -242,8 +187,9 @@ def restore_newest(model, directory):
     if not checkpoints:
         return TrainingPosition()
     epoch, step, path = checkpoints[-1]
-    model.load_weights(path)
-    with h5py.File(path, "r") as file:
-        group = file.get(_METRICS, {})
-        metrics = tuple(np.asarray(group[name]) for name in sorted(group))
+    with one_error_for(path):
+        model.load_weights(path)
+        with h5py.File(path, "r") as file:
+            group = file.get(_METRICS, {})
+            metrics = tuple(np.asarray(group[name]) for name in sorted(group))
     return TrainingPosition(epoch, step, metrics)

@@ -14,6 +14,7 @@ _EXTRAS = {
     "safetensors.numpy": "conversion",
     "huggingface_hub": "conversion",
     "keras_hub": "keras-hub",
+    "orbax.checkpoint": "jax-hosts",
 }
 
 

@@ -113,7 +113,13 @@ def make_batches(
     dataset = dataset.apply(
         tf.data.experimental.assert_cardinality(sampler.steps_per_epoch)
     )
-    dataset = dataset.prefetch(tf.data.AUTOTUNE)
+    # Several TensorFlow workers each keep a part of every batch: files instead
+    # would give them other images in a step, and unlike numbers of steps.
+    options = tf.data.Options()
+    options.experimental_distribute.auto_shard_policy = (
+        tf.data.experimental.AutoShardPolicy.DATA
+    )
+    dataset = dataset.with_options(options).prefetch(tf.data.AUTOTUNE)
     dataset.num_examples = sampler.num_examples
     dataset.batch_size = sampler.batch_size
     dataset.steps_per_epoch = sampler.steps_per_epoch

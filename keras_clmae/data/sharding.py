@@ -14,7 +14,9 @@ def process_shard(process_index=None, process_count=None):
     In this order: the arguments; the environment variables `RANK` and
     `WORLD_SIZE` that `torchrun` sets, or else what
     `keras_clmae.distribution.setup` found, on the PyTorch backend; the process
-    index of JAX, on the JAX backend. Otherwise the process is alone. Under a
+    index of JAX, on the JAX backend. Otherwise the process is alone; so are
+    several TensorFlow workers, each of which gets the whole data set here and
+    whose strategy takes the worker's part of every batch. Under a
     `keras.distribution` that shards `tf.data` pipelines by itself
     (`auto_shard_dataset=True`), every process gets the whole data set here,
     and Keras takes each process's part of every batch.

@@ -3,6 +3,7 @@
 import jax
 import keras
 import numpy as np
+from jax.experimental import multihost_utils
 
 # Every process reads its own part of a batch.
 CUTS_BATCHES = False
@@ -60,6 +61,19 @@ def start_processes(place, multi_host):
             "`keras_clmae.distribution.setup` must be called before anything "
             f"is computed on JAX, which says: {error}"
         ) from error
+
+
+def must_stop_together(asked):
+    """Whether a process received SIGTERM, and all are where they shall stop.
+
+    With several processes JAX takes SIGTERM for a notice of pre-emption and
+    does nothing but tell the others, which agree on a place.
+
+    Args:
+        asked: int. Number of this question, 1 first, the same in all processes
+            at the same place of the training.
+    """
+    return multihost_utils.reached_preemption_sync_point(asked)
 
 
 def simulate_devices(count):

@@ -132,7 +132,7 @@ def setup(
                 f"model_devices={model_devices}, strategy={strategy!r}"
             )
     if strategy == "none":
-        _refuse_several_processes()
+        _refuse_several_processes(multi_host)
         _plan = DistributionPlan()
         return _plan
     place = find_process()
@@ -183,16 +183,17 @@ def is_first_process():
     return _plan.process_index == 0
 
 
-def _refuse_several_processes():
+def _refuse_several_processes(multi_host):
     count = count_processes()
     if keras.backend.backend() == "tensorflow":
         count = max(count, engine.place_of_process()[1])
-    if count > 1:
+    if count > 1 or multi_host:
         raise ValueError(
             '`strategy` must not be "none" in one of several processes: each '
             "would train a model of its own and write the files of all. Start "
             'one process, or take "data". '
-            f'Received: strategy="none", {count} processes'
+            f'Received: strategy="none", {count} processes, '
+            f"multi_host={multi_host}"
         )
 
 

@@ -14,6 +14,13 @@ def num_replicas():
     return 1 if context is None else context.num_replicas_in_sync
 
 
+def has_workers():
+    """Whether the replicas are in several processes."""
+    return isinstance(
+        tf.distribute.get_strategy(), tf.distribute.MultiWorkerMirroredStrategy
+    )
+
+
 def replica_index():
     context = tf.distribute.get_replica_context()
     return tf.convert_to_tensor(context.replica_id_in_sync_group)
@@ -94,7 +101,7 @@ def _devices():
 
 
 def num_devices():
-    """Devices of this process."""
+    """Devices of this process; makes several workers impossible afterwards."""
     if tf.config.list_physical_devices("TPU"):
         return len(tf.config.list_physical_devices("TPU"))
     return len(_devices()[1])

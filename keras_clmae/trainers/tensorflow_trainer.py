@@ -40,7 +40,10 @@ class ReplicatedTrainer(_BuiltBefore, StopsAtNonFinite):
             )
         _apply(tape, loss, variables, self.optimizer)
         self._loss_tracker.update_state(loss, tf.shape(images)[0])
-        return self.get_metrics_result()
+        return _for_keras(self.get_metrics_result())
+
+    def test_step(self, data):
+        return _for_keras(super().test_step(data))
 
     def _compute_loss(self, *args, **kwargs):
         # Keras multiplies by the number of replicas what it logs.
@@ -80,8 +83,10 @@ class CLMAETrainer(_BuiltBefore, BaseCLMAETrainer):
             logs = self._autoencoder_phase(images)
             masking_logs = self._maybe_masking_phase(images, factor, masked)
         logs["curriculum_factor"] = factor
-        return self.log_training(
-            images, logs, masking_logs, tf.cast(masked, "float32")
+        return _for_keras(
+            self.log_training(
+                images, logs, masking_logs, tf.cast(masked, "float32")
+            )
         )
 
     def _autoencoder_phase(self, images):
@@ -132,7 +137,14 @@ class CLMAETrainer(_BuiltBefore, BaseCLMAETrainer):
         )
 
     def test_step(self, data):
-        return self.log_validation(images_of(data))
+        return _for_keras(self.log_validation(images_of(data)))
+
+
+def _for_keras(logs):
+    # What the workers log, Keras averages along an axis that scalars lack.
+    if not engine.has_workers():
+        return logs
+    return {name: tf.expand_dims(value, 0) for name, value in logs.items()}
 
 
 @contextlib.contextmanager

@@ -1,6 +1,7 @@
 """Stopped in the middle of an epoch, a training goes on bit for bit."""
 
 import os
+import pathlib
 import resource
 import threading
 
@@ -16,6 +17,7 @@ from keras_clmae.data import remaining_steps
 from tests.tiny_models import assert_same_bits
 from tests.tiny_models import compiled_clmae
 from tests.tiny_models import state_of
+from tests.tiny_models import tiny_clmae
 from tests.tiny_models import tiny_images
 
 STEPS = 4
@@ -132,3 +134,41 @@ def test_what_a_killed_process_left_is_removed(tmp_path):
     (tmp_path / "unfinished_123.weights.h5").write_bytes(b"half")
     fit(compiled_clmae(), callbacks=[RunCheckpoint(str(tmp_path))])
     assert os.listdir(tmp_path) == ["epoch_00001.weights.h5"]
+
+
+def foreign(change):
+    """The state of another training than that of `compiled_clmae()`."""
+    return {
+        "sizes": lambda: compiled_clmae(model=tiny_clmae(hidden_dim=16)),
+        "depth": lambda: compiled_clmae(model=tiny_clmae(num_layers=2)),
+        "optimizer": lambda: compiled_clmae("sgd"),
+    }[change]()
+
+
+@pytest.mark.parametrize("change", ["sizes", "depth", "optimizer"])
+def test_a_foreign_checkpoint_is_named(change, tmp_path):
+    checkpoint = RunCheckpoint(str(tmp_path))
+    checkpoint.set_model(foreign(change))
+    checkpoint.on_epoch_end(0)
+    ((_, path),) = list_checkpoints(str(tmp_path))
+    with pytest.raises(ValueError, match="the state of a model of these") as e:
+        restore_newest(compiled_clmae(), str(tmp_path))
+    assert path in str(e.value) and "\n" not in str(e.value)
+
+
+@pytest.mark.parametrize("content", ["truncated", "not HDF5", "empty"])
+def test_a_damaged_checkpoint_is_named(content, tmp_path):
+    checkpoint = RunCheckpoint(str(tmp_path))
+    model = compiled_clmae()
+    checkpoint.set_model(model)
+    checkpoint.on_epoch_end(0)
+    ((_, path),) = list_checkpoints(str(tmp_path))
+    whole = pathlib.Path(path).read_bytes()
+    pathlib.Path(path).write_bytes(
+        {"truncated": whole[:-100], "not HDF5": b"x" * 999, "empty": b""}[
+            content
+        ]
+    )
+    with pytest.raises(ValueError, match=r"must hold, whole.*Received: ") as e:
+        restore_newest(model, str(tmp_path))
+    assert path in str(e.value) and "\n" not in str(e.value)

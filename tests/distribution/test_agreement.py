@@ -1,5 +1,6 @@
 """A training on several devices is that of one: each backend on its own."""
 
+import contextlib
 import json
 import os
 import pathlib
@@ -39,26 +40,43 @@ CASES = {
     },
     "tensorflow": {
         "data": (1, {"simulated_devices": 2}, {"batch_parts": 2}, METHODS),
+        "hosts": (
+            2,
+            {},
+            {"num_devices": 2, "process_count": 2, "batch_parts": 2},
+            ["clmae", "mae"],
+        ),
     },
     "torch": {"data": (2, {}, {"batch_parts": 2, "process_count": 2}, METHODS)},
 }[BACKEND]
 
 
-def free_port():
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return str(listener.getsockname()[1])
+def free_ports(count):
+    with contextlib.ExitStack() as stack:
+        listeners = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for listener in listeners:
+            listener.bind(("127.0.0.1", 0))
+        return [str(listener.getsockname()[1]) for listener in listeners]
 
 
-def environment_of(index, count, port):
+def environment_of(index, ports):
+    """What a launcher would set for one of as many processes as ports."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    if count > 1:
+    count = len(ports)
+    if count > 1 and BACKEND == "tensorflow":
+        environment["TF_CONFIG"] = json.dumps(
+            {
+                "cluster": {"worker": [f"127.0.0.1:{port}" for port in ports]},
+                "task": {"type": "worker", "index": index},
+            }
+        )
+    elif count > 1:
         environment |= {
             "RANK": str(index),
             "WORLD_SIZE": str(count),
             "LOCAL_RANK": str(index),
             "MASTER_ADDR": "127.0.0.1",
-            "MASTER_PORT": port,
+            "MASTER_PORT": ports[0],
         }
     return environment
 
@@ -67,7 +85,7 @@ def train(folder, name, processes, setup, plan, methods):
     """Trains in processes of their own; gives what each of them found."""
     arguments = json.dumps({"setup": setup, "plan": plan, "methods": methods})
     program = str(ROOT / "tests" / "distribution" / "worker.py")
-    port = free_port()
+    ports = free_ports(processes)
     started = [
         subprocess.Popen(
             [
@@ -76,7 +94,7 @@ def train(folder, name, processes, setup, plan, methods):
                 str(folder / f"{name}_{index}.npz"),
                 arguments,
             ],
-            env=environment_of(index, processes, port),
+            env=environment_of(index, ports),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

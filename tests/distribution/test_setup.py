@@ -72,6 +72,11 @@ def test_none_is_for_one_process(monkeypatch, environment):
         setup("none")
 
 
+def test_none_is_for_one_host():
+    with pytest.raises(ValueError, match='`strategy` must not be "none" in'):
+        setup("none", multi_host=True)
+
+
 ADDRESS = {"MASTER_ADDR": "first", "MASTER_PORT": "1234"}
 
 

@@ -1,6 +1,6 @@
 """One process of a training on one or several devices.
 
-    python worker.py OUTPUT.npz '{"setup": {...}, "method": "clmae"}'
+    python worker.py OUTPUT.npz '{"setup": {...}, "methods": ["clmae"]}'
 
 Writes the log after each of ten steps, the validation and the weights.
 """
@@ -143,7 +143,7 @@ def main():
         log, seen = Log(), []
         if method == "clmae":
             watch_images(model, seen)
-        local = BATCH_SIZE // plan.process_count
+        local = plan.local_batch_size(BATCH_SIZE)
         history = model.fit(
             array_dataset(tiny_images(BATCH_SIZE * STEPS), batch_size=local),
             validation_data=array_dataset(

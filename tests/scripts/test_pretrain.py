@@ -1,5 +1,6 @@
 """scripts/pretrain.py as a user runs, kills and resumes it: as a process."""
 
+import shutil
 import signal
 import subprocess
 import sys
@@ -136,6 +137,29 @@ def test_plain_mae(tmp_path):
     assert "python scripts/knn.py" in output
     model = keras.saving.load_model(tmp_path / "mae" / "model.keras")
     assert type(model).__name__ == "MaskedAutoencoder"
+
+
+def test_a_loss_that_is_not_finite_ends_in_one_line(tmp_path):
+    output = run(
+        tmp_path / "diverged",
+        "--method=mae",
+        "--epochs=2",
+        "--base_learning_rate=1e30",
+        "--verbose=0",
+        expected=1,
+    )
+    assert "error: `loss` is " in output and " at step " in output
+    assert "Traceback" not in output
+
+
+def test_a_damaged_checkpoint_is_named(undisturbed, tmp_path):
+    run_dir = tmp_path / "run"
+    shutil.copytree(undisturbed, run_dir)
+    newest = run_dir / "checkpoints" / f"epoch_{EPOCHS:05d}.weights.h5"
+    newest.write_bytes(newest.read_bytes()[:-1000])
+    output = run(run_dir, "--resume", expected=1)
+    assert f"error: The checkpoint {newest} must hold, whole," in output
+    assert "Traceback" not in output
 
 
 def test_help_reads_well():

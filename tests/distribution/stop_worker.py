@@ -1,0 +1,89 @@
+"""One of several JAX processes that train until SIGTERM reaches one of them.
+
+    python stop_worker.py DIRECTORY
+
+Ends with status 143 once its checkpoint, restored, is the interrupted state.
+"""
+
+import os
+import shutil
+import signal
+import sys
+
+import jax
+import keras
+import numpy as np
+import pytest
+from jax.experimental import multihost_utils
+
+import keras_clmae
+from keras_clmae.callbacks import HostsCheckpoint
+from keras_clmae.callbacks import TrainingInterrupted
+from keras_clmae.callbacks import restore_newest_of_hosts
+from keras_clmae.data import array_dataset
+from tests.tiny_models import assert_same_bits
+from tests.tiny_models import state_of
+from tests.tiny_models import tiny_autoencoder
+from tests.tiny_models import tiny_images
+from tests.tiny_models import to_numpy
+
+
+def compiled(**sizes):
+    model = tiny_autoencoder(seed=0, **sizes)
+    model.compile("adam")
+    model.optimizer.build(model.trainable_variables)
+    return model
+
+
+class Ready(keras.callbacks.Callback):
+    def on_train_batch_end(self, batch, logs=None):
+        if batch == 1:
+            print("trains", flush=True)
+
+
+def main():
+    directory = sys.argv[1]
+    plan = keras_clmae.distribution.setup(simulated_devices=1)
+    assert plan.process_count == plan.num_devices == 2, plan
+    keras.utils.set_random_seed(0)
+    model = compiled()
+    # No epoch ends: only a stop can save.
+    images = np.tile(tiny_images(8), (4000, 1, 1, 1))
+    try:
+        model.fit(
+            array_dataset(images, batch_size=1),
+            shuffle=False,
+            verbose=0,
+            callbacks=[Ready(), HostsCheckpoint(directory)],
+        )
+    except TrainingInterrupted as interruption:
+        print(interruption, flush=True)
+    state, metrics = state_of(model), to_numpy(model.metrics_variables)
+    for variable in [*model.variables, *model.optimizer.variables]:
+        variable.assign(keras.ops.zeros(variable.shape, variable.dtype))
+    position = restore_newest_of_hosts(model, directory)
+    assert position.epoch == 0 and position.step > 1, position
+    assert int(model.optimizer.iterations) == position.step
+    assert_same_bits(state_of(model), state)
+    assert_same_bits(position.metrics, metrics)
+    check_wrong_checkpoints(model, directory, plan)
+    jax.distributed.shutdown()
+    os._exit(128 + signal.SIGTERM)
+
+
+def check_wrong_checkpoints(model, directory, plan):
+    """What is of another model, or damaged, is named."""
+    deeper = compiled(num_layers=2)
+    with pytest.raises(ValueError, match="must hold, whole.*it lacks"):
+        restore_newest_of_hosts(deeper, directory)
+    multihost_utils.sync_global_devices("both looked")
+    if plan.process_index == 0:
+        (path,) = [path for path in os.listdir(directory) if path.isdigit()]
+        shutil.rmtree(os.path.join(directory, path, "pytree"))
+    multihost_utils.sync_global_devices("it is damaged")
+    with pytest.raises(ValueError, match="must hold, whole"):
+        restore_newest_of_hosts(model, directory)
+
+
+if __name__ == "__main__":
+    main()
