@@ -31,7 +31,13 @@ class HostsCheckpoint(StoppingCheckpoint, keras.callbacks.OrbaxCheckpoint):
         every: int. Epochs between checkpoints; the last epoch is always saved.
             Defaults to `1`.
         keep: int. Number of newest checkpoints that stay. Defaults to `2`.
-<<<<<<< HEAD
+        position: `TrainingPosition` that this `fit` starts from, with the rest
+            of its epoch as data (see `keras_clmae.data.remaining_steps`); the
+            log then covers the whole epoch. Defaults to the start of an epoch.
+
+    Raises:
+        ImportError: if `orbax-checkpoint` is not installed.
+        TrainingInterrupted: after saving, where a process received SIGTERM.
 
     Example:
 
@@ -42,15 +48,6 @@ class HostsCheckpoint(StoppingCheckpoint, keras.callbacks.OrbaxCheckpoint):
         callbacks=[keras_clmae.callbacks.HostsCheckpoint("checkpoints")],
     )
     ```
-=======
-        position: `TrainingPosition` that this `fit` starts from, with the rest
-            of its epoch as data (see `keras_clmae.data.remaining_steps`); the
-            log then covers the whole epoch. Defaults to the start of an epoch.
-
-    Raises:
-        ImportError: if `orbax-checkpoint` is not installed.
-        TrainingInterrupted: after saving, where a process received SIGTERM.
->>>>>>> runs
     """
 
     def __init__(self, directory, every=1, keep=2, position=None):
