@@ -14,9 +14,9 @@ class OnlineKNN(keras.callbacks.Callback):
     Puts `knn_accuracy` into the log of every n-th epoch, from where `History`,
     the progress bar and every callback after this one get it: put it before
     `TensorBoard` and `CSVLogger`. Each image goes through the whole encoder
-    once: a bank of 5,000 and 2,000 queries cost about 3 % of a CL-MAE epoch
-    over CIFAR-10 and 11 % of plain MAE's, which is much shorter. Measure every
-    few epochs there.
+    once: by counting, a bank of 5,000 and 2,000 queries cost about 3 % of a
+    CL-MAE epoch over CIFAR-10 and 11 % of plain MAE's, which is much shorter.
+    Measure every few epochs there.
 
     Args:
         train_data: Pair `(images, labels)` of arrays: the bank of neighbours,
