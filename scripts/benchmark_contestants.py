@@ -58,6 +58,12 @@ class Contestant:
         parts.append("" if self.variant == "exact" else self.variant)
         return " ".join(part for part in parts if part)
 
+    @property
+    def period(self):
+        """Number of steps of which every such number does the same work."""
+        name, _, period = self.variant.partition("=")
+        return int(period) if name == "period" else 1
+
 
 def serve(contestant, connection):
     """Makes a contestant, then answers requests until `None` comes.
@@ -149,7 +155,7 @@ class _KerasStep:
                 optimizer,
                 curriculum=lambda step: 1.0 - 1e-4 * step,
                 jit_compile=contestant.jit_compile,
-                **_update_options(contestant.variant),
+                **_update_options(contestant),
             )
         self.parameters = self.model.count_params()
         self.images = random_images(contestant)
@@ -192,12 +198,10 @@ class _KerasStep:
         return _torch_peak_memory() if self.backend == "torch" else _resident()
 
 
-def _update_options(variant):
-    if variant == "simultaneous":
+def _update_options(contestant):
+    if contestant.variant == "simultaneous":
         return {"update": "simultaneous"}
-    if variant.startswith("period="):
-        return {"masking_update_period": int(variant.removeprefix("period="))}
-    return {}
+    return {"masking_update_period": contestant.period}
 
 
 class _TorchStep:

@@ -165,8 +165,10 @@ def compare(contestants, rounds, console):
                     f"{describe(runner.contestant)}: round {index + 1}"
                 )
                 runner.time()
+    # The others' code, or else the first of ours.
     baseline = next(
-        (r for r in runners if r.contestant.name != "keras_clmae"), None
+        (r for r in runners if r.contestant.name != "keras_clmae"),
+        runners[0] if runners else None,
     )
     counted = _counted_work([runner.contestant for runner in runners])
     peak = max((r.made["peak_gflops"] for r in runners), default=0.0)
@@ -201,8 +203,10 @@ class _Runner:
         self.error = self.made if isinstance(self.made, str) else None
 
     def choose_steps(self):
-        """Takes as many steps for a round as fill its time."""
-        self.steps = max(1, round(ROUND_SECONDS / self._ask()[0]))
+        """Takes as many steps for a round as fill its time, in periods."""
+        period = self.contestant.period
+        periods = round(ROUND_SECONDS / self._ask()[0] / period)
+        self.steps = period * max(1, periods)
 
     def time(self):
         seconds, worked, self.peak_memory = self._ask()
@@ -240,7 +244,7 @@ def _counted_work(contestants):
         key = _work_key(contestant)
         # The loop over pairs does no matrix product; skipping the masking
         # phase at some steps cannot be seen in one.
-        if key in counted or contestant.variant.startswith("period="):
+        if key in counted or contestant.period > 1:
             continue
         with concurrent.futures.ProcessPoolExecutor(
             1, mp_context=multiprocessing.get_context("spawn")
