@@ -1,5 +1,8 @@
 """JAX: one program over all devices, sharded by `keras.distribution`."""
 
+import contextlib
+import functools
+
 import jax
 import keras
 import numpy as np
@@ -7,6 +10,10 @@ from jax.experimental import multihost_utils
 
 # Every process reads its own part of a batch.
 CUTS_BATCHES = False
+
+# A process that has not been heard of for so long is dead, and the others end.
+# JAX waits for 100; they shall end within a minute.
+HEARTBEAT_SECONDS = 30
 
 # Weights of one transformer block, by the end of their path: which axis is
 # split over the devices of a model. Heads and the hidden units of the MLP are
@@ -48,12 +55,13 @@ def start_processes(place, multi_host):
     if place.count == 1 and not multi_host:
         return
     try:
-        if multi_host:
-            keras.distribution.initialize()
-        else:
-            keras.distribution.initialize(
-                place.coordinator, place.count, place.index
-            )
+        with _heartbeat():
+            if multi_host:
+                keras.distribution.initialize()
+            else:
+                keras.distribution.initialize(
+                    place.coordinator, place.count, place.index
+                )
     except RuntimeError as error:
         if "before" not in str(error):
             raise
@@ -61,6 +69,19 @@ def start_processes(place, multi_host):
             "`keras_clmae.distribution.setup` must be called before anything "
             f"is computed on JAX, which says: {error}"
         ) from error
+
+
+@contextlib.contextmanager
+def _heartbeat():
+    # Keras hands no such argument on.
+    initialize = jax.distributed.initialize
+    jax.distributed.initialize = functools.partial(
+        initialize, heartbeat_timeout_seconds=HEARTBEAT_SECONDS
+    )
+    try:
+        yield
+    finally:
+        jax.distributed.initialize = initialize
 
 
 def must_stop_together(asked):
