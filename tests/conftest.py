@@ -25,17 +25,8 @@ if _worker and hasattr(os, "sched_setaffinity"):
 import keras  # noqa: E402
 import pytest  # noqa: E402
 
-from tests.optimized import as_users_compile  # noqa: E402
-
 
 @pytest.fixture(autouse=True)
 def seed():
     """Every test starts from the same random state."""
     keras.utils.set_random_seed(0)
-
-
-@pytest.fixture
-def optimized():
-    """Long trainings: on JAX compiled as users compile them."""
-    with as_users_compile():
-        yield
