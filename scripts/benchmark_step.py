@@ -322,7 +322,7 @@ def table_of(rows):
         table.add_column(heading, justify="right", no_wrap=True)
     for row in rows:
         table.add_row(
-            row["label"],
+            row["label"].removeprefix("keras_clmae "),
             *(
                 _show_speed(row[name])
                 for name in ("images_per_second", "slowest", "fastest")
