@@ -114,15 +114,30 @@ def check_parts(config):
             )
 
 
-def check_weight_file(path, table):
-    """Refuses a .weights.h5 that cannot hold the arrays of a table.
+def check_weight_file(path, shapes_of_depth, num_layers):
+    """Refuses a .weights.h5 that cannot hold the arrays of a model.
+
+    Args:
+        path: str.
+        shapes_of_depth: function from a number of blocks to the list of the
+            shapes of a model with as many.
+        num_layers: int. Blocks of the model, however many.
 
     Raises:
         ValueError: if the file is damaged or too small.
     """
     with one_error(path, "the weights of the model in config.json"):
-        shapes = [s for entry in table for s in entry.theirs.values()]
-        needed = _Room(sum(map(math.prod, shapes)), 0)
+        # Counted, not listed: the number is only what the file says.
+        one, two = (
+            _Room(sum(map(math.prod, shapes)), len(shapes))
+            for shapes in (shapes_of_depth(1), shapes_of_depth(2))
+        )
+        needed = _Room(
+            *(
+                a + (num_layers - 1) * (b - a)
+                for a, b in zip(one, two, strict=True)
+            )
+        )
         _check_room(needed, _check_h5(path))
 
 

@@ -230,7 +230,15 @@ def _load_backbone(folder):
     config = read_json(os.path.join(folder, "config.json")).get("config")
     sizes = _sizes_of(config if isinstance(config, dict) else {})
     path = os.path.join(folder, "model.weights.h5")
-    check_weight_file(path, keras_hub_table(sizes))
+    stack = sizes.encoder
+
+    def shapes_of_depth(num_layers):
+        table = keras_hub_table(
+            sizes._replace(encoder=stack._replace(num_layers=num_layers))
+        )
+        return [shape for entry in table for shape in entry.theirs.values()]
+
+    check_weight_file(path, shapes_of_depth, stack.num_layers)
     backbone = _make_backbone(sizes)
     with one_error(path, "the weights of the ViTBackbone in config.json"):
         backbone.load_weights(path)

@@ -250,3 +250,16 @@ def test_what_is_no_source(tmp_path):
     for source in ("nothing", str(tmp_path), str(tmp_path / "text.txt")):
         with pytest.raises(ValueError, match="`source` must be a .keras"):
             formats.guess_source_format(source)
+
+
+@pytest.mark.parametrize("num_layers", [3, 10**12])
+def test_keras_hub_folder_of_more_blocks_than_weights(num_layers, tmp_path):
+    pytest.importorskip("keras_hub")
+    encoder = ViTEncoder((8, 8, 1), 4, 8, 2, 2)
+    conversion.to_keras_hub(encoder).save_to_preset(tmp_path)
+    path = tmp_path / "config.json"
+    config = json.loads(path.read_text())
+    config["config"]["num_layers"] = num_layers
+    path.write_text(json.dumps(config))
+    with pytest.raises(ValueError, match="arrays, and there are"):
+        conversion.from_keras_hub(tmp_path)
