@@ -10,6 +10,7 @@ import keras
 import numpy as np
 import pytest
 
+from keras_clmae.optimizers import AdamW
 from tests.tiny_models import compiled_clmae
 from tests.tiny_models import tiny_clmae
 from tests.tiny_models import tiny_images
@@ -44,7 +45,7 @@ print(json.dumps({"outputs": outputs, "logs": logs}))
 def results(tmp_path_factory):
     keras.utils.set_random_seed(0)
     model = compiled_clmae(
-        keras.optimizers.AdamW(1e-2, weight_decay=0.05, epsilon=1e-6),
+        AdamW(1e-2, weight_decay=0.05, epsilon=1e-6),
         model=tiny_clmae(normalize_targets=True, num_layers=2),
         total_steps=STEPS,
     )

@@ -7,6 +7,7 @@ from keras_clmae import LinearCurriculum
 from keras_clmae.models import CLMAE
 from keras_clmae.models import MaskedAutoencoder
 from keras_clmae.models import MaskingModule
+from keras_clmae.optimizers import AdamW
 
 # Neither square nor of three channels: what is hard-coded shows.
 SIZES = {
@@ -45,9 +46,7 @@ def tiny_images(number=12, seed=0):
 
 
 def adamw(learning_rate=1e-3, **arguments):
-    return keras.optimizers.AdamW(
-        learning_rate, weight_decay=0.05, beta_2=0.95, **arguments
-    )
+    return AdamW(learning_rate, weight_decay=0.05, beta_2=0.95, **arguments)
 
 
 def compiled_clmae(optimizer=None, model=None, total_steps=6, **arguments):

@@ -59,7 +59,7 @@ class CLMAE(CLMAETrainer, PresetModel):
     ...     num_layers=2, decoder_num_layers=1,
     ... )
     >>> model.compile(
-    ...     keras.optimizers.AdamW(1e-3, weight_decay=0.05, beta_2=0.95),
+    ...     keras_clmae.optimizers.AdamW(1e-3, weight_decay=0.05),
     ...     curriculum=keras_clmae.LinearCurriculum(total_steps=100),
     ... )
     >>> images = np.random.normal(size=(8, 32, 32, 3)).astype("float32")

@@ -86,28 +86,21 @@ class LayerDecayAdamW(AdamW):
     def learning_rate_scale(self, variable):
         return self._scales[self._get_variable_index(variable)]
 
-    def _apply_weight_decay(self, variables):
+    def _decay(self, variables):
         rate = ops.cast(self.learning_rate, "float32") * self.weight_decay
         for variable in variables:
-            if self._decays(variable):
+            if self.decays(variable):
                 factor = ops.cast(
                     1 - rate * self.learning_rate_scale(variable),
                     variable.dtype,
                 )
                 self.assign(variable, ops.multiply(variable, factor))
 
-    def _decays(self, variable):
+    def decays(self, variable):
         return (
             len(variable.shape) > 1
             and not re.search(UNDECAYED, variable.path)
             and self._use_weight_decay(variable)
-        )
-
-    def update_step(self, gradient, variable, learning_rate):
-        super().update_step(
-            gradient,
-            variable,
-            learning_rate * self.learning_rate_scale(variable),
         )
 
     def get_config(self):

@@ -10,6 +10,7 @@ from keras_clmae.evaluation import extract_features
 from keras_clmae.evaluation import knn_accuracy
 from keras_clmae.models import CLMAE
 from keras_clmae.models import MaskedAutoencoder
+from keras_clmae.optimizers import AdamW
 
 SIZES = {
     "image_shape": (8, 8, 1),
@@ -41,13 +42,13 @@ def fit(model, callbacks, epochs=3):
 def clmae():
     keras.utils.set_random_seed(1)
     model = CLMAE.from_sizes(**SIZES, seed=3)
-    model.compile(keras.optimizers.AdamW(1e-3), curriculum=LinearCurriculum(6))
+    model.compile(AdamW(1e-3), curriculum=LinearCurriculum(6))
     return model
 
 
 def mae():
     model = MaskedAutoencoder.from_sizes(**SIZES)
-    model.compile("adam")
+    model.compile(AdamW())
     return model
 
 

@@ -13,6 +13,7 @@ from keras_clmae.data import dependencies
 from keras_clmae.data import from_spec
 from keras_clmae.models import CLMAE
 from keras_clmae.models import ImageClassifier
+from keras_clmae.optimizers import AdamW
 from tests.data.pictures import save_picture
 
 
@@ -29,7 +30,7 @@ def pretrain(dataset, epochs=1):
     model = small_model()
     total_steps = dataset.steps_per_epoch * epochs
     model.compile(
-        keras.optimizers.AdamW(1e-3),
+        AdamW(1e-3),
         curriculum=LinearCurriculum(total_steps),
     )
     history = model.fit(dataset, epochs=epochs, shuffle=False, verbose=0)
@@ -60,7 +61,7 @@ def test_fine_tuning_from_the_cifar10_folder(cifar10):
     model = small_model()
     classifier = ImageClassifier(model.encoder, num_classes=10)
     classifier.compile(
-        keras.optimizers.AdamW(1e-3),
+        AdamW(1e-3),
         keras.losses.CategoricalCrossentropy(from_logits=True),
     )
     training, validation = from_spec(

@@ -33,7 +33,7 @@ class Log(keras.callbacks.Callback):
 def make(method):
     # Epsilon: the gradient of the keys' biases is zero but for rounding, which
     # Adam would otherwise blow up. Clipped: the size of a gradient matters.
-    optimizer = keras.optimizers.AdamW(
+    optimizer = keras_clmae.optimizers.AdamW(
         1e-3, weight_decay=0.05, beta_2=0.95, epsilon=1e-5, global_clipnorm=0.1
     )
     sizes = {"hidden_dim": 16, "decoder_hidden_dim": 16, "seed": 0}

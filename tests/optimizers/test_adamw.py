@@ -71,11 +71,13 @@ def test_rule_is_keras_own(arguments):
         values = train(optimizer, variables)
         return values + as_arrays(optimizer.variables)
 
+    # TensorFlow's kernel takes 1 - 0.999 in float32, Keras in float64: their
+    # quotient is 1 + 5e-5, and half as much in the root.
     assert_close(
         trained(AdamW),
         trained(keras.optimizers.AdamW),
         rtol=1e-5,
-        atol=1e-6,
+        atol=5e-6,
     )
 
 
