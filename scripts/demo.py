@@ -4,6 +4,7 @@
 """
 
 import argparse
+import dataclasses
 import os
 import sys
 
@@ -44,10 +45,13 @@ def main():
         help="Folder of both runs and the pictures.",
     )
     parser.add_argument(
-        "--epochs", default=None, help="Instead of the recipe's."
+        "--epochs",
+        type=int,
+        help="Instead of the recipe's; at most half of them for warm-up.",
     )
     options = parser.parse_args()
-    overrides = [] if options.epochs is None else [f"--epochs={options.epochs}"]
+    if options.epochs is not None and options.epochs < 1:
+        parser.error(f"--epochs must be at least 1, not {options.epochs}")
     scores = {}
     for method in ("clmae", "mae"):
         settings, _ = parse_settings(
@@ -56,9 +60,14 @@ def main():
                 f"--run_dir={os.path.join(options.run_dir, method)}",
                 f"--method={method}",
                 "--verbose=2" if not sys.stdout.isatty() else "--verbose=1",
-                *overrides,
             ]
         )
+        if options.epochs is not None:
+            settings = dataclasses.replace(
+                settings,
+                epochs=options.epochs,
+                warmup_epochs=min(settings.warmup_epochs, options.epochs // 2),
+            )
         if not scores:
             scores["before pretraining"] = knn_on_digits(
                 untrained_encoder(settings)

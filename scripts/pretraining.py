@@ -55,6 +55,11 @@ def run(settings, resume=False):
             "them could write model.keras. "
             f"Received: model, {plan.process_count} processes"
         )
+    if not 0 <= settings.warmup_epochs < settings.epochs:
+        raise ValueError(
+            "`warmup_epochs` must be from 0 to below `epochs`. Received: "
+            f"warmup_epochs={settings.warmup_epochs}, epochs={settings.epochs}"
+        )
     keras.utils.set_random_seed(settings.seed)
     keras.config.set_dtype_policy(settings.precision)
     train, validation = load_data(settings)

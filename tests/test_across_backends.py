@@ -11,9 +11,13 @@ import numpy as np
 import pytest
 
 from keras_clmae.optimizers import AdamW
+from tests.once import ONCE
 from tests.tiny_models import compiled_clmae
 from tests.tiny_models import tiny_clmae
 from tests.tiny_models import tiny_images
+
+# All three at once.
+pytestmark = ONCE
 
 ROOT = pathlib.Path(__file__).parents[1]
 BACKENDS = ("jax", "tensorflow", "torch")

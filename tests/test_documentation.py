@@ -21,6 +21,7 @@ import keras
 import pytest
 
 import keras_clmae
+from tests.once import ONCE
 
 ROOT = pathlib.Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -36,19 +37,12 @@ BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 EVERYWHERE = ("jax", "tensorflow", "torch")
 # What every backend does alike is run on one: here unless said otherwise.
 DEFAULT_BACKENDS = ("torch",)
-BACKENDS = {
-    "README.md": EVERYWHERE,
-    # Reads a folder, through tf.data.
-    "docs/recipes.md": ("tensorflow",),
-}
+BACKENDS = {"README.md": EVERYWHERE}
 # Modules without which a page cannot run.
 NEEDS = {
     "docs/conversion.md": ("safetensors", "keras_hub", "onnxscript"),
     "docs/pictures.md": ("matplotlib",),
 }
-ONCE = pytest.mark.skipif(
-    keras.backend.backend() != "torch", reason="the same on every backend"
-)
 
 
 def blocks(page, language):

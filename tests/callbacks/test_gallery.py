@@ -20,6 +20,12 @@ pytest.importorskip("matplotlib")
 PIL_Image = pytest.importorskip("PIL.Image")
 
 
+@pytest.fixture(scope="module")
+def model():
+    """Trained by several tests: compiling takes longer than the rest."""
+    return compiled_clmae()
+
+
 def fit(model, callbacks, epochs=3):
     return model.fit(
         tiny_images(),
@@ -43,10 +49,9 @@ def check_picture(path, columns, rows):
     assert height >= rows * 150
 
 
-def test_files_numbers_and_events(tmp_path):
+def test_files_numbers_and_events(model, tmp_path):
     pytest.importorskip("tensorboardX")
     images = tiny_images(3)
-    model = compiled_clmae()
     first = keras.ops.convert_to_numpy(model.keep_scores(images))
     folders = {name: tmp_path / name for name in ("masks", "rebuilt", "events")}
     fit(
@@ -86,9 +91,8 @@ def test_files_numbers_and_events(tmp_path):
     assert raw.count(b"\x89PNG") == 3 and b"masks" in raw
 
 
-def test_a_resumed_run_keeps_its_first_picture(tmp_path):
+def test_a_resumed_run_keeps_its_first_picture(model, tmp_path):
     images, folder = tiny_images(2), str(tmp_path)
-    model = compiled_clmae()
     fit(model, [MaskGallery(images, folder)], epochs=1)
     _, before = load_snapshots(folder)
     fit(model, [MaskGallery(images, folder)], epochs=1)
@@ -99,13 +103,13 @@ def test_a_resumed_run_keeps_its_first_picture(tmp_path):
     assert not np.array_equal(before[1]["keep_scores"], after[1]["keep_scores"])
 
 
-def test_training_that_stops_early_has_a_last_picture(tmp_path):
+def test_training_that_stops_early_has_a_last_picture(model, tmp_path):
     class Stop(keras.callbacks.Callback):
         def on_epoch_end(self, epoch, logs=None):
             self.model.stop_training = True
 
     gallery = ReconstructionGallery(tiny_images(2), str(tmp_path))
-    fit(compiled_clmae(), [gallery, Stop()])
+    fit(model, [gallery, Stop()])
     assert names(tmp_path) == ["epoch_00000.png", "epoch_00001.png"]
 
 

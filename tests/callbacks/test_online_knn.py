@@ -16,7 +16,7 @@ SIZES = {
     "image_shape": (8, 8, 1),
     "patch_size": 2,
     "hidden_dim": 16,
-    "num_layers": 2,
+    "num_layers": 1,
     "num_heads": 2,
     "decoder_hidden_dim": 16,
     "decoder_num_layers": 1,

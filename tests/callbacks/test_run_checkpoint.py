@@ -112,17 +112,25 @@ def test_stopped_in_the_validation(undisturbed, tmp_path):
     assert_same_bits(state_of(restored), state_of(model))
 
 
+def at_the_end_of_an_epoch(model, directory, epoch=0):
+    """What a checkpoint of `model` in `fit` would write."""
+    checkpoint = RunCheckpoint(str(directory))
+    checkpoint.set_model(model)
+    checkpoint.on_train_begin()
+    checkpoint.on_epoch_end(epoch)
+
+
 def test_full_disk(tmp_path):
     directory = str(tmp_path)
     model = compiled_clmae()
-    fit(model, callbacks=[RunCheckpoint(directory)])
+    at_the_end_of_an_epoch(model, directory)
     (before,) = list_checkpoints(directory)
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     # No file may grow beyond this: the write fails half way.
     resource.setrlimit(resource.RLIMIT_FSIZE, (8192, limits[1]))
     try:
         with pytest.raises(OSError, match="Older checkpoints are as they were"):
-            fit(model, callbacks=[RunCheckpoint(directory)], epochs=1)
+            at_the_end_of_an_epoch(model, directory, epoch=1)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert list_checkpoints(directory) == [before]
@@ -132,7 +140,7 @@ def test_full_disk(tmp_path):
 
 def test_what_a_killed_process_left_is_removed(tmp_path):
     (tmp_path / "unfinished_123.weights.h5").write_bytes(b"half")
-    fit(compiled_clmae(), callbacks=[RunCheckpoint(str(tmp_path))])
+    at_the_end_of_an_epoch(compiled_clmae(), tmp_path)
     assert os.listdir(tmp_path) == ["epoch_00001.weights.h5"]
 
 
@@ -147,9 +155,7 @@ def foreign(change):
 
 @pytest.mark.parametrize("change", ["sizes", "depth", "optimizer"])
 def test_a_foreign_checkpoint_is_named(change, tmp_path):
-    checkpoint = RunCheckpoint(str(tmp_path))
-    checkpoint.set_model(foreign(change))
-    checkpoint.on_epoch_end(0)
+    at_the_end_of_an_epoch(foreign(change), tmp_path)
     ((_, path),) = list_checkpoints(str(tmp_path))
     with pytest.raises(ValueError, match="the state of a model of these") as e:
         restore_newest(compiled_clmae(), str(tmp_path))
@@ -158,10 +164,8 @@ def test_a_foreign_checkpoint_is_named(change, tmp_path):
 
 @pytest.mark.parametrize("content", ["truncated", "not HDF5", "empty"])
 def test_a_damaged_checkpoint_is_named(content, tmp_path):
-    checkpoint = RunCheckpoint(str(tmp_path))
     model = compiled_clmae()
-    checkpoint.set_model(model)
-    checkpoint.on_epoch_end(0)
+    at_the_end_of_an_epoch(model, tmp_path)
     ((_, path),) = list_checkpoints(str(tmp_path))
     whole = pathlib.Path(path).read_bytes()
     pathlib.Path(path).write_bytes(

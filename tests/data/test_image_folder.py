@@ -16,6 +16,9 @@ from keras_clmae.trainers.progress import progress_for_fit
 from tests.data.pictures import epoch_numbers
 from tests.data.pictures import save_picture
 from tests.data.pictures import smooth_picture
+from tests.once import ONCE
+
+pytestmark = ONCE
 
 
 def read_one(path, size=(48, 64), **arguments):

@@ -9,6 +9,9 @@ from PIL import Image
 from keras_clmae.data import EvaluationTransform
 from keras_clmae.data import tfds_dataset
 from tests.data.pictures import epoch_numbers
+from tests.once import ONCE
+
+pytestmark = ONCE
 
 
 class Squares(tfds.core.GeneratorBasedBuilder):

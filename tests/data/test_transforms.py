@@ -18,6 +18,9 @@ from keras_clmae.data.decoding import PictureDecoder
 from keras_clmae.data.fine_tuning import erase_rectangles
 from tests.data.pictures import save_picture
 from tests.data.pictures import smooth_picture
+from tests.once import ONCE
+
+pytestmark = ONCE
 
 
 def draw_windows(shape, count=4000, scale=(0.2, 1.0), ratio=(3 / 4, 4 / 3)):

@@ -32,8 +32,7 @@ pytestmark = [
 
 PROCESSES = 1 if BACKEND == "tensorflow" else 2
 DEVICES = ["--simulated_devices=2"] if BACKEND == "tensorflow" else []
-# Several JAX processes compile and save for long.
-EPOCHS = 4 if BACKEND == "jax" else 6
+EPOCHS = 4
 
 
 def start_all(run_dir, *arguments):

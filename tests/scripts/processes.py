@@ -16,6 +16,7 @@ import keras_clmae  # noqa: F401
 
 ROOT = pathlib.Path(__file__).parents[2]
 PROGRAM = str(ROOT / "scripts" / "pretrain.py")
+NO_TENSORFLOW = str(pathlib.Path(__file__).parent / "no_tensorflow")
 # Seconds, not minutes: one layer each.
 SMALL = [
     f"--config={ROOT / 'scripts' / 'recipes' / 'digits.yaml'}",
@@ -35,12 +36,18 @@ SMALL = [
 
 
 def start(run_dir, *arguments, **environment):
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1", **environment}
+    if keras.backend.backend() != "tensorflow":
+        # Keras would import it where it is installed.
+        environment["PYTHONPATH"] = os.pathsep.join(
+            [NO_TENSORFLOW, environment.get("PYTHONPATH", "")]
+        )
     return subprocess.Popen(
         [sys.executable, PROGRAM, *SMALL, f"--run_dir={run_dir}", *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        env={**os.environ, "PYTHONUNBUFFERED": "1", **environment},
+        env=environment,
     )
 
 

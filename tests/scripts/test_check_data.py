@@ -5,6 +5,9 @@ import subprocess
 import sys
 
 from tests.data.pictures import save_picture
+from tests.once import ONCE
+
+pytestmark = ONCE
 
 _SCRIPT = pathlib.Path(__file__).parents[2] / "scripts" / "check_data.py"
 

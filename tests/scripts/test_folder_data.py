@@ -4,20 +4,17 @@ import json
 import pathlib
 import sys
 
-import keras
 import numpy as np
 import pytest
 
 from keras_clmae.data import PixelNormalization
 from tests.data.pictures import save_picture
 from tests.data.pictures import smooth_picture
+from tests.once import ONCE
 
 for module in ("jsonargparse", "sklearn", "tensorboardX", "tensorflow"):
     pytest.importorskip(module)
-pytestmark = pytest.mark.skipif(
-    keras.backend.backend() != "torch",
-    reason="the programs and the data are the same on every backend",
-)
+pytestmark = ONCE
 
 SCRIPTS = pathlib.Path(__file__).parents[2] / "scripts"
 SMALL = [

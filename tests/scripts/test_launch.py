@@ -6,14 +6,13 @@ import shutil
 import subprocess
 import sys
 
-import keras
 import pytest
+
+from tests.once import ONCE
 
 SCRIPTS = pathlib.Path(__file__).parents[2] / "scripts"
 
-pytestmark = pytest.mark.skipif(
-    keras.backend.backend() != "torch", reason="the same on every backend"
-)
+pytestmark = ONCE
 
 
 def dry_run(name, *arguments, expected=0, **environment):

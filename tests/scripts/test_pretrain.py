@@ -119,9 +119,16 @@ def test_nothing_to_resume(tmp_path):
     assert "`run_dir` must hold the config.yaml" in output
 
 
-def test_bad_settings_end_in_one_line(tmp_path):
-    output = run(tmp_path / "bad", "--model.mask_ratio=1.5", expected=1)
-    assert "error: `mask_ratio` must be a number in (0, 1)" in output
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ("--model.mask_ratio=1.5", "`mask_ratio` must be a number in (0, 1)"),
+        ("--epochs=1", "`warmup_epochs` must be from 0 to below `epochs`"),
+    ],
+)
+def test_bad_settings_end_in_one_line(option, message, tmp_path):
+    output = run(tmp_path / "bad", option, expected=1)
+    assert f"error: {message}" in output
     assert "Traceback" not in output
     assert not (tmp_path / "bad" / "config.yaml").exists()
 

@@ -4,19 +4,17 @@ import importlib
 import pathlib
 import sys
 
-import keras
 import numpy as np
 import pytest
 
 from keras_clmae.models import CLMAE
 from keras_clmae.models import MaskingModule
 from keras_clmae.models.presets import PRESETS
+from tests.once import ONCE
 
 SCRIPTS = pathlib.Path(__file__).parents[2] / "scripts"
 
-pytestmark = pytest.mark.skipif(
-    keras.backend.backend() != "torch", reason="the same on every backend"
-)
+pytestmark = ONCE
 
 
 def load(monkeypatch, name):

@@ -4,12 +4,14 @@ import pathlib
 import sys
 import types
 
-import keras
 import numpy as np
 import pytest
 
+from tests.once import ONCE
+
 for module in ("jsonargparse", "matplotlib", "sklearn", "tensorboardX"):
     pytest.importorskip(module)
+pytestmark = ONCE
 PIL_Image = pytest.importorskip("PIL.Image")
 
 SCRIPTS = pathlib.Path(__file__).parents[2] / "scripts"
@@ -149,10 +151,6 @@ def test_bad_input_ends_in_one_line(programs, runs, command, message):
         )
 
 
-@pytest.mark.skipif(
-    keras.backend.backend() != "tensorflow",
-    reason="the pipeline is the same on every backend",
-)
 def test_augmentations(programs, tmp_path):
     pytest.importorskip("keras_cv")
     from tests.data.pictures import save_picture

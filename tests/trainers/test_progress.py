@@ -12,19 +12,25 @@ from tests.tiny_models import compiled_clmae
 from tests.tiny_models import tiny_images
 
 
-def fit(capsys, epochs=2, **arguments):
-    history = compiled_clmae().fit(
+@pytest.fixture(scope="module")
+def model():
+    """Trained by all tests: compiling takes longer than what they show."""
+    return compiled_clmae()
+
+
+def fit(model, capsys, **arguments):
+    history = model.fit(
         tiny_images(),
         batch_size=4,
-        epochs=epochs,
+        epochs=2,
         validation_data=(tiny_images(4),),
         **arguments,
     )
     return history.history, capsys.readouterr().out
 
 
-def test_one_line_an_epoch(capsys):
-    history, output = fit(capsys)
+def test_one_line_an_epoch(model, capsys):
+    history, output = fit(model, capsys)
     lines = output.strip().split("\n")
     assert len(lines) == 2
     pattern = (
@@ -42,10 +48,10 @@ def test_one_line_an_epoch(capsys):
     assert "images_per_second" not in history
 
 
-def test_a_bar_moves_in_a_terminal(capsys, monkeypatch):
+def test_a_bar_moves_in_a_terminal(model, capsys, monkeypatch):
     monkeypatch.setattr(progress, "_is_interactive", lambda: True)
     monkeypatch.setattr(progress, "_INTERVAL", 0.0)
-    _, output = fit(capsys)
+    _, output = fit(model, capsys)
     assert re.search(r"\repoch 1/2  \d/3 ━+", output)
     # What stays at the end of each line is the epoch's.
     stays = [line.split("\r")[-1] for line in output.strip().split("\n")]
@@ -76,10 +82,10 @@ def test_the_time_is_announced_after_the_first_steps(
     assert output.endswith("left\n")
 
 
-def test_silence_and_other_bars(capsys):
-    assert fit(capsys, verbose=0)[1] == ""
+def test_silence_and_other_bars(model, capsys):
+    assert fit(model, capsys, verbose=0)[1] == ""
     own = Progress(batch_size=4, verbose=2, log_name="images_per_second")
-    history, output = fit(capsys, callbacks=[own])
+    history, output = fit(model, capsys, callbacks=[own])
     assert output.count("epoch ") == 2
     assert min(history["images_per_second"]) > 0
     bar = keras.callbacks.ProgbarLogger()

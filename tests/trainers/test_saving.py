@@ -14,55 +14,43 @@ from tests.tiny_models import tiny_clmae
 from tests.tiny_models import tiny_images
 
 
-def batches(number):
+def new_model():
     # Stochastic depth: the random state matters too.
-    return [tiny_images(4, seed=step) for step in range(number)]
+    return compiled_clmae(model=tiny_clmae(drop_path_rate=0.3, num_layers=2))
 
 
 @pytest.fixture(scope="module")
-def undisturbed():
-    """States after each of four steps of a run that nobody stops."""
+def undisturbed(tmp_path_factory):
+    """A run of four steps: the state and the files after each of them."""
     keras.utils.set_random_seed(0)
-    model = compiled_clmae(model=tiny_clmae(drop_path_rate=0.3, num_layers=2))
-    initial = model.get_weights()
-    states = [state_of(model)]
-    for images in batches(4):
-        model.train_on_batch(images)
+    folder = tmp_path_factory.mktemp("undisturbed")
+    model, states = new_model(), []
+    for step in range(5):
         states.append(state_of(model))
-    return initial, states
-
-
-def start(undisturbed, steps):
-    """A model that was trained for `steps` steps."""
-    model = compiled_clmae(model=tiny_clmae(drop_path_rate=0.3, num_layers=2))
-    variables = [*model.variables, *model.optimizer.variables]
-    for variable, value in zip(variables, undisturbed[1][0], strict=True):
-        variable.assign(value)
-    for images in batches(steps):
-        model.train_on_batch(images)
-    return model
+        model.save(folder / f"{step}.keras")
+        model.save_weights(folder / f"{step}.weights.h5")
+        if step < 4:
+            model.train_on_batch(tiny_images(4, seed=step))
+    return folder, states
 
 
 @pytest.mark.parametrize("steps", [0, 1, 3])
 @pytest.mark.parametrize("ending", [".keras", ".weights.h5"])
-def test_stopped_after_any_step(undisturbed, steps, ending, tmp_path):
-    path = str(tmp_path / f"model{ending}")
-    model = start(undisturbed, steps)
+def test_stopped_after_any_step(undisturbed, steps, ending):
+    folder, states = undisturbed
+    path = folder / f"{steps}{ending}"
     if ending == ".keras":
-        model.save(path)
         restored = keras.saving.load_model(path)
         assert isinstance(restored, CLMAE)
-        assert restored.curriculum.get_config() == model.curriculum.get_config()
+        curriculum = new_model().curriculum.get_config()
+        assert restored.curriculum.get_config() == curriculum
     else:
-        model.save_weights(path)
-        restored = compiled_clmae(
-            model=tiny_clmae(drop_path_rate=0.3, num_layers=2)
-        )
+        restored = new_model()
         restored.load_weights(path)
-    assert_same_bits(state_of(restored), undisturbed[1][steps])
+    assert_same_bits(state_of(restored), states[steps])
     for step in range(steps, 4):
-        restored.train_on_batch(batches(4)[step])
-    assert_same_bits(state_of(restored), undisturbed[1][4])
+        restored.train_on_batch(tiny_images(4, seed=step))
+    assert_same_bits(state_of(restored), states[4])
 
 
 class Interrupt(keras.callbacks.Callback):
