@@ -49,12 +49,6 @@ def run(settings, resume=False):
         simulated_devices=settings.simulated_devices,
         multi_host=settings.multi_host,
     )
-    if plan.strategy == "model" and plan.process_count > 1:
-        raise ValueError(
-            "`distribution` must be `data` with several processes: none of "
-            "them could write model.keras. "
-            f"Received: model, {plan.process_count} processes"
-        )
     if not 0 <= settings.warmup_epochs < settings.epochs:
         raise ValueError(
             "`warmup_epochs` must be from 0 to below `epochs`. Received: "

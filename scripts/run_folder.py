@@ -86,11 +86,15 @@ def save_whole(model, path):
     if distribution.is_first_process():
         # Keras asks for the ending.
         unfinished = f"{path.removesuffix('.keras')}_unfinished.keras"
-        model.save(unfinished)
+        with distribution.readable_weights(model):
+            model.save(unfinished)
         os.replace(unfinished, path)
     elif distribution.current_plan().is_over_jax_processes:
         # Reading the weights takes all processes.
-        with tempfile.TemporaryDirectory() as folder:
+        with (
+            tempfile.TemporaryDirectory() as folder,
+            distribution.readable_weights(model),
+        ):
             model.save(os.path.join(folder, "model.keras"))
 
 

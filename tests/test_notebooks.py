@@ -21,10 +21,10 @@ NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 EVERYWHERE = ("jax", "tensorflow", "torch")
 # Number of the notebook: backends, and what replaces its parameters.
 RUNS = {
-    "1": (("jax",), {"EPOCHS": 2}),
+    "1": (("torch",), {"EPOCHS": 2}),
     "2": (EVERYWHERE, {"PRETRAINING_EPOCHS": 1, "FINE_TUNING_EPOCHS": 2}),
     "3": (EVERYWHERE, {"PRETRAINING_EPOCHS": 1, "EPOCHS": 2}),
-    "4": (("tensorflow",), {"EPOCHS": 1}),
+    "4": (("torch",), {"EPOCHS": 1}),
     "5": (("torch",), {"EPOCHS": 1}),
 }
 HERE = [

@@ -6,4 +6,5 @@ from keras_clmae.distribution.plan import is_first_process
 from keras_clmae.distribution.plan import setup
 from keras_clmae.distribution.processes import ProcessPlace
 from keras_clmae.distribution.processes import find_process
+from keras_clmae.distribution.reading import readable_weights
 from keras_clmae.distribution.replicas import global_batch

@@ -97,6 +97,32 @@ def must_stop_together(asked):
     return multihost_utils.reached_preemption_sync_point(asked)
 
 
+@contextlib.contextmanager
+def readable(variables):
+    """Turns what is split over devices of several processes into arrays."""
+    split = [
+        (variable, variable.value)
+        for variable in variables
+        if not variable.value.is_fully_addressable
+        and not variable.value.is_fully_replicated
+    ]
+    try:
+        for variable, value in split:
+            variable._value = _from_own_parts(value)
+        yield
+    finally:
+        for variable, value in split:
+            variable._value = value
+
+
+def _from_own_parts(value):
+    # The devices of a copy of the model are all of one process: see `start`.
+    whole = np.empty(value.shape, value.dtype)
+    for shard in value.addressable_shards:
+        whole[shard.index] = np.asarray(shard.data)
+    return whole
+
+
 def simulate_devices(count):
     """Splits the CPU into `count` devices."""
     try:

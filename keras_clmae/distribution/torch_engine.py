@@ -147,6 +147,11 @@ def _leave():
         dist.destroy_process_group()
 
 
+def readable(variables):
+    """Every process holds all weights."""
+    return contextlib.nullcontext()
+
+
 def simulate_devices(count):
     raise ValueError(
         "`simulated_devices` is for JAX and TensorFlow. On PyTorch every "

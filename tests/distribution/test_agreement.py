@@ -37,6 +37,12 @@ CASES = {
             {"num_devices": 4, "process_count": 2},
             ["clmae"],
         ),
+        "model over hosts": (
+            2,
+            {"strategy": "model", "model_devices": 2, "simulated_devices": 2},
+            {"num_devices": 4, "model_devices": 2, "process_count": 2},
+            ["clmae"],
+        ),
     },
     "tensorflow": {
         "data": (1, {"simulated_devices": 2}, {"batch_parts": 2}, METHODS),

@@ -146,7 +146,10 @@ def main():
         local = plan.local_batch_size(BATCH_SIZE)
         history = model.fit(
             array_dataset(tiny_images(BATCH_SIZE * STEPS), batch_size=local),
-            validation_data=array_dataset(
+            # Validation is the same whatever the update is.
+            validation_data=None
+            if method == "simultaneous"
+            else array_dataset(
                 tiny_images(16, seed=1), batch_size=local, shuffle=False
             ),
             shuffle=False,
@@ -160,10 +163,11 @@ def main():
             results[f"{method}/log/{name}"] = [row[name] for row in log.rows]
         for name, values in history.history.items():
             results[f"{method}/history/{name}"] = values
-        for index, variable in enumerate(model.variables):
-            results[f"{method}/weights/{index} {variable.path}"] = to_numpy(
-                variable
-            )
+        with keras_clmae.distribution.readable_weights(model):
+            for index, variable in enumerate(model.variables):
+                results[f"{method}/weights/{index} {variable.path}"] = to_numpy(
+                    variable
+                )
     np.savez(output, **results)
 
 

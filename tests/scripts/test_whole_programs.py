@@ -50,16 +50,15 @@ def test_scaling():
     output = output_of(
         "benchmark.py",
         "scaling",
-        "--devices=[1,2]",
+        "--devices=[2]",
         "--batch_size=4",
         "--steps=1",
     )
     measured = re.findall(r"│ (\d) +│ (\d+\.\d) +│ (\d+\.\d) +│", output)
-    assert [count for count, _, _ in measured] == ["1", "2"]
-    assert all(float(speed) > 0 for _, speed, _ in measured)
+    ((count, speed, megabytes),) = measured
+    assert count == "2" and float(speed) > 0
     # Two devices send half of twice the gradients of 8 million weights.
-    sent = [float(megabytes) for _, _, megabytes in measured]
-    assert sent[0] == 0 and 30 < sent[1] < 60
+    assert 30 < float(megabytes) < 60
     predicted = re.findall(r"│ ([\d,]+) .*│ (\d+\.\d)% +│", output)
     assert [count for count, _ in predicted][-1] == "1,024"
     efficiencies = [float(share) for _, share in predicted]
