@@ -9,14 +9,15 @@ elif BACKEND == "torch":
 
 @keras.saving.register_keras_serializable(package="keras_clmae")
 class AdamW(keras.optimizers.AdamW):
-    """Keras's AdamW, which passes over the weights once on every backend.
+    """Keras's AdamW, by the kernels of the backend.
 
     The rule, the arguments and the saved state are those of
     `keras.optimizers.AdamW`. On PyTorch and TensorFlow Keras applies it one
-    operation at a time, with temporaries as large as the model; here the
-    backend's own kernel does the same in one pass: on PyTorch six times as
+    operation at a time, with temporaries as large as the model; here a kernel
+    does the same in one pass, after the weight decay: on PyTorch six times as
     fast, a sixth of a step of plain MAE with ViT-B on a CPU; on TensorFlow
-    twice, and traced in a quarter of the time (`docs/performance.md`). On JAX
+    nearly twice, and traced in a quarter of the time (`docs/performance.md`).
+    AMSGrad and other types than float32 are left to Keras on TensorFlow. On JAX
     the compiler fuses the rule anyway.
 
     Args:
