@@ -239,7 +239,9 @@ def main(arguments=None):
 
             # All are here; without this the end of one would abort the others.
             jax.distributed.shutdown()
-        _leave(128 + signal.SIGTERM)
+            # Nor shall it wait for them at its end.
+            _leave(128 + signal.SIGTERM)
+        sys.exit(128 + signal.SIGTERM)
     except (ValueError, ImportError, OSError, FloatingPointError) as error:
         print(f"error: {error}", file=sys.stderr)
         _leave(1)

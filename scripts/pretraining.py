@@ -293,12 +293,9 @@ def set_by_sigterm(event):
     """SIGTERM sets `event` and nothing else, as long as this lasts.
 
     Several JAX processes leave it to JAX's preemption service, which tells all
-    of them (see `callbacks.HostsCheckpoint`). Of several TensorFlow workers it
-    ends the one that receives it: none can read the sums behind the log of an
-    epoch without the others.
+    of them (see `callbacks.HostsCheckpoint`).
     """
-    several = distribution.current_plan().process_count > 1
-    if (several and keras.backend.backend() != "torch") or (
+    if distribution.current_plan().is_over_jax_processes or (
         threading.current_thread() is not threading.main_thread()
     ):
         yield
@@ -332,14 +329,13 @@ def make_callbacks(settings, images, inverse, resume, position, stop, knn):
     """Progress, the log, the galleries and, last, the checkpoint.
 
     Of several processes the first one does all this; the others end when it
-    has. When the event `stop` is set, the run ends at its next step, with the
+    has. When the event `stop` of one is set, all end at the next step, with the
     state saved. Several JAX processes save together.
     """
 
     def path(*names):
         return os.path.join(settings.run_dir, *names)
 
-    together = distribution.current_plan().is_over_jax_processes
     # Its number is for the others to show and to write.
     chosen = [] if knn is None else [knn]
     sometimes = [callback.name for callback in chosen]
@@ -362,13 +358,16 @@ def make_callbacks(settings, images, inverse, resume, position, stop, knn):
         "keep": settings.keep,
         "position": position,
     }
-    if together:
+    if distribution.current_plan().is_over_jax_processes:
         return [
             *chosen,
             callbacks.HostsCheckpoint(path("checkpoints"), **schedule),
         ]
+    checkpoint = callbacks.RunCheckpoint(
+        path("checkpoints"), **schedule, stop_event=stop
+    )
     if not distribution.is_first_process():
-        return []
+        return [checkpoint]
     galleries = {"reconstructions": callbacks.ReconstructionGallery}
     if settings.method == "clmae":
         galleries["masks"] = callbacks.MaskGallery
@@ -384,14 +383,7 @@ def make_callbacks(settings, images, inverse, resume, position, stop, knn):
         for name, gallery in galleries.items()
     ]
     # What an epoch left behind is complete before it counts as finished.
-    chosen.append(
-        callbacks.RunCheckpoint(
-            path("checkpoints"),
-            **schedule,
-            stop_event=stop,
-        )
-    )
-    return chosen
+    return [*chosen, checkpoint]
 
 
 def pictures_every(settings):

@@ -8,6 +8,9 @@ import numpy as np
 from keras_clmae.callbacks.training_position import StoppingCheckpoint
 from keras_clmae.callbacks.training_position import TrainingPosition
 from keras_clmae.callbacks.training_position import one_error_for
+from keras_clmae.distribution.plan import is_first_process
+from keras_clmae.distribution.reading import readable_weights
+from keras_clmae.distribution.replicas import engine
 
 _NAME = re.compile(r"epoch_(\d+)(?:_step_(\d+))?\.weights\.h5")
 _UNFINISHED = "unfinished_"
@@ -25,6 +28,10 @@ class RunCheckpoint(StoppingCheckpoint, keras.callbacks.Callback):
     With `stop_event` it also saves in the middle of an epoch: once the event is
     set (by a handler of SIGTERM, say), before the next step of training or
     validation, or else at the end of the epoch.
+
+    Of several processes the first one writes. With `stop_event` all of them
+    must have this callback: once the event of one is set they stop together.
+    Several JAX processes take `HostsCheckpoint` instead.
 
     Args:
         directory: folder of the checkpoints, made if it does not exist.
@@ -60,14 +67,33 @@ class RunCheckpoint(StoppingCheckpoint, keras.callbacks.Callback):
         self.stop_event = stop_event
 
     def on_train_begin(self, logs=None):
-        self._remove_unfinished()
+        if is_first_process():
+            self._remove_unfinished()
 
     def _must_stop(self):
-        return self.stop_event is not None and self.stop_event.is_set()
+        if self.stop_event is None:
+            return False
+        return engine.in_any_process(self.stop_event.is_set())
 
     def _save(self, epoch, step):
+        path = self._path(epoch, step)
+        # Between workers of TensorFlow it takes all to read them.
+        metrics = [
+            keras.ops.convert_to_numpy(variable)
+            for variable in (self.model.metrics_variables if step else ())
+        ]
+        if is_first_process():
+            self._replace(path, metrics)
+        if self.stop_event is not None:
+            # None ends, which may end all, before the file is there.
+            engine.in_any_process(False)
+        return path
+
+    def _path(self, epoch, step):
         name = f"epoch_{epoch:05d}" + (f"_step_{step:08d}" if step else "")
-        path = os.path.join(self.directory, f"{name}.weights.h5")
+        return os.path.join(self.directory, f"{name}.weights.h5")
+
+    def _replace(self, path, metrics):
         # Keras asks for the ending.
         unfinished = os.path.join(
             self.directory, f"{_UNFINISHED}{os.getpid()}.weights.h5"
@@ -75,7 +101,7 @@ class RunCheckpoint(StoppingCheckpoint, keras.callbacks.Callback):
         try:
             os.makedirs(self.directory, exist_ok=True)
             self._check_room(unfinished)
-            self._write(unfinished, with_metrics=step > 0)
+            self._write(unfinished, metrics)
             os.replace(unfinished, path)
             _flush(self.directory)
         except (OSError, RuntimeError) as error:
@@ -87,7 +113,6 @@ class RunCheckpoint(StoppingCheckpoint, keras.callbacks.Callback):
             self._remove_unfinished()
         for _, old in list_checkpoints(self.directory)[: -self.keep]:
             os.remove(old)
-        return path
 
     def _check_room(self, path):
         # The HDF5 library can crash the process where its writes fail, so room
@@ -106,14 +131,13 @@ class RunCheckpoint(StoppingCheckpoint, keras.callbacks.Callback):
         with open(path, "wb") as file:
             os.posix_fallocate(file.fileno(), 0, size + 4096 * len(variables))
 
-    def _write(self, path, with_metrics):
-        model = self.model
-        model.save_weights(path, overwrite=True)
-        if with_metrics:
+    def _write(self, path, metrics):
+        with readable_weights(self.model):
+            self.model.save_weights(path, overwrite=True)
+        if metrics:
             with h5py.File(path, "a") as file:
                 group = file.create_group(_METRICS)
-                for index, variable in enumerate(model.metrics_variables):
-                    value = keras.ops.convert_to_numpy(variable)
+                for index, value in enumerate(metrics):
                     group.create_dataset(f"{index:03d}", data=value)
         _flush(path)
 

@@ -1,4 +1,4 @@
-"""Reading weights that no device of this process holds whole."""
+"""Reading weights of which other processes have a part, or a copy."""
 
 import contextlib
 
@@ -7,12 +7,14 @@ from keras_clmae.distribution.replicas import engine
 
 @contextlib.contextmanager
 def readable_weights(model):
-    """Lets a process read, and so save, weights that are split over devices.
+    """Lets one process of several read, and so save, the weights.
 
     With `setup("model")` over several JAX processes Keras cannot read them:
     their other copies lie in other processes. Inside this context they are
     NumPy arrays, put together from the parts that this process holds; nothing
-    is sent. The model must not be called in it. Elsewhere it does nothing.
+    is sent. One of several TensorFlow workers leaves the scope of its strategy,
+    in which Keras's saving would wait for the others. The model must not be
+    called in it. Elsewhere it does nothing.
 
     Args:
         model: Keras model. Its weights and its optimizer's state are meant.

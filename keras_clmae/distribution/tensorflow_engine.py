@@ -1,6 +1,7 @@
 """TensorFlow: one replica a device, under a `tf.distribute.Strategy`."""
 
 import contextlib
+import functools
 import os
 
 import tensorflow as tf
@@ -57,6 +58,28 @@ def mean_over_replicas(tensors):
     return [None if t is None else next(averaged) for t in tensors]
 
 
+def in_any_process(happened):
+    """Whether it happened in one; all processes ask the same, in turn."""
+    if not has_workers():
+        return happened
+    strategy = tf.distribute.get_strategy()
+    total = _summing(strategy)(tf.constant(float(happened)))
+    return bool(strategy.experimental_local_results(total)[0] > 0.0)
+
+
+@functools.cache
+def _summing(strategy):
+    def sum_over_replicas(value):
+        # An argument has no device, by which TensorFlow knows the replica.
+        return tf.distribute.get_replica_context().all_reduce(
+            tf.distribute.ReduceOp.SUM, tf.identity(value)
+        )
+
+    return tf.function(
+        lambda value: strategy.run(sum_over_replicas, args=(value,))
+    )
+
+
 def start_processes(place, multi_host):
     if place.count > 1 and "TF_CONFIG" not in os.environ:
         raise ValueError(
@@ -67,9 +90,21 @@ def start_processes(place, multi_host):
         )
 
 
+@contextlib.contextmanager
 def readable(variables):
-    """Every process holds all weights."""
-    return contextlib.nullcontext()
+    """Leaves the scope of workers; each of them holds all weights.
+
+    Keras makes an optimizer when it first saves one, to know its attributes,
+    and in the scope it takes all workers to make a variable.
+    """
+    strategy = tf.distribute.get_strategy() if has_workers() else None
+    if strategy is not None:
+        tf.distribute.experimental_set_strategy(None)
+    try:
+        yield
+    finally:
+        if strategy is not None:
+            tf.distribute.experimental_set_strategy(strategy)
 
 
 def simulate_devices(count):

@@ -14,6 +14,10 @@ CUTS_BATCHES = False
 
 _in_step = False
 
+# Processes tell each other on the CPU what is not computed with: on the device
+# a question would wait for all steps before it.
+_questions = None
+
 
 def replicated_step():
     """Marks a train step, in which all processes call the same things.
@@ -113,6 +117,15 @@ def sum_over_processes(tensor):
     return total
 
 
+def in_any_process(happened):
+    """Whether it happened in one; all processes ask the same, in turn."""
+    if num_processes() == 1:
+        return happened
+    flag = torch.tensor(float(happened))
+    dist.all_reduce(flag, dist.ReduceOp.MAX, group=_questions)
+    return bool(flag)
+
+
 def broadcast(variables):
     """Gives all processes the values that the first one has.
 
@@ -128,6 +141,7 @@ def broadcast(variables):
 
 def start_processes(place, multi_host):
     """Joins the other processes."""
+    global _questions
     if place.count == 1 or dist.is_initialized():
         return
     if torch.cuda.is_available():
@@ -139,6 +153,7 @@ def start_processes(place, multi_host):
         rank=place.index,
         world_size=place.count,
     )
+    _questions = dist.new_group(backend="gloo")
     atexit.register(_leave)
 
 

@@ -1,4 +1,4 @@
-"""One of several JAX processes that train until SIGTERM reaches one of them.
+"""One of several processes that train until SIGTERM reaches one of them.
 
     python stop_worker.py DIRECTORY
 
@@ -9,23 +9,22 @@ import os
 import shutil
 import signal
 import sys
+import threading
 
-import jax
 import keras
 import numpy as np
 import pytest
-from jax.experimental import multihost_utils
 
 import keras_clmae
-from keras_clmae.callbacks import HostsCheckpoint
-from keras_clmae.callbacks import TrainingInterrupted
-from keras_clmae.callbacks import restore_newest_of_hosts
+from keras_clmae import callbacks
 from keras_clmae.data import array_dataset
 from tests.tiny_models import assert_same_bits
 from tests.tiny_models import state_of
 from tests.tiny_models import tiny_autoencoder
 from tests.tiny_models import tiny_images
 from tests.tiny_models import to_numpy
+
+ON_JAX = keras.backend.backend() == "jax"
 
 
 def compiled(**sizes):
@@ -41,9 +40,25 @@ class Ready(keras.callbacks.Callback):
             print("trains", flush=True)
 
 
+def make_checkpoint(directory):
+    if ON_JAX:
+        return callbacks.HostsCheckpoint(directory)
+    stop = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    return callbacks.RunCheckpoint(directory, stop_event=stop)
+
+
+def restore(model, directory):
+    if ON_JAX:
+        return callbacks.restore_newest_of_hosts(model, directory)
+    return callbacks.restore_newest(model, directory)
+
+
 def main():
     directory = sys.argv[1]
-    plan = keras_clmae.distribution.setup(simulated_devices=1)
+    plan = keras_clmae.distribution.setup(
+        simulated_devices=1 if ON_JAX else None
+    )
     assert plan.process_count == plan.num_devices == 2, plan
     keras.utils.set_random_seed(0)
     model = compiled()
@@ -51,38 +66,49 @@ def main():
     images = np.tile(tiny_images(8), (4000, 1, 1, 1))
     try:
         model.fit(
-            array_dataset(images, batch_size=1),
+            array_dataset(images, batch_size=plan.local_batch_size(2)),
             shuffle=False,
             verbose=0,
-            callbacks=[Ready(), HostsCheckpoint(directory)],
+            callbacks=[Ready(), make_checkpoint(directory)],
         )
-    except TrainingInterrupted as interruption:
+    except callbacks.TrainingInterrupted as interruption:
         print(interruption, flush=True)
     state, metrics = state_of(model), to_numpy(model.metrics_variables)
     for variable in [*model.variables, *model.optimizer.variables]:
         variable.assign(keras.ops.zeros(variable.shape, variable.dtype))
-    position = restore_newest_of_hosts(model, directory)
+    position = restore(model, directory)
     assert position.epoch == 0 and position.step > 1, position
-    assert int(model.optimizer.iterations) == position.step
+    iterations = keras.ops.convert_to_numpy(model.optimizer.iterations)
+    assert iterations == position.step
     assert_same_bits(state_of(model), state)
     assert_same_bits(position.metrics, metrics)
-    check_wrong_checkpoints(model, directory, plan)
+    if ON_JAX:
+        check_wrong_checkpoints(model, directory, plan)
+        leave_jax()
+    sys.exit(128 + signal.SIGTERM)
+
+
+def leave_jax():
+    import jax
+
     jax.distributed.shutdown()
     os._exit(128 + signal.SIGTERM)
 
 
 def check_wrong_checkpoints(model, directory, plan):
     """What is of another model, or damaged, is named."""
+    from jax.experimental import multihost_utils
+
     deeper = compiled(num_layers=2)
     with pytest.raises(ValueError, match="must hold, whole.*it lacks"):
-        restore_newest_of_hosts(deeper, directory)
+        restore(deeper, directory)
     multihost_utils.sync_global_devices("both looked")
     if plan.process_index == 0:
         (path,) = [path for path in os.listdir(directory) if path.isdigit()]
         shutil.rmtree(os.path.join(directory, path, "pytree"))
     multihost_utils.sync_global_devices("it is damaged")
     with pytest.raises(ValueError, match="must hold, whole"):
-        restore_newest_of_hosts(model, directory)
+        restore(model, directory)
 
 
 if __name__ == "__main__":

@@ -30,8 +30,7 @@ pytestmark = [
     ),
 ]
 
-PROCESSES = 1 if BACKEND == "tensorflow" else 2
-DEVICES = ["--simulated_devices=2"] if BACKEND == "tensorflow" else []
+PROCESSES = 2
 EPOCHS = 4
 
 
@@ -41,7 +40,6 @@ def start_all(run_dir, *arguments):
         start(
             run_dir,
             "--distribution=data",
-            *DEVICES,
             *arguments,
             **environment_of(index, ports),
         )
@@ -93,8 +91,6 @@ def test_one_is_killed_and_the_run_goes_on(undisturbed, tmp_path):
 
 
 def test_one_is_terminated_and_the_run_goes_on(undisturbed, tmp_path):
-    if BACKEND != "jax":
-        pytest.skip("torchrun tells its processes; TensorFlow has one here")
     run_dir = tmp_path / "run"
     processes = start_all(run_dir, f"--epochs={EPOCHS}")
     wait_for_an_epoch(processes, run_dir)
