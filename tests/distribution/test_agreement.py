@@ -15,11 +15,16 @@ import pytest
 from tests.distribution.worker import BATCH_SIZE
 from tests.distribution.worker import STEPS
 from tests.tiny_models import tiny_images
+from tests.tiny_models import to_numpy
 
+# What a process found beside logs and weights.
+EXTRAS = {"seen", "saved"}
 ROOT = pathlib.Path(__file__).parents[2]
 BACKEND = keras.backend.backend()
 # "simultaneous" has a code path of its own where there are replicas.
 METHODS = ["clmae", "mae"] + ["simultaneous"] * (BACKEND != "jax")
+# Fine-tuning is Keras's own step, which knows no processes of PyTorch.
+METHODS += ["classifier"] * (BACKEND != "torch")
 # What each backend is tried on: processes, arguments of `setup`, what must come
 # of them, and the methods. Compiling takes long: plain MAE goes once.
 CASES = {
@@ -112,8 +117,13 @@ def train(folder, name, processes, setup, plan, methods):
         assert process.returncode == 0, "\n".join(outputs)
     found = []
     for index in range(processes):
-        with np.load(folder / f"{name}_{index}.npz") as arrays:
+        path = folder / f"{name}_{index}.npz"
+        with np.load(path) as arrays:
             found.append(dict(arrays))
+        saved = pathlib.Path(f"{path}.keras")
+        if saved.exists():
+            model = keras.saving.load_model(saved)
+            found[-1]["saved"] = to_numpy(model.variables)
     return found
 
 
@@ -135,9 +145,9 @@ def test_ten_steps_agree(alone, together):
         compared = [
             name
             for name in alone
-            if name != "seen" and name.partition("/")[0] in methods
+            if name not in EXTRAS and name.partition("/")[0] in methods
         ]
-        assert set(found) - {"seen"} == set(compared)
+        assert set(found) - EXTRAS == set(compared)
         for name in compared:
             np.testing.assert_allclose(
                 found[name], alone[name], rtol=1e-4, atol=1e-4, err_msg=name
@@ -146,6 +156,16 @@ def test_ten_steps_agree(alone, together):
     assert losses.shape == (STEPS,)
     # The first step does not count alone: the weights have moved.
     assert abs(losses[0] - losses[-1]) > 1e-3
+
+
+def test_what_a_process_saves_is_what_it_holds(together):
+    assert "saved" in together[0]
+    for found in together:
+        held = [
+            found[name] for name in found if name.startswith("clmae/weights/")
+        ]
+        for one, other in zip(found.get("saved", held), held, strict=True):
+            np.testing.assert_array_equal(one, other)
 
 
 def test_each_device_sees_its_own_images(together):

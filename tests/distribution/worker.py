@@ -2,7 +2,8 @@
 
     python worker.py OUTPUT.npz '{"setup": {...}, "methods": ["clmae"]}'
 
-Writes the log after each of ten steps, the validation and the weights.
+Writes the log after each of ten steps, the validation and the weights, and
+beside it, as OUTPUT.npz.keras, the model of the method "clmae".
 """
 
 import json
@@ -41,11 +42,23 @@ def make(method):
         model = tiny_autoencoder(**sizes)
         model.compile(optimizer)
         return model
+    if method == "classifier":
+        return make_classifier(sizes)
     model = tiny_clmae(**sizes)
     model.compile(
         optimizer,
         curriculum=keras_clmae.LinearCurriculum(2 * STEPS),
         update="simultaneous" if method == "simultaneous" else "alternating",
+    )
+    return model
+
+
+def make_classifier(sizes):
+    encoder = tiny_autoencoder(**sizes).encoder
+    model = keras_clmae.models.ImageClassifier(encoder, num_classes=2)
+    model.compile(
+        keras_clmae.optimizers.LayerDecayAdamW(1e-3, layer_decay=0.5),
+        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
     )
     return model
 
@@ -132,9 +145,10 @@ def main():
     plan = keras_clmae.distribution.setup(**arguments["setup"])
     expected = arguments.get("plan", {})
     assert {name: getattr(plan, name) for name in expected} == expected, plan
-    keras.utils.set_random_seed(0)
     results = {}
     for method in arguments["methods"]:
+        # Some trainings draw more than others.
+        keras.utils.set_random_seed(0)
         model = make(method)
         if plan.process_index == 1 and keras.backend.backend() == "torch":
             # The first process's weights count.
@@ -144,14 +158,23 @@ def main():
         if method == "clmae":
             watch_images(model, seen)
         local = plan.local_batch_size(BATCH_SIZE)
+        count = BATCH_SIZE * STEPS
+        labels = np.arange(count) % 2 if method == "classifier" else None
         history = model.fit(
-            array_dataset(tiny_images(BATCH_SIZE * STEPS), batch_size=local),
-            # Validation is the same whatever the update is.
-            validation_data=None
-            if method == "simultaneous"
-            else array_dataset(
-                tiny_images(16, seed=1), batch_size=local, shuffle=False
+            # For a loss of its own Keras looks at the data under a strategy of
+            # TensorFlow before it trains, which begins another epoch.
+            array_dataset(
+                tiny_images(count),
+                labels,
+                batch_size=local,
+                shuffle=method != "classifier",
             ),
+            # Validation is the same whatever the update is.
+            validation_data=array_dataset(
+                tiny_images(16, seed=1), batch_size=local, shuffle=False
+            )
+            if method in ("clmae", "mae")
+            else None,
             shuffle=False,
             callbacks=[log],
             verbose=0,
@@ -168,6 +191,11 @@ def main():
                 results[f"{method}/weights/{index} {variable.path}"] = to_numpy(
                     variable
                 )
+            # With TensorFlow and PyTorch one process saves by itself.
+            if method == "clmae" and (
+                plan.is_over_jax_processes or plan.process_index == 0
+            ):
+                model.save(f"{output}.keras")
     np.savez(output, **results)
 
 
