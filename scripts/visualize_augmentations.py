@@ -1,5 +1,7 @@
 """What the transforms make of the pictures of a data set."""
 
+from data_options import Statistics
+
 
 def augmentations(
     data: str,
@@ -7,6 +9,7 @@ def augmentations(
     labels: bool = False,
     image_size: int = 224,
     channels: int | None = 3,
+    statistics: Statistics = "imagenet",
     count: int = 6,
     draws: int = 2,
     bands: list[int] | None = None,
@@ -19,6 +22,8 @@ def augmentations(
         labels: Whether the pictures have classes, so that they can be mixed.
         image_size: Side of the pictures in pixels.
         channels: Number of channels that the pictures are converted to.
+        statistics: How pixels are standardised: `imagenet` (1 or 3 channels),
+            `from_data`, or the lists [mean, std] of one number a channel.
         count: Number of pictures.
         draws: Number of random draws of each transform.
         bands: The one or three channels to show. Defaults to the first three.
@@ -48,7 +53,10 @@ def augmentations(
             shuffle=False,
             labels=labels,
             channels=channels,
+            statistics=statistics,
         )
+        # Measured once.
+        statistics = dataset.normalization
         for _ in range(repeats):
             batch = next(iter(dataset))
             images = batch[0] if labels else batch

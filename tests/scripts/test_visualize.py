@@ -166,6 +166,7 @@ def test_augmentations(programs, tmp_path):
             "--image_size=16",
             "--count=3",
             "--bands=[1]",
+            "--statistics=from_data",
         ]
     )
     with PIL_Image.open(path) as picture:
