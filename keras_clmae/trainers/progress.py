@@ -178,6 +178,9 @@ class Progress(keras.callbacks.Callback):
             for label, name, pattern in shown
             if name in logs
         ]
+        if not ended and self._finished() == self._since[1]:
+            # So far only the step that compiles, which says nothing of others.
+            return "  ".join(parts)
         parts.append(self._rate_text())
         first = self._epoch == self._first_epoch
         left = self._left(self._last_time if first else time.monotonic())

@@ -59,6 +59,21 @@ def test_a_bar_moves_in_a_terminal(model, capsys, monkeypatch):
     assert all(line.startswith("epoch") and "/3" not in line for line in stays)
 
 
+def test_the_step_that_compiles_says_nothing_of_the_speed(capsys, monkeypatch):
+    monkeypatch.setattr(progress, "_is_interactive", lambda: True)
+    monkeypatch.setattr(progress, "_INTERVAL", 0.0)
+    shown = Progress(batch_size=4)
+    shown.set_params({"epochs": 2, "steps": 3})
+    shown.on_train_begin()
+    for epoch in range(2):
+        shown.on_epoch_begin(epoch)
+        for batch in range(2):
+            shown.on_train_batch_end(batch, {"loss": 1.0})
+    lines = capsys.readouterr().out.split("\r")[1:]
+    for text in ("images/s", " left"):
+        assert [text in line for line in lines] == [False] + [True] * 3
+
+
 # Keras reports the steps of `fit` in any order.
 @pytest.mark.parametrize("order", [(0, 1, 2), (0, 2, 1), (2, 1, 0)])
 def test_the_time_is_announced_after_the_first_steps(
