@@ -91,6 +91,8 @@ def serve(contestant, connection):
             }
         )
         while (steps := connection.recv()) is not None:
+            # While others had their turn the system took caches and pages.
+            step.run(1)
             seconds, worked = step.run(steps)
             connection.send(
                 (seconds / steps, worked / steps, step.peak_memory())
