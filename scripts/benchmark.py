@@ -6,14 +6,20 @@ python scripts/benchmark.py step --reference path/to/cl-mae
 python scripts/benchmark.py scaling
 """
 
-from benchmark_data import data
-from benchmark_knn import knn
-from benchmark_scaling import scaling
-from benchmark_step import step
+import importlib
+import sys
+
 from jsonargparse import auto_cli
 
+COMMANDS = ("data", "knn", "scaling", "step")
+
 if __name__ == "__main__":
+    # Only `data` needs TensorFlow, and `step` imports no backend at all.
+    named = [word for word in sys.argv[1:2] if word in COMMANDS]
     auto_cli(
-        {"data": data, "knn": knn, "scaling": scaling, "step": step},
+        {
+            name: getattr(importlib.import_module(f"benchmark_{name}"), name)
+            for name in named or COMMANDS
+        },
         as_positional=True,
     )

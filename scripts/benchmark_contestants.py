@@ -34,10 +34,10 @@ class Contestant:
         batch_size: images in a step.
         precision: `"float32"` or `"bfloat16"`.
         device: `"cpu"` or `"gpu"`.
-        variant: `"exact"`, `"period=K"`, `"simultaneous"`; of the published
+        variant: `"exact"`, `"compiled"` (with `jit_compile=True`),
+            `"checkpointed"`, `"period=K"`, `"simultaneous"`; of the published
             code `"exact"` (as it is) or `"vectorized"` (its loop over pairs of
             images replaced by one matrix product).
-        jit_compile: bool or `"auto"`, as `compile` takes it.
         path: clone of the published code.
     """
 
@@ -49,7 +49,6 @@ class Contestant:
     precision: str = "float32"
     device: str = "cpu"
     variant: str = "exact"
-    jit_compile: object = "auto"
     path: str = ""
 
     @property
@@ -87,29 +86,43 @@ def serve(contestant, connection):
             {
                 "compile_seconds": compile_seconds,
                 "parameters": step.parameters,
-                "peak_gflops": matrix_product_peak(step.matrix_product),
+                "peak_gflops": matrix_product_peak(step),
             }
         )
         while (steps := connection.recv()) is not None:
-            # While others had their turn the system took caches and pages.
-            step.run(1)
+            if steps > 1:
+                # While others had their turn the system took caches and pages:
+                # little beside a step that lasts for the whole round.
+                step.run(1)
             seconds, worked = step.run(steps)
             connection.send(
                 (seconds / steps, worked / steps, step.peak_memory())
             )
+            step.release_memory()
     except Exception as error:
-        connection.send(f"{type(error).__name__}: {error}")
+        first_line = str(error).partition("\n")[0]
+        connection.send(f"{type(error).__name__}: {first_line}")
 
 
-def matrix_product_peak(matrix_product, side=2048, rounds=5):
-    """GFLOP/s of the fastest of a few square matrix products."""
-    matrix_product(side)
+def matrix_product_peak(step, rounds=5):
+    """GFLOP/s of the fastest of a few square matrix products.
+
+    Args:
+        step: what is timed; it multiplies as many times in a round as keep the
+            device busy while the host asks for the result.
+        rounds: int.
+    """
+    side, times = (8192, 10) if step.device == "gpu" else (2048, 1)
+    draw = np.random.default_rng(0)
+    # Zeros or ones would be multiplied faster.
+    matrix = draw.normal(size=(side, side), scale=side**-0.5)
+    multiply = step.multiplication(matrix.astype("float32"))
     seconds = []
-    for _ in range(rounds):
+    for _ in range(rounds + 1):
         start = time.perf_counter()
-        matrix_product(side)
-        seconds.append(time.perf_counter() - start)
-    return 2 * side**3 / min(seconds) / 1e9
+        multiply(times)
+        seconds.append((time.perf_counter() - start) / times)
+    return 2 * side**3 / min(seconds[1:]) / 1e9
 
 
 def random_images(contestant):
@@ -147,23 +160,27 @@ class _KerasStep:
         if contestant.precision == "bfloat16":
             keras.config.set_dtype_policy("mixed_bfloat16")
         self.backend = contestant.backend
+        self.device = contestant.device
+        self.precision = contestant.precision
         optimizer = AdamW(1e-4, weight_decay=0.05, beta_2=0.95)
+        sizes = {
+            **sizes_of(contestant),
+            "gradient_checkpointing": contestant.variant == "checkpointed",
+        }
+        options = {}
+        if contestant.variant == "compiled":
+            options["jit_compile"] = True
         if contestant.method == "mae":
-            self.model = models.MaskedAutoencoder.from_sizes(
-                **sizes_of(contestant)
-            )
-            self.model.compile(optimizer, jit_compile=contestant.jit_compile)
+            self.model = models.MaskedAutoencoder.from_sizes(**sizes)
         else:
-            self.model = models.CLMAE.from_sizes(**sizes_of(contestant))
-            self.model.compile(
-                optimizer,
-                curriculum=lambda step: 1.0 - 1e-4 * step,
-                jit_compile=contestant.jit_compile,
-                **_update_options(contestant),
-            )
+            self.model = models.CLMAE.from_sizes(**sizes)
+            options["curriculum"] = lambda step: 1.0 - 1e-4 * step
+            options["masking_update_period"] = contestant.period
+            if contestant.variant == "simultaneous":
+                options["update"] = "simultaneous"
+        self.model.compile(optimizer, **options)
         self.parameters = self.model.count_params()
         self.images = random_images(contestant)
-        self.precision = contestant.precision
 
     def run(self, steps):
         """Trains so many steps; gives what they took, by both clocks."""
@@ -177,33 +194,37 @@ class _KerasStep:
             on_epoch_begin=lambda *_: clocks.append(_clocks()),
             on_epoch_end=lambda *_: clocks.append(_clocks()),
         )
-        batches = np.broadcast_to(self.images, (steps, *self.images.shape))
         self.model.fit(
-            batches.reshape(-1, *self.images.shape[1:]),
-            batch_size=len(self.images),
-            shuffle=False,
-            verbose=0,
-            callbacks=[watch],
+            _same_batch(self.images, steps), verbose=0, callbacks=[watch]
         )
         return clocks[1] - clocks[0]
 
-    def matrix_product(self, side):
+    def multiplication(self, matrix):
+        """A function that multiplies a matrix by itself some times."""
         import keras
 
-        dtype = self.precision
-        if not hasattr(self, "matrix"):
-            self.matrix = keras.ops.ones((side, side), dtype)
-            self.product = keras.ops.matmul
-            if self.backend == "jax":
-                import jax
+        matrix = keras.ops.convert_to_tensor(matrix, self.precision)
+        product = keras.ops.matmul
+        if self.backend == "jax":
+            import jax
 
-                self.product = jax.jit(keras.ops.matmul)
-        # Reading one number waits for the device.
-        float(
-            keras.ops.cast(
-                self.product(self.matrix, self.matrix)[0, 0], "float32"
-            )
-        )
+            product = jax.jit(product)
+
+        def multiply(times):
+            result = matrix
+            for _ in range(times):
+                result = product(matrix, result)
+            # Reading one number waits for the device.
+            float(keras.ops.cast(result[0, 0], "float32"))
+
+        return multiply
+
+    def release_memory(self):
+        """Leaves memory of the device to the other contestants."""
+        if self.backend == "torch":
+            import torch
+
+            torch.cuda.empty_cache()
 
     def peak_memory(self):
         if self.backend == "jax":
@@ -215,10 +236,25 @@ class _KerasStep:
         return _torch_peak_memory() if self.backend == "torch" else _resident()
 
 
-def _update_options(contestant):
-    if contestant.variant == "simultaneous":
-        return {"update": "simultaneous"}
-    return {"masking_update_period": contestant.period}
+def _same_batch(images, steps):
+    """A data set of one batch, which is on the device already."""
+    import keras
+
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        # Of a PyDataset it would not know how large the batches are.
+        return tf.data.Dataset.from_tensors(images).repeat(steps)
+
+    class Batches(keras.utils.PyDataset):
+        def __len__(self):
+            return steps
+
+        def __getitem__(self, index):
+            return (images,)
+
+    images = keras.ops.convert_to_tensor(images)
+    return Batches()
 
 
 class _TorchStep:
@@ -227,23 +263,24 @@ class _TorchStep:
     def __init__(self, contestant, model):
         import torch
 
-        self.device = "cuda" if contestant.device == "gpu" else "cpu"
+        self.device = contestant.device
+        self.torch_device = "cuda" if contestant.device == "gpu" else "cpu"
         self.precision = getattr(torch, contestant.precision)
-        self.model = model.to(self.device).train()
+        self.model = model.to(self.torch_device).train()
         self.parameters = sum(p.numel() for p in model.parameters())
         self.optimizer = torch.optim.AdamW(
             model.parameters(), 1e-4, betas=(0.9, 0.95), weight_decay=0.05
         )
         self.images = torch.from_numpy(
             random_images(contestant).transpose(0, 3, 1, 2).copy()
-        ).to(self.device)
+        ).to(self.torch_device)
 
     def autocast(self):
         import torch
 
         if self.precision == torch.float32:
             return contextlib.nullcontext()
-        return torch.autocast(self.device, self.precision)
+        return torch.autocast(self.torch_device, self.precision)
 
     def move(self, loss):
         loss.backward()
@@ -258,13 +295,25 @@ class _TorchStep:
             self.step()
         return _clocks() - clocks
 
-    def matrix_product(self, side):
+    def multiplication(self, matrix):
+        """A function that multiplies a matrix by itself some times."""
         import torch
 
-        matrix = torch.ones(
-            (side, side), dtype=self.precision, device=self.device
-        )
-        float((matrix @ matrix)[0, 0])
+        matrix = torch.from_numpy(matrix).to(self.torch_device, self.precision)
+
+        def multiply(times):
+            result = matrix
+            for _ in range(times):
+                result = matrix @ result
+            float(result[0, 0])
+
+        return multiply
+
+    def release_memory(self):
+        """Leaves memory of the device to the other contestants."""
+        import torch
+
+        torch.cuda.empty_cache()
 
     def peak_memory(self):
         return _torch_peak_memory()
@@ -290,7 +339,7 @@ class _PublishedStep(_TorchStep):
             decoder_num_heads=sizes["decoder_num_heads"],
         )
         if contestant.variant == "vectorized":
-            model.diversity_loss = _VectorizedDiversity()
+            model.diversity_loss = _vectorized_diversity()
         super().__init__(contestant, model)
         if contestant.method == "mae":
             raise ValueError("The published code has no plain MAE.")
@@ -310,13 +359,16 @@ class _PublishedStep(_TorchStep):
         model.unfreeze_backbone()
 
 
-class _VectorizedDiversity:
+def _vectorized_diversity():
     """The published diversity term without its loop over pairs."""
+    import torch
 
-    def __call__(self, scores):
-        import torch
+    class VectorizedDiversity(torch.nn.Module):
+        def forward(self, scores):
+            distances = torch.nn.functional.pdist(scores.float())
+            return torch.exp(-0.1 * distances).mean()
 
-        return torch.exp(-0.1 * torch.nn.functional.pdist(scores)).mean()
+    return VectorizedDiversity()
 
 
 class _HuggingFaceStep(_TorchStep):
@@ -370,9 +422,6 @@ def count_flop(contestant):
     from torch.nn.attention import sdpa_kernel
     from torch.utils.flop_counter import FlopCounterMode
 
-    contestant = dataclasses.replace(
-        contestant, batch_size=2, device="cpu", precision="float32"
-    )
     makers = {"keras_clmae": _KerasStep, "published": _PublishedStep}
     step = makers.get(contestant.name, _HuggingFaceStep)(contestant)
     with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as count:

@@ -3,6 +3,7 @@
 import concurrent.futures
 import contextlib
 import dataclasses
+import functools
 import importlib.metadata
 import importlib.util
 import json
@@ -23,6 +24,8 @@ from rich.console import Console
 from rich.table import Table
 
 BACKENDS = ("jax", "tensorflow", "torch")
+# Of CL-MAE and MAE.
+SHARED_VARIANTS = ("exact", "compiled", "checkpointed")
 # Seconds that the steps between two looks at the clock should take.
 ROUND_SECONDS = 2.0
 
@@ -43,7 +46,6 @@ def step(
     peer: Literal["huggingface"] | None = None,
     device: Literal["cpu", "gpu"] = "cpu",
     precision: Literal["float32", "bfloat16"] = "float32",
-    jit_compile: bool | Literal["auto"] = "auto",
     output: str = "step.json",
 ) -> None:
     """Times training steps, every contestant in turn in every round.
@@ -59,15 +61,15 @@ def step(
         backends: Defaults to every backend that is installed.
         batch_sizes: Images in a step, each timed. Defaults to 64, 32, 8 and 4
             for the four sizes.
-        variants: Of CL-MAE: exact, period=K (masking_update_period) and
-            simultaneous.
+        variants: exact, compiled (jit_compile=True), checkpointed
+            (gradient_checkpointing); of CL-MAE also period=K
+            (masking_update_period) and simultaneous.
         rounds: How often each is timed, at least 5.
         reference: A clone of the published CL-MAE code, to be timed too.
         reference_variants: vectorized replaces its loop over pairs of images.
         peer: huggingface times transformers' ViTMAEForPreTraining beside MAE.
         device: cpu or gpu, as the backends see it.
         precision: bfloat16 is mixed precision; autocast in the others' code.
-        jit_compile: As `compile` takes it.
         output: JSON file of the results.
     """
     if rounds < 5:
@@ -100,13 +102,13 @@ def step(
                         "keras_clmae",
                         backend,
                         variant=variant,
-                        jit_compile=jit_compile,
                         **shared,
                     )
                     for backend in backends or installed_backends()
-                    for variant in (
-                        variants if method == "clmae" else ["exact"]
-                    )
+                    for variant in variants
+                    if method == "clmae" or variant in SHARED_VARIANTS
+                    # JAX compiles in any case.
+                    if (backend, variant) != ("jax", "compiled")
                 ]
                 if reference and method == "clmae":
                     contestants += [
@@ -170,9 +172,8 @@ def compare(contestants, rounds, console):
         (r for r in runners if r.contestant.name != "keras_clmae"),
         runners[0] if runners else None,
     )
-    counted = _counted_work([runner.contestant for runner in runners])
     peak = max((r.made["peak_gflops"] for r in runners), default=0.0)
-    return [_row(runner, baseline, counted, peak) for runner in runners]
+    return [_row(runner, baseline, peak) for runner in runners]
 
 
 def describe(contestant):
@@ -234,35 +235,39 @@ class _Runner:
         self.process.kill()
 
 
-def _counted_work(contestants):
-    """GFLOP per image by name of the code and variant, where PyTorch is."""
-    if not importlib.util.find_spec("torch"):
-        return {}
+def _counted_work(contestant):
+    """GFLOP per image, where PyTorch is; `None` where it cannot be counted."""
+    # Skipping the masking phase at some steps cannot be seen in one.
+    if not importlib.util.find_spec("torch") or contestant.period > 1:
+        return None
+    # The other variants do the same matrix products, or twice those that
+    # checkpoints spare memory for, which is no more of a model's work.
+    variant = contestant.variant
+    return _count_flop(
+        dataclasses.replace(
+            contestant,
+            backend="torch",
+            batch_size=2,
+            precision="float32",
+            device="cpu",
+            variant=variant if variant == "simultaneous" else "exact",
+        )
+    )
+
+
+@functools.cache
+def _count_flop(contestant):
     os.environ["KERAS_BACKEND"] = "torch"
-    counted = {}
-    for contestant in contestants:
-        key = _work_key(contestant)
-        # The loop over pairs does no matrix product; skipping the masking
-        # phase at some steps cannot be seen in one.
-        if key in counted or contestant.period > 1:
-            continue
-        with concurrent.futures.ProcessPoolExecutor(
-            1, mp_context=multiprocessing.get_context("spawn")
-        ) as pool:
-            counted[key] = pool.submit(
-                count_flop, dataclasses.replace(contestant, backend="torch")
-            ).result()
-    return counted
+    with concurrent.futures.ProcessPoolExecutor(
+        1, mp_context=multiprocessing.get_context("spawn")
+    ) as pool:
+        return pool.submit(count_flop, contestant).result()
 
 
-def _work_key(contestant):
-    return contestant.name, contestant.variant
-
-
-def _row(runner, baseline, counted, peak):
+def _row(runner, baseline, peak):
     contestant = runner.contestant
     speeds = [contestant.batch_size / seconds for seconds in runner.seconds]
-    gflop = counted.get(_work_key(contestant))
+    gflop = _counted_work(contestant)
     speed = statistics.median(speeds)
     ratio = processor_ratio = None
     if baseline is not None:

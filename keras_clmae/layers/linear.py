@@ -2,6 +2,14 @@ import keras
 from keras import ops
 
 
+def linear(inputs, kernel, bias):
+    """What `Linear` computes, of given weights."""
+    outputs = ops.matmul(inputs, kernel)
+    # Where tensors cannot change this makes a new one.
+    outputs += bias
+    return outputs
+
+
 @keras.saving.register_keras_serializable(package="keras_clmae")
 class Linear(keras.layers.Dense):
     """A dense layer with a bias and no activation, one pass cheaper on PyTorch.
@@ -29,10 +37,14 @@ class Linear(keras.layers.Dense):
         super().__init__(units, activation=None, use_bias=True, **kwargs)
 
     def call(self, inputs, training=None):
-        outputs = ops.matmul(inputs, self.kernel)
-        # Where tensors cannot change this makes a new one.
-        outputs += ops.convert_to_tensor(self.bias)
-        return outputs
+        return linear(inputs, *self.parts())
+
+    def parts(self):
+        """The weights in the order in which `linear` takes them."""
+        return (
+            ops.convert_to_tensor(self.kernel),
+            ops.convert_to_tensor(self.bias),
+        )
 
     def get_config(self):
         return {**keras.layers.Layer.get_config(self), "units": self.units}

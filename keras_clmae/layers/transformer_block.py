@@ -1,11 +1,16 @@
+import functools
+
 import keras
 from keras import ops
 
 from keras_clmae.argument_validation import check_fraction
 from keras_clmae.argument_validation import check_positive_integer
+from keras_clmae.compilation import region
 from keras_clmae.layers.drop_path import DropPath
 from keras_clmae.layers.linear import Linear
+from keras_clmae.layers.linear import linear
 from keras_clmae.layers.self_attention import SelfAttention
+from keras_clmae.layers.self_attention import attention
 
 
 @keras.saving.register_keras_serializable(package="keras_clmae")
@@ -97,28 +102,40 @@ class TransformerBlock(keras.layers.Layer):
         )
 
     def call(self, tokens, queries=None, training=None):
-        attend, transform = self._attend, self._transform
-        if self.gradient_checkpointing:
-            # The random draws of `drop_path` stay outside: they would be drawn
-            # anew, and JAX cannot carry their state out.
-            attend, transform = keras.remat(attend), keras.remat(transform)
         inputs = (tokens,) if queries is None else (tokens, queries)
-        x = inputs[-1]
-        x = x + self.drop_path(attend(*inputs), training=training)
-        return x + self.drop_path(transform(x), training=training)
+        x = self._add_branch(self._attend, inputs, training)
+        return self._add_branch(self._transform, (x,), training)
 
-    def _attend(self, tokens, queries=None):
-        tokens = self.attention_norm(tokens)
-        if queries is None:
-            return self.attention(tokens)
-        return self.attention(tokens, self.attention_norm(queries))
+    def _add_branch(self, branch, inputs, training):
+        scale = None
+        if self.drop_path_rate:
+            # Drawn outside of what is computed twice: it would be drawn anew,
+            # and JAX cannot carry the state of a draw out.
+            scale = self.drop_path(
+                ops.ones_like(inputs[-1][:, :1, :1]), training=training
+            )
+        branch = functools.partial(branch, scale)
+        if self.gradient_checkpointing:
+            branch = keras.remat(branch)
+        return branch(*inputs)
 
-    def _transform(self, x):
-        # As the rows of one matrix: see SelfAttention.
-        shape = (-1, *x.shape[1:])
-        flat = ops.reshape(self.mlp_norm(x), (-1, shape[-1]))
-        hidden = ops.gelu(self.mlp_expand(flat), approximate=False)
-        return ops.reshape(self.mlp_contract(hidden), shape)
+    def _attend(self, scale, tokens, queries=None):
+        return attention_branch(
+            (tokens, queries, scale),
+            (*_parts(self.attention_norm), *self.attention.parts()),
+            epsilon=self.layer_norm_epsilon,
+        )
+
+    def _transform(self, scale, x):
+        return mlp_branch(
+            (x, scale),
+            (
+                *_parts(self.mlp_norm),
+                *self.mlp_expand.parts(),
+                *self.mlp_contract.parts(),
+            ),
+            epsilon=self.layer_norm_epsilon,
+        )
 
     def compute_output_shape(self, tokens_shape, queries_shape=None):
         return tokens_shape if queries_shape is None else queries_shape
@@ -132,3 +149,62 @@ class TransformerBlock(keras.layers.Layer):
             "drop_path_rate": self.drop_path_rate,
             "gradient_checkpointing": self.gradient_checkpointing,
         }
+
+
+def _parts(norm):
+    return ops.convert_to_tensor(norm.gamma), ops.convert_to_tensor(norm.beta)
+
+
+@region
+def attention_branch(activations, weights, epsilon):
+    """`x + scale * attention(norm(x))`.
+
+    Args:
+        activations: tokens; queries, or `None` for all tokens; a factor for
+            every image, or `None`.
+        weights: gamma and beta of the norm, then those of `attention`.
+        epsilon: float. Of the norm.
+
+    Returns:
+        Tensor of the shape of the queries, or of the tokens.
+    """
+    tokens, queries, scale = activations
+    gamma, beta, *attention_weights = weights
+
+    def norm(x):
+        return ops.layer_normalization(x, gamma, beta, epsilon=epsilon)
+
+    branch = attention(
+        norm(tokens),
+        None if queries is None else norm(queries),
+        attention_weights,
+    )
+    return _add(tokens if queries is None else queries, branch, scale)
+
+
+@region
+def mlp_branch(activations, weights, epsilon):
+    """`x + scale * mlp(norm(x))`.
+
+    Args:
+        activations: x; a factor for every image, or `None`.
+        weights: gamma and beta of the norm, kernel and bias of both layers.
+        epsilon: float. Of the norm.
+
+    Returns:
+        Tensor of the shape of x.
+    """
+    x, scale = activations
+    gamma, beta, expand_kernel, expand_bias, *contract = weights
+    flat = ops.layer_normalization(x, gamma, beta, epsilon=epsilon)
+    # As the rows of one matrix: see SelfAttention.
+    flat = ops.reshape(flat, (-1, x.shape[-1]))
+    hidden = ops.gelu(
+        linear(flat, expand_kernel, expand_bias), approximate=False
+    )
+    branch = ops.reshape(linear(hidden, *contract), (-1, *x.shape[1:]))
+    return _add(x, branch, scale)
+
+
+def _add(x, branch, scale):
+    return x + (branch if scale is None else scale * branch)

@@ -2,45 +2,53 @@ import contextlib
 
 import torch
 
+from keras_clmae.compilation import compiled_regions
 from keras_clmae.distribution import torch_engine as engine
 from keras_clmae.trainers.base import MASKING_TERMS
 from keras_clmae.trainers.base import BaseCLMAETrainer
-from keras_clmae.trainers.base import gradient_norm
 from keras_clmae.trainers.base import images_of
 from keras_clmae.trainers.terminate_on_non_finite import StopsAtNonFinite
 
 
-class _SameStart:
-    """Mixin: all processes start from the state of the first one."""
+class _TorchTrainer:
+    """Mixin: processes of one start, and steps of which parts are compiled."""
 
     def fit(self, *args, **kwargs):
         if self.compiled:
             engine.broadcast([*self.variables, *self.optimizer.variables])
         return super().fit(*args, **kwargs)
 
-
-class ReplicatedTrainer(_SameStart, StopsAtNonFinite):
-    """The step of plain MAE: Keras's own, in one process or several."""
-
     def train_step(self, data):
-        if engine.num_processes() == 1:
-            return super().train_step(data)
-        images = images_of(data)
-        variables = self.trainable_variables
-        with engine.replicated_step():
-            loss = self.compute_loss(
-                x=images, y_pred=self(images, training=True)
-            )
-            gradients = engine.mean_over_replicas(_gradients(loss, variables))
-            with torch.no_grad():
-                self.optimizer.apply(gradients, variables)
-                (loss,) = engine.mean_over_replicas([loss])
-                self._loss_tracker.update_state(loss, images.shape[0])
-        return self.get_metrics_result()
+        with engine.replicated_step(), compiled_regions(self.jit_compile):
+            return self._train_step(data)
+
+    def _train_step(self, data):
+        return super().train_step(data)
 
     def test_step(self, data):
         with engine.replicated_step():
             return super().test_step(data)
+
+    def _should_torch_compile(self):
+        # Keras asks before it traces the whole step, which takes minutes.
+        return False
+
+
+class ReplicatedTrainer(_TorchTrainer, StopsAtNonFinite):
+    """The step of plain MAE: Keras's own, in one process or several."""
+
+    def _train_step(self, data):
+        if engine.num_processes() == 1:
+            return super()._train_step(data)
+        images = images_of(data)
+        variables = self.trainable_variables
+        loss = self.compute_loss(x=images, y_pred=self(images, training=True))
+        gradients = engine.mean_over_replicas(_gradients(loss, variables))
+        with torch.no_grad():
+            self.optimizer.apply(gradients, variables)
+            (loss,) = engine.mean_over_replicas([loss])
+            self._loss_tracker.update_state(loss, images.shape[0])
+        return self.get_metrics_result()
 
     def evaluate(self, *args, return_dict=False, **kwargs):
         logs = super().evaluate(*args, return_dict=True, **kwargs)
@@ -50,16 +58,12 @@ class ReplicatedTrainer(_SameStart, StopsAtNonFinite):
         return logs if return_dict else self._flatten_metrics_in_order(logs)
 
 
-class CLMAETrainer(_SameStart, BaseCLMAETrainer):
+class CLMAETrainer(_TorchTrainer, BaseCLMAETrainer):
     """The step of CL-MAE on PyTorch: one backward pass for each player.
 
     In several processes each computes the gradients of the whole batch's losses
     on its part; the step averages them.
     """
-
-    def train_step(self, data):
-        with engine.replicated_step():
-            return self._train_step(data)
 
     def _train_step(self, data):
         images = images_of(data)
@@ -164,7 +168,9 @@ def _gradients(loss, variables):
 def _apply(gradients, variables, optimizer, logs, norm_name):
     with torch.no_grad():
         optimizer.apply(gradients, variables)
-        norm = gradient_norm(gradients)
+        norm = torch.nn.utils.get_total_norm(
+            [gradient for gradient in gradients if gradient is not None]
+        )
     logs = {name: value.detach() for name, value in logs.items()}
     return {**logs, norm_name: norm}
 
