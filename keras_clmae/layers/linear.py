@@ -1,21 +1,15 @@
 import keras
 from keras import ops
 
-
-def linear(inputs, kernel, bias):
-    """What `Linear` computes, of given weights."""
-    outputs = ops.matmul(inputs, kernel)
-    # Where tensors cannot change this makes a new one.
-    outputs += bias
-    return outputs
+from keras_clmae.kernels import linear
 
 
 @keras.saving.register_keras_serializable(package="keras_clmae")
 class Linear(keras.layers.Dense):
-    """A dense layer with a bias and no activation, one pass cheaper on PyTorch.
+    """A dense layer with a bias and no activation.
 
-    There the bias is added to the matrix product in place instead of into a
-    tensor of its own. JAX and TensorFlow fuse the two anyway.
+    On PyTorch the matrix product adds the bias, too, instead of a pass of its
+    own. JAX and TensorFlow fuse the two anyway.
 
     Args:
         units: int. Width of the output.

@@ -2,9 +2,8 @@ import keras
 from keras import ops
 
 from keras_clmae.argument_validation import check_heads
-from keras_clmae.compilation import attention_options
+from keras_clmae.kernels import attention
 from keras_clmae.layers.linear import Linear
-from keras_clmae.layers.linear import linear
 
 
 def _fused_glorot_uniform(shape, dtype=None):
@@ -81,39 +80,3 @@ class SelfAttention(keras.layers.Layer):
 
     def get_config(self):
         return {**super().get_config(), "num_heads": self.num_heads}
-
-
-def attention(tokens, queries, weights):
-    """What `SelfAttention` computes, of given weights.
-
-    Args:
-        tokens: tensor of shape (batch, tokens, hidden_dim).
-        queries: tensor of shape (batch, queries, hidden_dim), or `None`: all
-            `tokens`.
-        weights: tuple of tensors, as `SelfAttention.parts` gives it.
-
-    Returns:
-        Tensor of the shape of `queries`, or of `tokens`.
-    """
-    kernel, bias, *projection = weights
-    if queries is None:
-        projected = _project(tokens, kernel, bias)
-        query, key, value = ops.unstack(projected, 3, axis=2)
-    else:
-        query = _project(queries, kernel[:, 0], bias[0])
-        projected = _project(tokens, kernel[:, 1:], bias[1:])
-        key, value = ops.unstack(projected, 2, axis=2)
-    attended = ops.dot_product_attention(
-        query, key, value, **attention_options()
-    )
-    hidden_dim = tokens.shape[-1]
-    outputs = linear(ops.reshape(attended, (-1, hidden_dim)), *projection)
-    return ops.reshape(outputs, (-1, query.shape[1], hidden_dim))
-
-
-def _project(tokens, kernel, bias):
-    # All tokens as the rows of one matrix: with a batch axis beside the token
-    # axis XLA copies tensors between layouts (on a CPU a tenth of the time).
-    flat = ops.reshape(tokens, (-1, tokens.shape[-1]))
-    projected = ops.tensordot(flat, kernel, axes=1) + bias
-    return ops.reshape(projected, (-1, tokens.shape[1], *bias.shape))

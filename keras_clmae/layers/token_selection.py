@@ -111,4 +111,6 @@ def restore_tokens(visible, mask_token, restore_indices):
         ops.cast(mask_token, visible.dtype), (ops.shape(visible)[0], 1, dim)
     )
     table = ops.concatenate([visible, mask_token], axis=1)
-    return gather_tokens(table, ops.minimum(restore_indices, num_visible))
+    # A number by itself would be copied to the device, which PyTorch waits for.
+    last_row = num_visible * ops.ones_like(restore_indices)
+    return gather_tokens(table, ops.minimum(restore_indices, last_row))

@@ -5,12 +5,11 @@ from keras import ops
 
 from keras_clmae.argument_validation import check_fraction
 from keras_clmae.argument_validation import check_positive_integer
-from keras_clmae.compilation import region
+from keras_clmae.kernels import attention_branch
+from keras_clmae.kernels import mlp_branch
 from keras_clmae.layers.drop_path import DropPath
 from keras_clmae.layers.linear import Linear
-from keras_clmae.layers.linear import linear
 from keras_clmae.layers.self_attention import SelfAttention
-from keras_clmae.layers.self_attention import attention
 
 
 @keras.saving.register_keras_serializable(package="keras_clmae")
@@ -153,58 +152,3 @@ class TransformerBlock(keras.layers.Layer):
 
 def _parts(norm):
     return ops.convert_to_tensor(norm.gamma), ops.convert_to_tensor(norm.beta)
-
-
-@region
-def attention_branch(activations, weights, epsilon):
-    """`x + scale * attention(norm(x))`.
-
-    Args:
-        activations: tokens; queries, or `None` for all tokens; a factor for
-            every image, or `None`.
-        weights: gamma and beta of the norm, then those of `attention`.
-        epsilon: float. Of the norm.
-
-    Returns:
-        Tensor of the shape of the queries, or of the tokens.
-    """
-    tokens, queries, scale = activations
-    gamma, beta, *attention_weights = weights
-
-    def norm(x):
-        return ops.layer_normalization(x, gamma, beta, epsilon=epsilon)
-
-    branch = attention(
-        norm(tokens),
-        None if queries is None else norm(queries),
-        attention_weights,
-    )
-    return _add(tokens if queries is None else queries, branch, scale)
-
-
-@region
-def mlp_branch(activations, weights, epsilon):
-    """`x + scale * mlp(norm(x))`.
-
-    Args:
-        activations: x; a factor for every image, or `None`.
-        weights: gamma and beta of the norm, kernel and bias of both layers.
-        epsilon: float. Of the norm.
-
-    Returns:
-        Tensor of the shape of x.
-    """
-    x, scale = activations
-    gamma, beta, expand_kernel, expand_bias, *contract = weights
-    flat = ops.layer_normalization(x, gamma, beta, epsilon=epsilon)
-    # As the rows of one matrix: see SelfAttention.
-    flat = ops.reshape(flat, (-1, x.shape[-1]))
-    hidden = ops.gelu(
-        linear(flat, expand_kernel, expand_bias), approximate=False
-    )
-    branch = ops.reshape(linear(hidden, *contract), (-1, *x.shape[1:]))
-    return _add(x, branch, scale)
-
-
-def _add(x, branch, scale):
-    return x + (branch if scale is None else scale * branch)

@@ -64,11 +64,11 @@ def kl_loss(keep_scores, mask_ratio, epsilon=1e-7):
     """
     kept = ops.mean(ops.cast(keep_scores, "float32"), axis=-1)
     removed = 1.0 - kept
+    # A number by itself would be copied to the device, which PyTorch waits for.
+    least = epsilon * ops.ones_like(kept)
     divergence = kept * (
-        ops.log(ops.maximum(kept, epsilon)) - math.log(1.0 - mask_ratio)
-    ) + removed * (
-        ops.log(ops.maximum(removed, epsilon)) - math.log(mask_ratio)
-    )
+        ops.log(ops.maximum(kept, least)) - math.log(1.0 - mask_ratio)
+    ) + removed * (ops.log(ops.maximum(removed, least)) - math.log(mask_ratio))
     return ops.mean(divergence)
 
 
@@ -102,9 +102,11 @@ def diversity_loss(keep_scores, scale=DIVERSITY_SCALE):
     index = ops.arange(batch)
     other = index[:, None] != index[None, :]
     apart = ops.logical_and(other, squared_distances > _EQUAL_ROWS)
+    # As tensors: see `kl_loss`.
+    ones, zeros = ops.ones_like(products), ops.zeros_like(products)
     distances = ops.where(
-        apart, ops.sqrt(ops.where(apart, squared_distances, 1.0)), 0.0
+        apart, ops.sqrt(ops.where(apart, squared_distances, ones)), zeros
     )
-    similarity = ops.where(other, ops.exp(-scale * distances), 0.0)
-    num_ordered_pairs = ops.cast(batch * (batch - 1), "float32")
-    return ops.sum(similarity) / ops.maximum(num_ordered_pairs, 1.0)
+    similarity = ops.where(other, ops.exp(-scale * distances), zeros)
+    num_ordered_pairs = ops.sum(ops.cast(other, "float32"))
+    return ops.divide_no_nan(ops.sum(similarity), num_ordered_pairs)

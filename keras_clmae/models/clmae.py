@@ -362,7 +362,8 @@ def mask_overlap(mask):
     0.5
     """
     visible = 1.0 - ops.cast(mask, "float32")
-    batch = ops.cast(ops.shape(visible)[0], "float32")
+    # Its length as a number would be copied to the device; see `kl_loss`.
+    batch = ops.sum(ops.ones_like(visible[:, 0]))
     times_visible = ops.sum(visible, axis=0)
     shared = ops.sum(times_visible * (times_visible - 1.0))
     return ops.divide_no_nan(shared, ops.sum(visible) * (batch - 1.0))

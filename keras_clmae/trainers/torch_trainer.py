@@ -2,8 +2,8 @@ import contextlib
 
 import torch
 
-from keras_clmae.compilation import compiled_regions
 from keras_clmae.distribution import torch_engine as engine
+from keras_clmae.kernels import compiled_regions
 from keras_clmae.trainers.base import MASKING_TERMS
 from keras_clmae.trainers.base import BaseCLMAETrainer
 from keras_clmae.trainers.base import images_of
