@@ -89,6 +89,7 @@ def serve(contestant, connection):
                 "peak_gflops": matrix_product_peak(step),
             }
         )
+        step.release_memory()
         while (steps := connection.recv()) is not None:
             if steps > 1:
                 # While others had their turn the system took caches and pages:

@@ -104,12 +104,9 @@ def attention_branch(activations, weights, epsilon):
     tokens, queries, scale = activations
     gamma, beta, *attention_weights = weights
 
-    def norm(x):
-        return F.layer_norm(x, gamma.shape, gamma, beta, epsilon)
-
     branch = attention(
-        norm(tokens),
-        None if queries is None else norm(queries),
+        _normalize(tokens, gamma, beta, epsilon),
+        None if queries is None else _normalize(queries, gamma, beta, epsilon),
         attention_weights,
     )
     return _add(tokens if queries is None else queries, branch, scale)
@@ -120,9 +117,18 @@ def mlp_branch(activations, weights, epsilon):
     """See `keras_kernels.mlp_branch`."""
     x, scale = activations
     gamma, beta, expand_kernel, expand_bias, *contract = weights
-    normalized = F.layer_norm(x, gamma.shape, gamma, beta, epsilon)
+    normalized = _normalize(x, gamma, beta, epsilon)
     hidden = F.gelu(linear(normalized, expand_kernel, expand_bias))
     return _add(x, linear(hidden, *contract), scale)
+
+
+def _normalize(x, gamma, beta, epsilon):
+    # On GPUs the kernel takes one type only; in mixed precision the weights of
+    # the norm stay in float32.
+    normalized = F.layer_norm(
+        x.to(gamma.dtype), gamma.shape, gamma, beta, epsilon
+    )
+    return normalized.to(x.dtype)
 
 
 def _add(x, branch, scale):
