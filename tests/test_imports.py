@@ -49,9 +49,16 @@ def test_works_with_keras_and_numpy_alone():
 
 def test_backends_are_imported_by_their_trainers_only():
     # Reading .pth files and tf.data pipelines need theirs on any backend, and
-    # so does a kernel that PyTorch has for an optimizer.
+    # so do the kernels that a backend has for layers and optimizers.
     pattern = re.compile(r"^\s*(?:import|from) (jax|torch|tensorflow)\b", re.M)
-    allowed = {"trainers", "conversion", "data", "distribution", "optimizers"}
+    allowed = {
+        "conversion",
+        "data",
+        "distribution",
+        "kernels",
+        "optimizers",
+        "trainers",
+    }
     package = ROOT / "keras_clmae"
     found = {
         path.relative_to(package).parts[0]
@@ -67,6 +74,7 @@ def test_only_these_ask_which_backend_runs():
         "data",
         "distribution",
         "evaluation/records.py",
+        "kernels",
         "models/exporting.py",
         "optimizers",
         "trainers",

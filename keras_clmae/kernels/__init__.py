@@ -8,12 +8,10 @@ import keras
 
 if keras.backend.backend() == "torch":
     from keras_clmae.kernels.torch_kernels import attention
-    from keras_clmae.kernels.torch_kernels import attention_branch
     from keras_clmae.kernels.torch_kernels import compiled_regions
     from keras_clmae.kernels.torch_kernels import linear
-    from keras_clmae.kernels.torch_kernels import mlp_branch
+    from keras_clmae.kernels.torch_kernels import transformer_block
 else:
     from keras_clmae.kernels.keras_kernels import attention
-    from keras_clmae.kernels.keras_kernels import attention_branch
     from keras_clmae.kernels.keras_kernels import linear
-    from keras_clmae.kernels.keras_kernels import mlp_branch
+    from keras_clmae.kernels.keras_kernels import transformer_block

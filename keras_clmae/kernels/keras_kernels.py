@@ -58,53 +58,43 @@ def _project(tokens, kernel, bias):
     return ops.reshape(projected, (-1, tokens.shape[1], *bias.shape))
 
 
-def attention_branch(activations, weights, epsilon):
-    """`x + scale * attention(norm(x))`.
+def transformer_block(activations, weights, epsilon):
+    """A pre-norm block: attention, then an MLP with the exact (erf) GELU.
+
+    `x + scale * attention(norm(x))`, then `x + scale * mlp(norm(x))`.
 
     Args:
-        activations: tokens; queries, or `None` for all tokens; a factor for
-            every image, or `None`.
-        weights: gamma and beta of the norm, then those of `attention`.
-        epsilon: float. Of the norm.
+        activations: tokens; queries, or `None` for all tokens; for each of the
+            two branches a factor for every image, or `None`.
+        weights: two tuples: gamma and beta of the norm, then those of
+            `attention`; gamma and beta of the norm, then kernel and bias of
+            both layers of the MLP.
+        epsilon: float. Of the norms.
 
     Returns:
         Tensor of the shape of the queries, or of the tokens.
     """
-    tokens, queries, scale = activations
-    gamma, beta, *attention_weights = weights
-
-    def norm(x):
-        return ops.layer_normalization(x, gamma, beta, epsilon=epsilon)
-
+    tokens, queries, attention_scale, mlp_scale = activations
+    gamma, beta, *attention_weights = weights[0]
     branch = attention(
-        norm(tokens),
-        None if queries is None else norm(queries),
+        _normalize(tokens, gamma, beta, epsilon),
+        None if queries is None else _normalize(queries, gamma, beta, epsilon),
         attention_weights,
     )
-    return _add(tokens if queries is None else queries, branch, scale)
-
-
-def mlp_branch(activations, weights, epsilon):
-    """`x + scale * mlp(norm(x))`, with the exact (erf) GELU.
-
-    Args:
-        activations: x; a factor for every image, or `None`.
-        weights: gamma and beta of the norm, kernel and bias of both layers.
-        epsilon: float. Of the norm.
-
-    Returns:
-        Tensor of the shape of x.
-    """
-    x, scale = activations
-    gamma, beta, expand_kernel, expand_bias, *contract = weights
-    flat = ops.layer_normalization(x, gamma, beta, epsilon=epsilon)
+    x = _add(tokens if queries is None else queries, branch, attention_scale)
+    gamma, beta, expand_kernel, expand_bias, *contract = weights[1]
     # As the rows of one matrix: see `_project`.
+    flat = _normalize(x, gamma, beta, epsilon)
     flat = ops.reshape(flat, (-1, x.shape[-1]))
     hidden = ops.gelu(
         linear(flat, expand_kernel, expand_bias), approximate=False
     )
     branch = ops.reshape(linear(hidden, *contract), (-1, *x.shape[1:]))
-    return _add(x, branch, scale)
+    return _add(x, branch, mlp_scale)
+
+
+def _normalize(x, gamma, beta, epsilon):
+    return ops.layer_normalization(x, gamma, beta, epsilon=epsilon)
 
 
 def _add(x, branch, scale):

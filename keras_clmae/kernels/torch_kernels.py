@@ -99,27 +99,20 @@ def _project(tokens, kernel, bias):
 
 
 @_region
-def attention_branch(activations, weights, epsilon):
-    """See `keras_kernels.attention_branch`."""
-    tokens, queries, scale = activations
-    gamma, beta, *attention_weights = weights
-
+def transformer_block(activations, weights, epsilon):
+    """See `keras_kernels.transformer_block`."""
+    tokens, queries, attention_scale, mlp_scale = activations
+    gamma, beta, *attention_weights = weights[0]
     branch = attention(
         _normalize(tokens, gamma, beta, epsilon),
         None if queries is None else _normalize(queries, gamma, beta, epsilon),
         attention_weights,
     )
-    return _add(tokens if queries is None else queries, branch, scale)
-
-
-@_region
-def mlp_branch(activations, weights, epsilon):
-    """See `keras_kernels.mlp_branch`."""
-    x, scale = activations
-    gamma, beta, expand_kernel, expand_bias, *contract = weights
+    x = _add(tokens if queries is None else queries, branch, attention_scale)
+    gamma, beta, expand_kernel, expand_bias, *contract = weights[1]
     normalized = _normalize(x, gamma, beta, epsilon)
     hidden = F.gelu(linear(normalized, expand_kernel, expand_bias))
-    return _add(x, linear(hidden, *contract), scale)
+    return _add(x, linear(hidden, *contract), mlp_scale)
 
 
 def _normalize(x, gamma, beta, epsilon):

@@ -5,8 +5,7 @@ from keras import ops
 
 from keras_clmae.argument_validation import check_fraction
 from keras_clmae.argument_validation import check_positive_integer
-from keras_clmae.kernels import attention_branch
-from keras_clmae.kernels import mlp_branch
+from keras_clmae.kernels import transformer_block
 from keras_clmae.layers.drop_path import DropPath
 from keras_clmae.layers.linear import Linear
 from keras_clmae.layers.self_attention import SelfAttention
@@ -27,7 +26,7 @@ class TransformerBlock(keras.layers.Layer):
             is dropped for an image in training (stochastic depth,
             https://arxiv.org/abs/1603.09382). Defaults to `0.0`.
         gradient_checkpointing: bool. Whether the backward pass computes the
-            insides of both branches once more instead of keeping them
+            insides of the block once more instead of keeping them
             (https://arxiv.org/abs/1604.06174). Same numbers, less memory, more
             time. Defaults to `False`.
 
@@ -102,36 +101,27 @@ class TransformerBlock(keras.layers.Layer):
 
     def call(self, tokens, queries=None, training=None):
         inputs = (tokens,) if queries is None else (tokens, queries)
-        x = self._add_branch(self._attend, inputs, training)
-        return self._add_branch(self._transform, (x,), training)
-
-    def _add_branch(self, branch, inputs, training):
-        scale = None
+        scales = (None, None)
         if self.drop_path_rate:
             # Drawn outside of what is computed twice: it would be drawn anew,
             # and JAX cannot carry the state of a draw out.
-            scale = self.drop_path(
-                ops.ones_like(inputs[-1][:, :1, :1]), training=training
-            )
-        branch = functools.partial(branch, scale)
+            one = ops.ones_like(inputs[-1][:, :1, :1])
+            scales = [self.drop_path(one, training=training) for _ in range(2)]
+        compute = functools.partial(self._compute, scales)
         if self.gradient_checkpointing:
-            branch = keras.remat(branch)
-        return branch(*inputs)
+            compute = keras.remat(compute)
+        return compute(*inputs)
 
-    def _attend(self, scale, tokens, queries=None):
-        return attention_branch(
-            (tokens, queries, scale),
-            (*_parts(self.attention_norm), *self.attention.parts()),
-            epsilon=self.layer_norm_epsilon,
-        )
-
-    def _transform(self, scale, x):
-        return mlp_branch(
-            (x, scale),
+    def _compute(self, scales, tokens, queries=None):
+        return transformer_block(
+            (tokens, queries, *scales),
             (
-                *_parts(self.mlp_norm),
-                *self.mlp_expand.parts(),
-                *self.mlp_contract.parts(),
+                (*_parts(self.attention_norm), *self.attention.parts()),
+                (
+                    *_parts(self.mlp_norm),
+                    *self.mlp_expand.parts(),
+                    *self.mlp_contract.parts(),
+                ),
             ),
             epsilon=self.layer_norm_epsilon,
         )

@@ -150,13 +150,14 @@ class CLMAETrainer(_TorchTrainer, BaseCLMAETrainer):
 @contextlib.contextmanager
 def _constant(variables):
     """Makes variables constants: no graph is recorded for their gradients."""
-    for variable in variables:
-        variable.value.requires_grad_(False)
+    values = [variable.value for variable in variables]
+    for value in values:
+        value.requires_grad_(False)
     try:
         yield
     finally:
-        for variable in variables:
-            variable.value.requires_grad_(True)
+        for value in values:
+            value.requires_grad_(True)
 
 
 def _gradients(loss, variables):

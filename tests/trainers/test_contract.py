@@ -154,8 +154,7 @@ def same_models(number, **arguments):
     "compile_arguments",
     [
         {"run_eagerly": True},
-        # Minutes of compilation on PyTorch.
-        {"jit_compile": BACKEND != "torch"},
+        {"jit_compile": True},
     ],
     ids=["eager", "jit"],
 )

@@ -1,0 +1,152 @@
+"""The kernels of a backend against those of all."""
+
+import functools
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from keras_clmae import kernels
+from keras_clmae.kernels import keras_kernels
+
+BACKEND = keras.backend.backend()
+HEADS, HEAD_DIM, MLP_DIM = 2, 4, 12
+HIDDEN_DIM = HEADS * HEAD_DIM
+
+on_torch = pytest.mark.skipif(BACKEND != "torch", reason="PyTorch's kernels")
+on_jax = pytest.mark.skipif(BACKEND != "jax", reason="JAX's kernels")
+
+
+def draw(seed, *shape):
+    values = np.random.default_rng(seed).normal(size=shape, scale=0.5)
+    return values.astype("float32")
+
+
+def inputs_of(num_queries=None, scaled=False):
+    """Activations and weights of a block, as arrays."""
+    queries = None
+    if num_queries:
+        queries = draw(1, 3, num_queries, HIDDEN_DIM)
+    scales = (draw(2, 3, 1, 1), draw(3, 3, 1, 1)) if scaled else (None, None)
+    norm = [1 + draw(4, HIDDEN_DIM), draw(5, HIDDEN_DIM)]
+    attention_weights = [
+        draw(6, HIDDEN_DIM, 3, HEADS, HEAD_DIM),
+        draw(7, 3, HEADS, HEAD_DIM),
+        draw(8, HIDDEN_DIM, HIDDEN_DIM),
+        draw(9, HIDDEN_DIM),
+    ]
+    mlp_weights = [
+        draw(10, HIDDEN_DIM, MLP_DIM),
+        draw(11, MLP_DIM),
+        draw(12, MLP_DIM, HIDDEN_DIM),
+        draw(13, HIDDEN_DIM),
+    ]
+    return (
+        (draw(0, 3, 5, HIDDEN_DIM), queries, *scales),
+        (norm + attention_weights, norm + mlp_weights),
+    )
+
+
+def outputs_and_gradients(block, activations, weights, dtype):
+    """What PyTorch's autograd makes of a block, as float32 arrays."""
+    import torch
+
+    convert = functools.partial(torch.tensor, device=keras.ops.ones(()).device)
+    activations = [
+        None
+        if x is None
+        else convert(x).to(dtype).requires_grad_(x.shape[-1] > 1)
+        for x in activations
+    ]
+    weights = [
+        # As in mixed precision: the weights of the norm are in float32.
+        [
+            convert(w).to(dtype if i > 1 else torch.float32).requires_grad_()
+            for i, w in enumerate(group)
+        ]
+        for group in weights
+    ]
+    outputs = block(tuple(activations), weights, epsilon=1e-6)
+    leaves = [x for x in activations if x is not None and x.requires_grad]
+    leaves += weights[0] + weights[1]
+    gradients = torch.autograd.grad(outputs.float().square().sum(), leaves)
+    return [x.detach().float().cpu().numpy() for x in (outputs, *gradients)]
+
+
+@on_torch
+@pytest.mark.parametrize("num_queries, scaled", [(None, True), (2, False)])
+@pytest.mark.parametrize(
+    "dtype, tolerance", [("float32", 1e-5), ("bfloat16", 3e-2)]
+)
+def test_torch_block(num_queries, scaled, dtype, tolerance):
+    import torch
+
+    arguments = *inputs_of(num_queries, scaled), getattr(torch, dtype)
+    ours = outputs_and_gradients(kernels.transformer_block, *arguments)
+    general = outputs_and_gradients(keras_kernels.transformer_block, *arguments)
+    for one, other in zip(ours, general, strict=True):
+        assert np.abs(one - other).max() <= tolerance * np.abs(other).max()
+
+
+@on_torch
+def test_torch_block_compiled():
+    import torch
+
+    plain = torch.float32
+    for batch, num_queries in ((3, 2), (2, 3)):
+        activations, weights = inputs_of(num_queries)
+        activations = [x if x is None else x[:batch] for x in activations]
+        expected = outputs_and_gradients(
+            kernels.transformer_block, activations, weights, plain
+        )
+        torch._dynamo.utils.counters.clear()
+        with kernels.compiled_regions(True):
+            compiled = outputs_and_gradients(
+                kernels.transformer_block, activations, weights, plain
+            )
+        # Another batch and another number of queries are the same graph.
+        made = torch._dynamo.utils.counters["stats"]["unique_graphs"]
+        assert made == (1 if batch == 3 else 0)
+        for one, other in zip(compiled, expected, strict=True):
+            assert np.abs(one - other).max() <= 1e-5 * np.abs(other).max()
+
+
+@on_jax
+@pytest.mark.parametrize("queries, tokens", [(5, 5), (1, 5), (3, 4), (2, 4)])
+def test_jax_attention_of_odd_lengths(monkeypatch, queries, tokens):
+    import jax
+
+    from keras_clmae.kernels.jax_kernels import dot_product_attention
+
+    query = draw(0, 3, queries, HEADS, HEAD_DIM)
+    key, value = draw(1, 3, tokens, HEADS, HEAD_DIM), draw(2, 3, tokens, 2, 4)
+    parts = [ops.cast(x, "bfloat16") for x in (query, key, value)]
+    asked = []
+    attention = jax.nn.dot_product_attention
+
+    def without_cudnn(*arguments, implementation, **options):
+        asked.append(implementation)
+        assert all(x.shape[1] % 2 == 0 for x in arguments)
+        return attention(*arguments, implementation="xla", **options)
+
+    def loss(function, *parts):
+        outputs = function(*parts)
+        return ops.sum(ops.square(ops.cast(outputs, "float32"))), outputs
+
+    def run(function):
+        (_, outputs), gradients = jax.value_and_grad(
+            functools.partial(loss, function), argnums=(0, 1, 2), has_aux=True
+        )(*parts)
+        return [np.asarray(x, "float32") for x in (outputs, *gradients)]
+
+    expected = run(ops.dot_product_attention)
+    # The kernel itself needs an NVIDIA GPU; what is checked is the padding.
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    monkeypatch.setattr(jax.nn, "dot_product_attention", without_cudnn)
+    if queries % 2 or tokens % 2:
+        for one, other in zip(
+            run(dot_product_attention), expected, strict=True
+        ):
+            np.testing.assert_allclose(one, other, atol=0.02)
+        assert set(asked) == {"cudnn"}
