@@ -196,7 +196,10 @@ class _KerasStep:
             on_epoch_end=lambda *_: clocks.append(_clocks()),
         )
         self.model.fit(
-            _same_batch(self.images, steps), verbose=0, callbacks=[watch]
+            _same_batch(self.images, steps),
+            shuffle=False,
+            verbose=0,
+            callbacks=[watch],
         )
         return clocks[1] - clocks[0]
 

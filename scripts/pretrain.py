@@ -63,7 +63,8 @@ class Settings:
         masking_update_period: Steps from one masking phase to the next.
         update: `alternating` or `simultaneous`.
         precision: `float32` or `mixed_bfloat16`.
-        jit_compile: Whether to compile the step; `auto` is Keras's choice.
+        jit_compile: Whether to compile the step; `auto` is Keras's choice. On
+            GPUs `true` makes PyTorch faster.
         steps_per_execution: Steps in one call of the compiled step.
         seed: Seed of weights, masks and the order of the images.
         distribution: `data` gives every device a part of each batch, `model`

