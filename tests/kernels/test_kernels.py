@@ -1,6 +1,7 @@
 """The kernels of a backend against those of all."""
 
 import functools
+import types
 
 import keras
 import numpy as np
@@ -113,11 +114,11 @@ def test_torch_block_compiled():
 
 
 @on_jax
-@pytest.mark.parametrize("queries, tokens", [(5, 5), (1, 5), (3, 4), (2, 4)])
+@pytest.mark.parametrize("queries, tokens", [(5, 5), (1, 5), (3, 4), (2, 5)])
 def test_jax_attention_of_odd_lengths(monkeypatch, queries, tokens):
     import jax
 
-    from keras_clmae.kernels.jax_kernels import dot_product_attention
+    from keras_clmae.kernels import jax_kernels
 
     query = draw(0, 3, queries, HEADS, HEAD_DIM)
     key, value = draw(1, 3, tokens, HEADS, HEAD_DIM), draw(2, 3, tokens, 2, 4)
@@ -142,11 +143,39 @@ def test_jax_attention_of_odd_lengths(monkeypatch, queries, tokens):
 
     expected = run(ops.dot_product_attention)
     # The kernel itself needs an NVIDIA GPU; what is checked is the padding.
-    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    monkeypatch.setattr(jax_kernels, "_fits_cudnn", lambda *_: True)
     monkeypatch.setattr(jax.nn, "dot_product_attention", without_cudnn)
-    if queries % 2 or tokens % 2:
-        for one, other in zip(
-            run(dot_product_attention), expected, strict=True
-        ):
-            np.testing.assert_allclose(one, other, atol=0.02)
-        assert set(asked) == {"cudnn"}
+    actual = run(jax_kernels.dot_product_attention)
+    for one, other in zip(actual, expected, strict=True):
+        np.testing.assert_allclose(one, other, atol=0.02)
+    assert set(asked) == {"cudnn"}
+
+
+@on_jax
+@pytest.mark.parametrize(
+    "capability, dtype, head_dim, fits",
+    [
+        ("9.0", "bfloat16", 64, True),
+        ("8.0", "float16", 128, True),
+        ("7.5", "bfloat16", 64, False),
+        ("9.0", "float32", 64, False),
+        ("9.0", "bfloat16", 12, False),
+        ("9.0", "bfloat16", 192, True),
+        ("8.6", "bfloat16", 192, False),
+        ("12.0", "bfloat16", 264, False),
+        ("gfx942", "bfloat16", 64, False),
+        (None, "bfloat16", 64, False),
+    ],
+)
+def test_where_jax_takes_cudnn(monkeypatch, capability, dtype, head_dim, fits):
+    import jax
+
+    from keras_clmae.kernels import jax_kernels
+
+    device = types.SimpleNamespace()
+    if capability:
+        device.compute_capability = capability
+    monkeypatch.setattr(jax, "devices", lambda: [device])
+    # Without what was found before.
+    asked = jax_kernels._fits_cudnn.__wrapped__
+    assert asked(jax.numpy.dtype(dtype), head_dim) is fits
