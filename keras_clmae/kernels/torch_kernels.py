@@ -1,11 +1,10 @@
 """PyTorch's kernels.
 
 Each operation of `keras.ops` looks at all its arguments before it does
-anything, and adds biases and casts in passes of their own. Here a step is a
-third fewer passes over memory, and of them those between matrix products become
-one where `torch.compile` is asked for. It compiles the branches of transformer
-blocks, once for all blocks of one width: to trace the Python of a whole model
-of Keras layers would take minutes.
+anything, and a bias is a pass over memory of its own: PyTorch's functions spare
+both. Where it is asked for, `torch.compile` makes one pass of all that lies
+between two matrix products. It compiles a transformer block, once for all of
+one width; to trace the Python of a model of Keras layers would take minutes.
 """
 
 import contextlib
@@ -19,21 +18,24 @@ _compiled = False
 
 @contextlib.contextmanager
 def compiled_regions(active):
-    """Within it, branches run compiled if `active`.
+    """Within it, transformer blocks run compiled if `active`.
 
     Args:
         active: bool.
     """
     global _compiled
     before, _compiled = _compiled, bool(active)
-    # Widths times what needs a gradient: more than the eight variants at which
-    # PyTorch gives up by default.
-    more = torch._dynamo.config.patch(recompile_limit=64)
     try:
-        with more if active else contextlib.nullcontext():
+        with _many_variants() if active else contextlib.nullcontext():
             yield
     finally:
         _compiled = before
+
+
+def _many_variants():
+    # Widths times what needs a gradient: more than the eight at which PyTorch
+    # gives up by default.
+    return torch._dynamo.config.patch(recompile_limit=64)
 
 
 def _region(function):
@@ -48,14 +50,18 @@ def _region(function):
     Returns:
         The function; within `compiled_regions(True)`, compiled.
     """
-    compiled = torch.compile(function, fullgraph=True, dynamic=False)
+
+    # Not at once: the compiler takes seconds to import.
+    @functools.cache
+    def compiled():
+        return torch.compile(function, fullgraph=True, dynamic=False)
 
     @functools.wraps(function)
     def run(activations, weights, **constants):
         if not _compiled:
             return function(activations, weights, **constants)
         activations = tuple(_of_any_length(tensor) for tensor in activations)
-        return compiled(activations, weights, **constants)
+        return compiled()(activations, weights, **constants)
 
     return run
 
