@@ -50,18 +50,14 @@ def _region(function):
     Returns:
         The function; within `compiled_regions(True)`, compiled.
     """
-
-    # Not at once: the compiler takes seconds to import.
-    @functools.cache
-    def compiled():
-        return torch.compile(function, fullgraph=True, dynamic=False)
+    compiled = torch.compile(function, fullgraph=True, dynamic=False)
 
     @functools.wraps(function)
     def run(activations, weights, **constants):
         if not _compiled:
             return function(activations, weights, **constants)
         activations = tuple(_of_any_length(tensor) for tensor in activations)
-        return compiled()(activations, weights, **constants)
+        return compiled(activations, weights, **constants)
 
     return run
 

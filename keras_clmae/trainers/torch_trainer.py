@@ -25,10 +25,6 @@ class _TorchTrainer:
     def _train_step(self, data):
         return super().train_step(data)
 
-    def test_step(self, data):
-        with engine.replicated_step():
-            return super().test_step(data)
-
     def _should_torch_compile(self):
         # Keras asks before it traces the whole step, which takes minutes.
         return False
@@ -49,6 +45,10 @@ class ReplicatedTrainer(_TorchTrainer, StopsAtNonFinite):
             (loss,) = engine.mean_over_replicas([loss])
             self._loss_tracker.update_state(loss, images.shape[0])
         return self.get_metrics_result()
+
+    def test_step(self, data):
+        with engine.replicated_step():
+            return super().test_step(data)
 
     def evaluate(self, *args, return_dict=False, **kwargs):
         logs = super().evaluate(*args, return_dict=True, **kwargs)
