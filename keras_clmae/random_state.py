@@ -1,4 +1,7 @@
-class SavesRandomState:
+"""Save the state of random draws with the weights."""
+
+
+class RandomStateMixin:
     """Mixin of what draws at random: saves the state of `seed_generator`.
 
     Keras saves no random state, so a resumed training would repeat its draws.

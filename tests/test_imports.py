@@ -57,6 +57,7 @@ def test_backends_are_imported_by_their_trainers_only():
         "distribution",
         "kernels",
         "optimizers",
+        "saving",
         "trainers",
     }
     package = ROOT / "keras_clmae"
@@ -77,6 +78,7 @@ def test_only_these_ask_which_backend_runs():
         "kernels",
         "models/exporting.py",
         "optimizers",
+        "saving/serving.py",
         "trainers",
     }
     package = ROOT / "keras_clmae"

@@ -5,9 +5,9 @@ import numpy as np
 
 from keras_clmae.callbacks.training_position import StoppingCheckpoint
 from keras_clmae.callbacks.training_position import TrainingPosition
-from keras_clmae.callbacks.training_position import one_error_for
-from keras_clmae.data.dependencies import require
+from keras_clmae.callbacks.training_position import restoring
 from keras_clmae.distribution.replicas import engine
+from keras_clmae.optional_imports import require
 
 # Orbax names a checkpoint by one number: finished epochs, then the finished
 # steps of the next, of which no epoch has as many.
@@ -102,7 +102,7 @@ def restore_newest_of_hosts(model, directory):
         return TrainingPosition()
     orbax = _require_orbax().v1
     path = os.path.join(os.path.abspath(directory), str(max(saved)))
-    with one_error_for(path):
+    with restoring(path):
         # Keras leaves out what has no counterpart, without a word.
         found = orbax.pytree_metadata(path, checkpointable_name="pytree")
         _check_same_names(found.metadata, model.get_state_tree())

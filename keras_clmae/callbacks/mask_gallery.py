@@ -3,6 +3,7 @@ import os
 import numpy as np
 
 from keras_clmae.callbacks.gallery import Gallery
+from keras_clmae.saving.atomic_write import atomic_write
 from keras_clmae.visualization.masks import masks_figure
 from keras_clmae.visualization.reconstructing import reconstruct_arrays
 
@@ -122,7 +123,5 @@ def load_snapshots(directory):
 
 
 def _write_whole(path, write, *arrays, **named_arrays):
-    unfinished = f"{path}.unfinished"
-    with open(unfinished, "wb") as file:
-        write(file, *arrays, **named_arrays)
-    os.replace(unfinished, path)
+    with atomic_write(path) as unfinished:
+        write(unfinished, *arrays, **named_arrays)

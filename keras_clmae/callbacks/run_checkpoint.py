@@ -7,13 +7,14 @@ import numpy as np
 
 from keras_clmae.callbacks.training_position import StoppingCheckpoint
 from keras_clmae.callbacks.training_position import TrainingPosition
-from keras_clmae.callbacks.training_position import one_error_for
+from keras_clmae.callbacks.training_position import restoring
 from keras_clmae.distribution.plan import is_first_process
 from keras_clmae.distribution.reading import readable_weights
 from keras_clmae.distribution.replicas import engine
+from keras_clmae.saving.atomic_write import UNFINISHED
+from keras_clmae.saving.atomic_write import atomic_write
 
 _NAME = re.compile(r"epoch_(\d+)(?:_step_(\d+))?\.weights\.h5")
-_UNFINISHED = "unfinished_"
 # Group of the file, beside those of Keras, with the sums behind the log.
 _METRICS = "keras_clmae_metrics"
 
@@ -94,15 +95,11 @@ class RunCheckpoint(StoppingCheckpoint, keras.callbacks.Callback):
         return os.path.join(self.directory, f"{name}.weights.h5")
 
     def _replace(self, path, metrics):
-        # Keras asks for the ending.
-        unfinished = os.path.join(
-            self.directory, f"{_UNFINISHED}{os.getpid()}.weights.h5"
-        )
         try:
             os.makedirs(self.directory, exist_ok=True)
-            self._check_room(unfinished)
-            self._write(unfinished, metrics)
-            os.replace(unfinished, path)
+            with atomic_write(path) as unfinished:
+                self._check_room(unfinished)
+                self._write(unfinished, metrics)
             _flush(self.directory)
         except (OSError, RuntimeError) as error:
             raise OSError(
@@ -145,7 +142,7 @@ class RunCheckpoint(StoppingCheckpoint, keras.callbacks.Callback):
         if os.path.isdir(self.directory):
             for name in os.listdir(self.directory):
                 # Also what a process left that was killed.
-                if name.startswith(_UNFINISHED):
+                if name.startswith(UNFINISHED):
                     os.remove(os.path.join(self.directory, name))
 
 
@@ -211,7 +208,7 @@ def restore_newest(model, directory):
     if not checkpoints:
         return TrainingPosition()
     epoch, step, path = checkpoints[-1]
-    with one_error_for(path):
+    with restoring(path):
         model.load_weights(path)
         with h5py.File(path, "r") as file:
             group = file.get(_METRICS, {})

@@ -1,5 +1,7 @@
 import keras
 
+from keras_clmae.optional_imports import require
+
 
 class TensorBoardScalars(keras.callbacks.Callback):
     """Writes the log of every epoch as TensorBoard events, on any backend.
@@ -54,11 +56,4 @@ class TensorBoardScalars(keras.callbacks.Callback):
 
 def summary_writer_class():
     """tensorboardX's writer, or an error that names what to install."""
-    try:
-        import tensorboardX
-    except ImportError:
-        raise ImportError(
-            "TensorBoard events need tensorboardX: "
-            "pip install keras-clmae[scripts]"
-        ) from None
-    return tensorboardX.SummaryWriter
+    return require("tensorboardX", "Writing TensorBoard events").SummaryWriter

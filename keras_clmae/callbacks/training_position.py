@@ -5,8 +5,7 @@ import warnings
 from typing import NamedTuple
 
 from keras_clmae.argument_validation import check_positive_integer
-
-_MAX_REASON = 400
+from keras_clmae.saving.errors import one_error
 
 
 class TrainingInterrupted(Exception):
@@ -81,20 +80,17 @@ class StoppingCheckpoint:
 
 
 @contextlib.contextmanager
-def one_error_for(path):
-    """Turns whatever restoring a wrong checkpoint raises into one sentence."""
-    try:
-        with warnings.catch_warnings():
-            # Keras only warns where the optimizers are others.
-            warnings.filterwarnings("error", "Skipping variable loading")
-            yield
-    except Exception as error:
-        lines = [line.strip() for line in str(error).splitlines()]
-        # Keras tells in the first line how much failed, and then why.
-        reason = " ".join([line for line in lines if line][:2])
-        raise ValueError(
-            f"The checkpoint {path} must hold, whole, the state of a model of "
-            "these sizes with these optimizers. Remove it to go on from an "
-            f"older one. Received: {type(error).__name__}: "
-            f"{reason[:_MAX_REASON]}"
-        ) from error
+def restoring(path):
+    """Raises one error that names the checkpoint, whatever the block raises."""
+    with (
+        one_error(
+            path,
+            "the state of a model of these sizes with these optimizers. Remove "
+            "it to go on from an older one",
+            opening=f"The checkpoint {path} must hold, whole,",
+        ),
+        warnings.catch_warnings(),
+    ):
+        # Keras only warns where the optimizers are others.
+        warnings.filterwarnings("error", "Skipping variable loading")
+        yield

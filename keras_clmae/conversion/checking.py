@@ -7,9 +7,9 @@ from keras import ops
 
 from keras_clmae.conversion.formats import read_model
 from keras_clmae.conversion.sizes import sizes_of
-from keras_clmae.conversion.weight_files import open_weights
 from keras_clmae.layers.token_selection import gather_tokens
 from keras_clmae.layers.token_selection import keep_top_tokens
+from keras_clmae.saving.weight_files import open_weights
 
 
 def outputs_by_library(path, path_format, model, images, noise):

@@ -6,8 +6,6 @@ from keras_clmae.argument_validation import check_choice
 from keras_clmae.conversion.huggingface import is_huggingface_folder
 from keras_clmae.conversion.huggingface import read_huggingface
 from keras_clmae.conversion.huggingface import to_huggingface
-from keras_clmae.conversion.keras_files import is_keras_clmae_folder
-from keras_clmae.conversion.keras_files import load_keras_model
 from keras_clmae.conversion.keras_hub import is_keras_hub_folder
 from keras_clmae.conversion.keras_hub import read_keras_hub
 from keras_clmae.conversion.keras_hub import save_keras_hub
@@ -19,14 +17,16 @@ from keras_clmae.conversion.timm import to_timm
 from keras_clmae.conversion.torch_checkpoint import published_table
 from keras_clmae.conversion.torch_checkpoint import read_published
 from keras_clmae.conversion.torch_checkpoint import save_torch_checkpoint
-from keras_clmae.conversion.weight_files import TORCH_ENDINGS
-from keras_clmae.conversion.weight_files import folder_written_whole
-from keras_clmae.conversion.weight_files import open_weights
 from keras_clmae.conversion.weight_map import Mapped
 from keras_clmae.conversion.weight_map import Report
 from keras_clmae.conversion.weight_map import variables_of
-from keras_clmae.models.preset_hub import download_preset
-from keras_clmae.models.preset_hub import is_handle
+from keras_clmae.saving.atomic_write import atomic_write
+from keras_clmae.saving.keras_files import is_keras_clmae_folder
+from keras_clmae.saving.keras_files import load_keras_model
+from keras_clmae.saving.preset_hub import download_preset
+from keras_clmae.saving.preset_hub import is_handle
+from keras_clmae.saving.weight_files import TORCH_ENDINGS
+from keras_clmae.saving.weight_files import open_weights
 
 FORMATS = ("keras", "published", "timm", "huggingface", "keras_hub")
 RUN_MODEL = "model.keras"
@@ -229,12 +229,10 @@ def write_model(
 
 def _save_keras(model, target):
     if not target.endswith(".keras"):
-        with folder_written_whole(target) as folder:
-            model.save_to_preset(folder)
+        model.save_to_preset(target)
         return
-    unfinished = f"{target}.unfinished.keras"
-    model.save(unfinished)
-    os.replace(unfinished, target)
+    with atomic_write(target) as unfinished:
+        model.save(unfinished)
 
 
 def _identity(model):

@@ -17,12 +17,12 @@ from keras_clmae.conversion.huggingface_format import read_sizes
 from keras_clmae.conversion.resizing import resized
 from keras_clmae.conversion.sizes import build_model
 from keras_clmae.conversion.sizes import sizes_of
-from keras_clmae.conversion.weight_files import Weights
-from keras_clmae.conversion.weight_files import folder_written_whole
-from keras_clmae.conversion.weight_files import open_weights
-from keras_clmae.conversion.weight_files import read_json
-from keras_clmae.conversion.weight_files import write_weights
-from keras_clmae.data.dependencies import require
+from keras_clmae.optional_imports import require
+from keras_clmae.saving.atomic_write import atomic_folder
+from keras_clmae.saving.weight_files import Weights
+from keras_clmae.saving.weight_files import open_weights
+from keras_clmae.saving.weight_files import read_json
+from keras_clmae.saving.weight_files import write_weights
 
 _WEIGHT_FILES = (
     "model.safetensors",
@@ -244,7 +244,7 @@ def to_huggingface(model, directory, normalization=None, allow_missing=False):
         "config.json": config_of(model, sizes, architecture),
         "preprocessor_config.json": image_processor_of(sizes, normalization),
     }
-    with folder_written_whole(directory) as folder:
+    with atomic_folder(directory) as folder:
         for name, content in files.items():
             if content is None:
                 continue

@@ -8,11 +8,11 @@ from keras_clmae.conversion.sizes import Sizes
 from keras_clmae.conversion.sizes import Stack
 from keras_clmae.conversion.sizes import count_layers
 from keras_clmae.conversion.sizes import shape_of
-from keras_clmae.conversion.weight_files import read_json
 from keras_clmae.conversion.weight_map import dense
 from keras_clmae.conversion.weight_map import norm
 from keras_clmae.conversion.weight_map import same
 from keras_clmae.data.normalization import imagenet_normalization
+from keras_clmae.saving.weight_files import read_json
 
 # What transformers takes where config.json is silent (its ViTConfig and
 # ViTMAEConfig).

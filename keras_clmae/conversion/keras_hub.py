@@ -11,19 +11,19 @@ import numpy as np
 from keras import ops
 
 from keras_clmae.conversion import weight_map
-from keras_clmae.conversion.keras_files import check_weight_file
 from keras_clmae.conversion.resizing import resized
 from keras_clmae.conversion.sizes import Sizes
 from keras_clmae.conversion.sizes import Stack
 from keras_clmae.conversion.sizes import build_model
 from keras_clmae.conversion.sizes import sizes_of
-from keras_clmae.conversion.weight_files import Weights
-from keras_clmae.conversion.weight_files import folder_written_whole
-from keras_clmae.conversion.weight_files import one_error
-from keras_clmae.conversion.weight_files import read_json
 from keras_clmae.conversion.weight_map import Entry
 from keras_clmae.conversion.weight_map import same
-from keras_clmae.data.dependencies import require
+from keras_clmae.optional_imports import require
+from keras_clmae.saving.atomic_write import atomic_folder
+from keras_clmae.saving.errors import one_error
+from keras_clmae.saving.keras_files import check_weight_file
+from keras_clmae.saving.weight_files import Weights
+from keras_clmae.saving.weight_files import read_json
 
 _EMBEDDING = "vit_patching_and_embedding"
 _INTEGERS = ("num_layers", "num_heads", "hidden_dim", "mlp_dim")
@@ -155,7 +155,7 @@ def write_keras_hub(model, allow_missing=False):
 def save_keras_hub(model, directory, allow_missing=False):
     """Writes a KerasHub preset, and returns a `Report`."""
     backbone, report = write_keras_hub(model, allow_missing)
-    with folder_written_whole(directory) as folder:
+    with atomic_folder(directory) as folder:
         backbone.save_to_preset(folder)
     return report
 

@@ -10,12 +10,12 @@ from keras_clmae.conversion.sizes import Sizes
 from keras_clmae.conversion.sizes import build_model
 from keras_clmae.conversion.sizes import shape_of
 from keras_clmae.conversion.sizes import sizes_of
-from keras_clmae.conversion.weight_files import Weights
-from keras_clmae.conversion.weight_files import open_weights
-from keras_clmae.conversion.weight_files import write_weights
 from keras_clmae.conversion.weight_map import dense
 from keras_clmae.conversion.weight_map import norm
 from keras_clmae.layers.position_embedding import sincos_position_table
+from keras_clmae.saving.weight_files import Weights
+from keras_clmae.saving.weight_files import open_weights
+from keras_clmae.saving.weight_files import write_weights
 
 
 def timm_table(sizes):

@@ -15,11 +15,11 @@ from keras_clmae.conversion.sizes import Stack
 from keras_clmae.conversion.sizes import build_model
 from keras_clmae.conversion.sizes import shape_of
 from keras_clmae.conversion.sizes import sizes_of
-from keras_clmae.conversion.weight_files import open_weights
-from keras_clmae.conversion.weight_files import write_weights
 from keras_clmae.conversion.weight_map import dense
 from keras_clmae.conversion.weight_map import norm
 from keras_clmae.conversion.weight_map import same
+from keras_clmae.saving.weight_files import open_weights
+from keras_clmae.saving.weight_files import write_weights
 
 # What MAE's code takes, for files without a decoder.
 _DEFAULT_DECODER = {"hidden_dim": 512, "num_layers": 8}

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from keras_clmae.data.dependencies import require
+from keras_clmae.optional_imports import require
 
 # Tries to fit a window into the picture before it falls back to a central one.
 _ATTEMPTS = 10

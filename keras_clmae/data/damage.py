@@ -5,7 +5,7 @@ import os
 import warnings
 
 from keras_clmae.data.decoding import SIGNATURES
-from keras_clmae.data.dependencies import require
+from keras_clmae.optional_imports import require
 
 _SYSTEM_ERRORS = {
     errno.EACCES: "there is no permission to read it",

@@ -5,7 +5,7 @@ import struct
 
 import numpy as np
 
-from keras_clmae.data.dependencies import require
+from keras_clmae.optional_imports import require
 
 # The formats are told by their first bytes, whatever the file is called.
 SIGNATURES = {

@@ -3,8 +3,8 @@
 import numpy as np
 
 from keras_clmae.data.arrays import array_dataset
-from keras_clmae.data.dependencies import require
 from keras_clmae.data.normalization import PixelNormalization
+from keras_clmae.optional_imports import require
 
 _SPLITS = ("train", "test", "all")
 _TEST_FRACTION = 0.2

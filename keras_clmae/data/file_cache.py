@@ -2,7 +2,8 @@
 
 import hashlib
 import os
-import tempfile
+
+from keras_clmae.saving.atomic_write import atomic_write
 
 
 class MemoryCache(dict):
@@ -39,10 +40,8 @@ class DiskCache:
         with open(path, "rb") as file:
             contents = file.read()
         os.makedirs(os.path.dirname(copy), exist_ok=True)
-        # Written aside and renamed, for other processes that read meanwhile.
-        with tempfile.NamedTemporaryFile(
-            dir=os.path.dirname(copy), delete=False
-        ) as file:
-            file.write(contents)
-        os.replace(file.name, copy)
+        # For other processes, which read meanwhile.
+        with atomic_write(copy) as unfinished:
+            with open(unfinished, "wb") as file:
+                file.write(contents)
         return contents

@@ -2,11 +2,11 @@
 
 import math
 
-from keras_clmae.data.dependencies import require
 from keras_clmae.data.transforms import EvaluationTransform
 from keras_clmae.data.transforms import PretrainTransform
 from keras_clmae.data.transforms import normalize
 from keras_clmae.data.transforms import standardize_image_size
+from keras_clmae.optional_imports import require
 
 # The largest of RandAugment's paper; keras-cv goes from 0 to 1, where 0.3
 # shears by 0.3, as the paper's operations do at 10.

@@ -10,7 +10,6 @@ from keras_clmae.data.damage import DamageReport
 from keras_clmae.data.damage import diagnose
 from keras_clmae.data.damage import display_name
 from keras_clmae.data.decoding import PictureDecoder
-from keras_clmae.data.dependencies import require
 from keras_clmae.data.file_cache import DiskCache
 from keras_clmae.data.file_cache import MemoryCache
 from keras_clmae.data.fine_tuning import FineTuneTransform
@@ -21,6 +20,7 @@ from keras_clmae.data.pipeline import get_normalization
 from keras_clmae.data.pipeline import make_batches
 from keras_clmae.data.pipeline import measure_statistics
 from keras_clmae.data.sharding import EpochSampler
+from keras_clmae.optional_imports import require
 
 _SUBSETS = ("training", "validation", "both")
 # Pictures that are looked at to find their number of channels.

@@ -3,11 +3,11 @@
 import numpy as np
 
 from keras_clmae.data.damage import DamageReport
-from keras_clmae.data.dependencies import require
 from keras_clmae.data.normalization import PixelNormalization
 from keras_clmae.data.normalization import imagenet_normalization
 from keras_clmae.data.transforms import EvaluationTransform
 from keras_clmae.data.transforms import normalize
+from keras_clmae.optional_imports import require
 
 
 def make_batches(

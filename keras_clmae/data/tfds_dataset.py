@@ -5,12 +5,12 @@ import os
 
 from keras_clmae.data.damage import diagnose_contents
 from keras_clmae.data.decoding import PictureDecoder
-from keras_clmae.data.dependencies import require
 from keras_clmae.data.fine_tuning import get_transform
 from keras_clmae.data.pipeline import get_normalization
 from keras_clmae.data.pipeline import make_batches
 from keras_clmae.data.pipeline import measure_statistics
 from keras_clmae.data.sharding import EpochSampler
+from keras_clmae.optional_imports import require
 
 # Parts of a split that are read side by side, in an order of their own in
 # every epoch.

@@ -4,7 +4,7 @@ from keras_clmae.data import crops
 from keras_clmae.data.decoding import exif_orientation
 from keras_clmae.data.decoding import reverse
 from keras_clmae.data.decoding import transpose
-from keras_clmae.data.dependencies import require
+from keras_clmae.optional_imports import require
 
 
 class EvaluationTransform:

@@ -4,6 +4,7 @@ import numpy as np
 
 from keras_clmae.evaluation.feature_arrays import check_labels
 from keras_clmae.evaluation.feature_arrays import check_split
+from keras_clmae.optional_imports import require
 
 
 def logistic_regression_accuracy(
@@ -193,16 +194,13 @@ def few_shot_accuracy(
 
 
 def _import_classifier(regularization, max_iterations):
-    try:
-        from sklearn.linear_model import LogisticRegression
-        from sklearn.pipeline import make_pipeline
-        from sklearn.preprocessing import StandardScaler
-    except ImportError as error:
-        raise ImportError(
-            "Logistic regression needs scikit-learn. Install it with "
-            "`pip install keras-clmae[evaluation]`."
-        ) from error
-    return make_pipeline(
-        StandardScaler(),
-        LogisticRegression(C=regularization, max_iter=max_iterations),
+    linear_model, pipeline, preprocessing = (
+        require(f"sklearn.{name}", "Logistic regression")
+        for name in ("linear_model", "pipeline", "preprocessing")
+    )
+    return pipeline.make_pipeline(
+        preprocessing.StandardScaler(),
+        linear_model.LogisticRegression(
+            C=regularization, max_iter=max_iterations
+        ),
     )

@@ -13,6 +13,7 @@ import statistics
 import keras
 import numpy as np
 
+from keras_clmae.saving.atomic_write import atomic_write
 from keras_clmae.version import __version__
 
 # Settings in which the runs of one row of the table may differ.
@@ -135,11 +136,10 @@ def write_record(record, path):
     True
     """
     os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
-    temporary = f"{path}.unfinished"
-    with open(temporary, "w", encoding="utf-8") as file:
-        json.dump(record, file, indent=2)
-        file.write("\n")
-    os.replace(temporary, path)
+    with atomic_write(path) as unfinished:
+        with open(unfinished, "w", encoding="utf-8") as file:
+            json.dump(record, file, indent=2)
+            file.write("\n")
 
 
 def read_records(paths):

@@ -1,10 +1,10 @@
 import keras
 
-from keras_clmae.random_state import SavesRandomState
+from keras_clmae.random_state import RandomStateMixin
 
 
 @keras.saving.register_keras_serializable(package="keras_clmae")
-class DropPath(SavesRandomState, keras.layers.Dropout):
+class DropPath(RandomStateMixin, keras.layers.Dropout):
     """Drops a residual branch for whole images (stochastic depth).
 
     After https://arxiv.org/abs/1603.09382. What is kept is scaled by

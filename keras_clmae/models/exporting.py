@@ -1,7 +1,11 @@
+"""Export models for serving, with a free batch size."""
+
 import keras
 
+from keras_clmae.saving import serving
 
-class ExportsForServing:
+
+class ServingExportMixin:
     """Mixin of models of images: `export`, with a free batch size.
 
     Keras's own `export`, helped where its tools stop at a Vision Transformer.
@@ -33,9 +37,6 @@ class ExportsForServing:
         model.encoder.export("encoder.onnx", format="onnx")
         ```
         """
-        # Imported here: conversions import the models.
-        from keras_clmae.conversion import serving
-
         backend = keras.backend.backend()
         if format == "onnx" and backend == "tensorflow":
             serving.teach_tf2onnx()

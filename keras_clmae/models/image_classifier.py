@@ -9,7 +9,7 @@ from keras_clmae.models.encoder_copy import copy_encoder
 from keras_clmae.models.pooling import check_pooling
 from keras_clmae.models.pooling import pool_tokens
 from keras_clmae.models.presets import PresetModel
-from keras_clmae.models.presets import load_preset_folder
+from keras_clmae.saving.keras_files import load_keras_model
 
 
 @keras.saving.register_keras_serializable(package="keras_clmae")
@@ -161,7 +161,7 @@ class ImageClassifier(PresetModel):
     @classmethod
     def _from_folder(cls, folder, load_weights, overrides):
         """A stored classifier, or a new head on the encoder that is stored."""
-        model = load_preset_folder(folder, load_weights)
+        model = load_keras_model(folder, load_weights)
         if not isinstance(model, cls):
             return cls(getattr(model, "encoder", model), **overrides)
         if overrides:

@@ -13,12 +13,12 @@ from keras_clmae.losses.reconstruction import patch_statistics
 from keras_clmae.models.decoder import Decoder
 from keras_clmae.models.encoder import ViTEncoder
 from keras_clmae.models.presets import PresetModel
-from keras_clmae.random_state import SavesRandomState
+from keras_clmae.random_state import RandomStateMixin
 from keras_clmae.trainers import ReplicatedTrainer
 
 
 @keras.saving.register_keras_serializable(package="keras_clmae")
-class MaskedAutoencoder(SavesRandomState, ReplicatedTrainer, PresetModel):
+class MaskedAutoencoder(RandomStateMixin, ReplicatedTrainer, PresetModel):
     """MAE: reconstructs randomly removed patches. The baseline of CL-MAE.
 
     After https://arxiv.org/abs/2111.06377. It trains with plain Keras:

@@ -1,17 +1,18 @@
-"""The sizes that people name, and models that are made and stored by name."""
+"""Make models by the names of their sizes, and store them as presets."""
 
-import json
 import os
 import tempfile
 
 import keras
 
-from keras_clmae.models.exporting import ExportsForServing
-from keras_clmae.models.preset_hub import PRESET_FILES
-from keras_clmae.models.preset_hub import download_preset
-from keras_clmae.models.preset_hub import is_handle
-from keras_clmae.models.preset_hub import upload_preset
-from keras_clmae.version import __version__
+from keras_clmae.models.exporting import ServingExportMixin
+from keras_clmae.saving.atomic_write import atomic_folder
+from keras_clmae.saving.keras_files import load_keras_model
+from keras_clmae.saving.preset_files import read_preset_config
+from keras_clmae.saving.preset_files import write_preset
+from keras_clmae.saving.preset_hub import download_preset
+from keras_clmae.saving.preset_hub import is_handle
+from keras_clmae.saving.preset_hub import upload_preset
 
 # Encoders: table 1 of https://arxiv.org/abs/2010.11929 (base, large, huge) and
 # table 1 of https://arxiv.org/abs/2012.12877 (tiny, small). Decoders of base,
@@ -60,7 +61,7 @@ PRESETS = {
 }
 
 
-class PresetModel(ExportsForServing, keras.Model):
+class PresetModel(ServingExportMixin, keras.Model):
     """A model that can be made by the name of a size and stored as a folder.
 
     Subclasses set `preset_prefix` and define `from_sizes(**sizes)` unless their
@@ -97,7 +98,8 @@ class PresetModel(ExportsForServing, keras.Model):
         """Makes the model from the name of a size, a folder, or a hub.
 
         Args:
-            preset: one of `preset_names()`; a folder that `save_to_preset`
+            preset: str. One of `preset_names()`, with or without the prefix of
+                the class (`"tiny_patch4_32"`); a folder that `save_to_preset`
                 wrote; or where it uploaded one: `hf://USER/MODEL`, with or
                 without `@REVISION`, or
                 `kaggle://OWNER/MODEL/FRAMEWORK/VARIATION`
@@ -127,7 +129,8 @@ class PresetModel(ExportsForServing, keras.Model):
             preset = download_preset(preset)
         if os.path.isdir(preset):
             return cls._from_folder(preset, load_weights, overrides)
-        if preset not in cls.preset_names():
+        name = preset.removeprefix(cls.preset_prefix)
+        if name not in PRESETS:
             raise ValueError(
                 "`preset` must be a folder, an hf:// or kaggle:// handle or "
                 f"one of {', '.join(cls.preset_names())}. "
@@ -138,8 +141,7 @@ class PresetModel(ExportsForServing, keras.Model):
                 f"No weights are published for {preset!r}: pass "
                 "`load_weights=False` to start from random ones."
             )
-        sizes = PRESETS[preset.removeprefix(cls.preset_prefix)]
-        return cls.from_sizes(**{**sizes, **overrides})
+        return cls.from_sizes(**{**PRESETS[name], **overrides})
 
     @classmethod
     def _from_folder(cls, folder, load_weights, overrides):
@@ -154,7 +156,7 @@ class PresetModel(ExportsForServing, keras.Model):
                 "`overrides` apply to named sizes only, not to a folder. "
                 f"Received: {', '.join(overrides)} for preset={folder!r}"
             )
-        return load_preset_folder(folder, load_weights)
+        return load_keras_model(folder, load_weights)
 
     def save_to_preset(self, preset):
         """Writes config.json, model.weights.h5 and metadata.json.
@@ -180,83 +182,8 @@ class PresetModel(ExportsForServing, keras.Model):
         """
         if is_handle(preset):
             with tempfile.TemporaryDirectory() as folder:
-                self._write_preset(folder)
+                write_preset(self, folder)
                 upload_preset(preset, folder)
             return
-        os.makedirs(preset, exist_ok=True)
-        # Whole files only, and the config, without which it is no preset, last.
-        with tempfile.TemporaryDirectory(dir=preset) as unfinished:
-            self._write_preset(unfinished)
-            for name in sorted(PRESET_FILES, reverse=True):
-                os.replace(
-                    os.path.join(unfinished, name), os.path.join(preset, name)
-                )
-
-    def _write_preset(self, folder):
-        config = keras.saving.serialize_keras_object(self)
-        # How it was trained is not part of what it is.
-        config.pop("compile_config", None)
-        # Imported here: conversions import the models.
-        from keras_clmae.conversion.keras_files import check_parts
-
-        try:
-            check_parts(config)
-        except ValueError as error:
-            raise ValueError(
-                "A preset must be a model of keras_clmae whose parts are of "
-                "keras_clmae or registered classes of your own, with no layers "
-                "of Keras in their configuration: the sizes of others cannot "
-                f"be checked when it is read. Received: {self!r} ({error})"
-            ) from None
-        metadata = {
-            "keras_clmae_version": __version__,
-            "keras_version": keras.__version__,
-            "parameter_count": self.count_params(),
-        }
-        for name, content in (("config", config), ("metadata", metadata)):
-            path = os.path.join(folder, f"{name}.json")
-            with open(path, "w", encoding="utf-8") as file:
-                json.dump(content, file, indent=2)
-        self.save_weights(os.path.join(folder, "model.weights.h5"))
-
-
-def read_preset_config(folder):
-    """Reads the config.json of a preset.
-
-    Args:
-        folder: folder that `save_to_preset` wrote.
-
-    Returns:
-        A dict; `class_name` is the class of the model.
-
-    Raises:
-        ValueError: if there is none.
-    """
-    path = os.path.join(folder, "config.json")
-    if not os.path.isfile(path):
-        raise ValueError(
-            "`preset` must be a folder with a config.json. "
-            f"Received: preset={folder!r}"
-        )
-    # Imported here: conversions import the models.
-    from keras_clmae.conversion.weight_files import read_json
-
-    return read_json(path)
-
-
-def load_preset_folder(folder, load_weights=True):
-    """Loads the model of a preset, whatever its class.
-
-    Args:
-        folder: folder that `save_to_preset` wrote.
-        load_weights: bool. Whether the weights are loaded. They must be there
-            in any case: the sizes are held against them. Defaults to `True`.
-
-    Returns:
-        The model.
-    """
-    read_preset_config(folder)
-    # Imported here: conversions import the models.
-    from keras_clmae.conversion.keras_files import load_keras_model
-
-    return load_keras_model(folder, load_weights)
+        with atomic_folder(preset) as folder:
+            write_preset(self, folder)

@@ -1,8 +1,8 @@
 """The mask of one image over training, as an animated picture."""
 
 import io
-import os
 
+from keras_clmae.saving.atomic_write import atomic_write
 from keras_clmae.visualization.figures import picture_grid
 from keras_clmae.visualization.figures import score_bar
 from keras_clmae.visualization.figures import show_scores
@@ -60,16 +60,15 @@ def mask_animation(
     ]
     durations = [_FRAME_MS] * len(frames)
     durations[0] = durations[-1] = _END_MS
-    unfinished = f"{path}.unfinished"
-    frames[0].save(
-        unfinished,
-        format="GIF",
-        save_all=True,
-        append_images=frames[1:],
-        duration=durations,
-        loop=0,
-    )
-    os.replace(unfinished, path)
+    with atomic_write(path) as unfinished:
+        frames[0].save(
+            unfinished,
+            format="GIF",
+            save_all=True,
+            append_images=frames[1:],
+            duration=durations,
+            loop=0,
+        )
 
 
 def _frame(image, arrays, rgb, grid_size, index, epoch, factor):

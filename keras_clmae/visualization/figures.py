@@ -1,8 +1,9 @@
 """What all figures share: grids of panels, and files."""
 
-import os
-
 import numpy as np
+
+from keras_clmae.optional_imports import require
+from keras_clmae.saving.atomic_write import atomic_write
 
 BLUE, ORANGE, GREY, GREEN = "#2563eb", "#ea580c", "#6b7280", "#16a34a"
 FRAME = "#d1d5db"
@@ -21,13 +22,10 @@ def new_figure(width, height):
     Raises:
         ImportError: if matplotlib is not installed, naming what to install.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise ImportError(
-            "Pictures need matplotlib: pip install keras-clmae[scripts]"
-        ) from None
-    return Figure(figsize=(width, height), layout="constrained")
+    matplotlib_figure = require("matplotlib.figure", "Drawing figures")
+    return matplotlib_figure.Figure(
+        figsize=(width, height), layout="constrained"
+    )
 
 
 def picture_grid(
@@ -117,11 +115,5 @@ def save_figure(figure, path):
     >>> os.path.exists(path)
     True
     """
-    root, ending = os.path.splitext(path)
-    unfinished = f"{root}.unfinished{ending}"
-    try:
+    with atomic_write(path) as unfinished:
         figure.savefig(unfinished, dpi=DOTS_PER_INCH)
-        os.replace(unfinished, path)
-    finally:
-        if os.path.exists(unfinished):
-            os.remove(unfinished)

@@ -19,13 +19,13 @@ import pytest
 
 from keras_clmae import conversion
 from keras_clmae.conversion import huggingface
-from keras_clmae.conversion import keras_files
 from keras_clmae.conversion import keras_hub
 from keras_clmae.conversion import timm
 from keras_clmae.conversion import torch_checkpoint
 from keras_clmae.conversion.torch_checkpoint import published_table
-from keras_clmae.conversion.weight_files import one_error
-from keras_clmae.conversion.weight_files import open_weights
+from keras_clmae.saving import keras_files
+from keras_clmae.saving.errors import one_error
+from keras_clmae.saving.weight_files import open_weights
 
 torch = pytest.importorskip("torch")
 if keras.backend.backend() != "torch":

@@ -16,10 +16,10 @@ import pytest
 
 from keras_clmae import conversion
 from keras_clmae.conversion import formats
-from keras_clmae.conversion import keras_files
-from keras_clmae.conversion.weight_files import open_weights
 from keras_clmae.models import CLMAE
 from keras_clmae.models import ViTEncoder
+from keras_clmae.saving import keras_files
+from keras_clmae.saving.weight_files import open_weights
 
 torch = pytest.importorskip("torch")
 if keras.backend.backend() != "torch":

@@ -15,9 +15,9 @@ from keras_clmae.conversion import from_timm
 from keras_clmae.conversion import load_torch_checkpoint
 from keras_clmae.conversion import save_torch_checkpoint
 from keras_clmae.conversion import to_timm
-from keras_clmae.conversion.weight_files import open_weights
 from keras_clmae.models import ImageClassifier
 from keras_clmae.models import ViTEncoder
+from keras_clmae.saving.weight_files import open_weights
 from tests.conversion.reference_models import array
 from tests.conversion.reference_models import assert_near
 from tests.conversion.reference_models import channels_first

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
+from keras_clmae import optional_imports
 from keras_clmae.curriculum import LinearCurriculum
-from keras_clmae.data import dependencies
 from keras_clmae.data import from_spec
 from keras_clmae.models import CLMAE
 from keras_clmae.models import ImageClassifier
@@ -141,6 +141,6 @@ def test_arrays_and_digits_need_no_tensorflow():
 
 
 def test_message_names_the_extra(monkeypatch):
-    monkeypatch.setitem(dependencies._EXTRAS, "no_such_package", "data")
+    monkeypatch.setitem(optional_imports._EXTRAS, "no_such_package", "data")
     with pytest.raises(ImportError, match=r"`no_such_package`.*\[data\]"):
-        dependencies.require("no_such_package", "A test")
+        optional_imports.require("no_such_package", "A test")

@@ -1,4 +1,4 @@
-"""Reading Keras's own files with care: `.keras` and the folders of presets.
+"""Read Keras's own files with care: `.keras` and the folders of presets.
 
 Keras checks much itself (safe mode). What is added: nothing is allocated
 before the sizes in the configuration are held against the weights, classes must
@@ -17,9 +17,9 @@ from typing import NamedTuple
 import h5py
 import keras
 
-from keras_clmae.conversion.weight_files import MAX_JSON_BYTES
-from keras_clmae.conversion.weight_files import one_error
-from keras_clmae.conversion.weight_files import read_json
+from keras_clmae.saving.errors import one_error
+from keras_clmae.saving.weight_files import MAX_JSON_BYTES
+from keras_clmae.saving.weight_files import read_json
 
 _MEMBERS = {"metadata.json", "config.json", "model.weights.h5"}
 _WEIGHTS = "model.weights.h5"

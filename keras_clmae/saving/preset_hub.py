@@ -1,6 +1,8 @@
-"""Presets at a distance: by the client libraries of the hubs themselves."""
+"""Upload and download presets through huggingface_hub and kagglehub."""
 
 import re
+
+from keras_clmae.optional_imports import require
 
 PRESET_FILES = ("config.json", "metadata.json", "model.weights.h5")
 _FORMS = {
@@ -20,7 +22,7 @@ def is_handle(preset):
 
     Example:
 
-    >>> keras_clmae.models.preset_hub.is_handle("hf://someone/digits")
+    >>> keras_clmae.saving.preset_hub.is_handle("hf://someone/digits")
     True
     """
     return str(preset).startswith(tuple(_FORMS))
@@ -97,11 +99,4 @@ def _bad_form(scheme, handle):
 
 
 def _client(name):
-    import importlib
-
-    try:
-        return importlib.import_module(name)
-    except ImportError:
-        raise ImportError(
-            f"This preset needs {name}: pip install keras-clmae[hub]"
-        ) from None
+    return require(name, "A preset on a hub")

@@ -1,20 +1,22 @@
-"""Optional packages, imported only when they are used."""
+"""Import optional packages when they are used, and name the extra of each."""
 
 import importlib
 
-# What each optional import is called in pyproject.toml.
+# Extras of pyproject.toml by package.
 _EXTRAS = {
     "tensorflow": "data",
     "tensorflow_datasets": "data",
     "keras_cv": "data",
     "PIL": "data",
-    "sklearn.datasets": "evaluation",
+    "sklearn": "evaluation",
     "torch": "torch",
     "safetensors": "conversion",
-    "safetensors.numpy": "conversion",
-    "huggingface_hub": "conversion",
+    "huggingface_hub": "hub",
+    "kagglehub": "hub",
     "keras_hub": "keras-hub",
-    "orbax.checkpoint": "jax-hosts",
+    "orbax": "jax-hosts",
+    "matplotlib": "scripts",
+    "tensorboardX": "scripts",
 }
 
 
@@ -22,15 +24,15 @@ def require(module_name, purpose):
     """Imports an optional package, or says which extra brings it.
 
     Args:
-        module_name: String, a key of the table above, for example
-            `"tensorflow"`.
-        purpose: String, what needs it, as the subject of the message.
+        module_name: str. A module of a package in the table above, for example
+            `"tensorflow"` or `"matplotlib.figure"`.
+        purpose: str. What needs it, as the subject of the message.
 
     Returns:
         The imported module.
 
     Raises:
-        ImportError: If the package is not installed. The message names the
+        ImportError: if the package is not installed. The message names the
             extra to install.
     """
     try:
@@ -40,8 +42,7 @@ def require(module_name, purpose):
         package = module_name.split(".")[0]
         if error.name not in (package, module_name):
             raise
-        extra = _EXTRAS[module_name]
         raise ImportError(
-            f"{purpose} needs the package `{package}`, which is not "
-            f'installed. Install it with `pip install "keras-clmae[{extra}]"`.'
-        ) from error
+            f"{purpose} needs the package `{package}`, which is not installed. "
+            f'Install it with `pip install "keras-clmae[{_EXTRAS[package]}]"`.'
+        ) from None

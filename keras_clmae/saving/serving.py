@@ -1,7 +1,7 @@
-"""`model.export`, with what it takes to get our models through.
+"""Help the backends' export tools where they stop at a Vision Transformer.
 
-Keras 3.15 writes every format by a tool of the backend's. Two of them stop at
-a Vision Transformer, and are helped here; the rest is Keras's own.
+Keras 3.15 writes every format by a tool of the backend's. Two of them stop
+there; the rest of `model.export` is Keras's own.
 """
 
 import keras
