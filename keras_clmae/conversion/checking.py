@@ -1,4 +1,4 @@
-"""What a converted model gives in the library that it was converted for."""
+"""Compare a converted model with the target library."""
 
 import importlib
 
@@ -169,6 +169,7 @@ def _by_timm(timm, path, model, images, noise):
         mlp_ratio=stack.mlp_dim / stack.hidden_dim,
         num_classes=sizes.num_classes or 0,
         global_pool="avg" if mean else "token",
+        fc_norm=sizes.head_norm == "layer_norm",
     ).eval()
     weights = open_weights(path)
     loaded.load_state_dict(

@@ -1,8 +1,10 @@
-"""Any format from and to any other: which one a path is, reading, writing."""
+"""Read and write models in any format, and tell which one a path is of."""
 
 import os
 
 from keras_clmae.argument_validation import check_choice
+from keras_clmae.conversion import huggingface_format
+from keras_clmae.conversion import vit_names
 from keras_clmae.conversion.huggingface import is_huggingface_folder
 from keras_clmae.conversion.huggingface import read_huggingface
 from keras_clmae.conversion.huggingface import to_huggingface
@@ -57,12 +59,14 @@ def local_source(source):
     return run_model if os.path.isfile(run_model) else source
 
 
-def guess_source_format(source):
+def guess_source_format(source, key=None, prefix=""):
     """The format of what is at a path, by its ending and its content.
 
     Args:
         source: path of a file or folder, or a name such as
             `"hf://facebook/vit-mae-base"`.
+        key: str. As in `from_timm`.
+        prefix: str. As in `from_timm`.
 
     Returns:
         One of `FORMATS`.
@@ -85,7 +89,7 @@ def guess_source_format(source):
     elif source.endswith(".safetensors"):
         return "timm"
     elif source.endswith(TORCH_ENDINGS):
-        names = open_weights(source).shapes
+        names = open_weights(source, key, prefix).shapes
         published = ("decoder_", "masking_net.")
         return (
             "published"
@@ -130,6 +134,17 @@ def guess_target_format(target, model):
     return "huggingface"
 
 
+def is_outside_encoder(name):
+    """Whether a weight of a file belongs to none of an encoder's parts.
+
+    Args:
+        name: str. Its name in the file.
+    """
+    return name.removeprefix("vit.").startswith(
+        (*vit_names.OUTSIDE_ENCODER, *huggingface_format.OUTSIDE_ENCODER)
+    )
+
+
 def read_model(
     source,
     source_format=None,
@@ -137,6 +152,9 @@ def read_model(
     decoder_num_heads=None,
     image_shape=None,
     allow_missing=False,
+    key=None,
+    prefix="",
+    grid_size=None,
 ):
     """Reads a model of ours from any format.
 
@@ -149,6 +167,9 @@ def read_model(
         image_shape: (height, width, channels) to which position tables are
             interpolated. As it is by default.
         allow_missing: bool. Whether weights may be left out or missing.
+        key: str. As in `from_timm`, for .pth files.
+        prefix: str. As in `from_timm`, for .pth and .safetensors files.
+        grid_size: (rows, columns). As in `from_timm`, for the same.
 
     Returns:
         The model, and a `Report`.
@@ -157,8 +178,17 @@ def read_model(
         ValueError: if the source is damaged or does not fit.
     """
     if source_format is None:
-        source_format = guess_source_format(source)
+        source_format = guess_source_format(source, key, prefix)
     check_choice("source_format", source_format, FORMATS)
+    if (key or prefix or grid_size) and source_format not in (
+        "published",
+        "timm",
+    ):
+        raise ValueError(
+            "`key`, `prefix` and `grid_size` apply to .pth and .safetensors "
+            f"files only. Received: key={key!r}, prefix={prefix!r}, "
+            f"grid_size={grid_size} for source={source!r}"
+        )
     if source_format == "keras":
         model = load_keras_model(source)
         return resized(model, image_shape), _identity(model)
@@ -168,6 +198,7 @@ def read_model(
     common["allow_missing"] = allow_missing
     if source_format == "huggingface":
         return read_huggingface(source, **common)
+    common |= {"key": key, "prefix": prefix, "grid_size": grid_size}
     if source_format == "timm":
         return read_timm(source, num_heads=num_heads, **common)
     if num_heads is None or decoder_num_heads is None:

@@ -1,19 +1,22 @@
-"""Models from and to Hugging Face: ViTMAE, ViT and its image classifier."""
+"""Convert models from and to Hugging Face: ViTMAE, ViT and its classifier."""
 
 import contextlib
 import json
 import os
 import re
 import tempfile
+import warnings
 
 from keras_clmae.conversion import weight_map
 from keras_clmae.conversion.huggingface_format import architecture_of
 from keras_clmae.conversion.huggingface_format import config_of
 from keras_clmae.conversion.huggingface_format import decoder_blocks_of
 from keras_clmae.conversion.huggingface_format import huggingface_table
-from keras_clmae.conversion.huggingface_format import image_processor_of
+from keras_clmae.conversion.huggingface_format import read_class_names
 from keras_clmae.conversion.huggingface_format import read_config
 from keras_clmae.conversion.huggingface_format import read_sizes
+from keras_clmae.conversion.image_processor import FILE_NAME
+from keras_clmae.conversion.image_processor import image_processor_of
 from keras_clmae.conversion.resizing import resized
 from keras_clmae.conversion.sizes import build_model
 from keras_clmae.conversion.sizes import sizes_of
@@ -58,7 +61,8 @@ def from_huggingface(
     Returns:
         A `MaskedAutoencoder` for `ViTMAEForPreTraining`, an `ImageClassifier`
         for `ViTForImageClassification`, a `ViTEncoder` for `ViTMAEModel` and
-        `ViTModel`. Hugging Face's `noise` is our `keep_scores=-noise`.
+        `ViTModel`. Hugging Face's `noise` is our `keep_scores=-noise`. A
+        classifier has the labels of `id2label` as its `class_names`.
 
     Raises:
         ValueError: if the folder is incomplete, damaged, of another kind of
@@ -96,9 +100,16 @@ def read_huggingface(
                 "normalize_targets": bool(config["norm_pix_loss"]),
                 **arguments,
             }
+        class_names = None
+        if sizes.num_classes is not None:
+            class_names = read_class_names(config, sizes.num_classes)
         model = build_model(sizes, **arguments)
         weight_map.assign(table, weights, model)
-    return resized(model, image_shape), report
+    model = resized(model, image_shape)
+    if class_names is not None:
+        # For `id2label`, where the model goes back to Hugging Face.
+        model.class_names = class_names
+    return model, report
 
 
 def is_huggingface_folder(folder):
@@ -143,12 +154,12 @@ def _download(handle):
         )
     hub = require("huggingface_hub", "Reading `hf://` names")
     arguments = {"repo_id": found[1], "revision": found[2]}
-    patterns = ["config.json", "model*.safetensors*"]
+    patterns = ["config.json", FILE_NAME, "model*.safetensors*"]
     folder = hub.snapshot_download(**arguments, allow_patterns=patterns)
     if not any(
         os.path.isfile(os.path.join(folder, name)) for name in _WEIGHT_FILES
     ):
-        patterns = ["config.json", "pytorch_model*.bin*"]
+        patterns = ["config.json", FILE_NAME, "pytorch_model*.bin*"]
         folder = hub.snapshot_download(**arguments, allow_patterns=patterns)
     return folder
 
@@ -208,7 +219,8 @@ def to_huggingface(model, directory, normalization=None, allow_missing=False):
 
     Args:
         model: `MaskedAutoencoder`, which becomes a `ViTMAEForPreTraining` and
-            whose images must be square there; `ViTEncoder`, a `ViTModel`
+            whose images must be square there; `CLMAE`, of which the
+            autoencoder is written; `ViTEncoder`, a `ViTModel`
             (without pooler); or `ImageClassifier` that pools the class token,
             a `ViTForImageClassification`.
         directory: path of the folder, made if it does not exist. Nothing is
@@ -216,8 +228,9 @@ def to_huggingface(model, directory, normalization=None, allow_missing=False):
         normalization: `PixelNormalization` of the training images, for the
             image processor. Defaults to `None`: ImageNet's; images of other
             than 1 or 3 channels get no image processor then.
-        allow_missing: bool. Whether weights without a place there (a masking
-            module) are left out. Defaults to `False`: an error.
+        allow_missing: bool. Whether other weights without a place there are
+            left out. Defaults to `False`: an error. A masking module has no
+            place in any model of Hugging Face: it is left out with a warning.
 
     Returns:
         A `Report` of what was written.
@@ -239,10 +252,26 @@ def to_huggingface(model, directory, normalization=None, allow_missing=False):
     architecture = architecture_of(sizes)
     prefix = "" if architecture == "ViTModel" else "vit."
     table = huggingface_table(sizes, prefix)
-    arrays, report = weight_map.export(table, model, allow_missing)
+    masker = getattr(model, "masking_module", None)
+    arrays, report = weight_map.export(
+        table,
+        model,
+        allow_missing,
+        ignored=() if masker is None else ("masking_module",),
+    )
+    if masker is not None:
+        report = report._replace(
+            left_over=[*report.left_over, *(v.path for v in masker.weights)]
+        )
+        if not allow_missing:
+            warnings.warn(
+                "Hugging Face has no place for the masking module, which is "
+                "left out.",
+                stacklevel=2,
+            )
     files = {
         "config.json": config_of(model, sizes, architecture),
-        "preprocessor_config.json": image_processor_of(sizes, normalization),
+        FILE_NAME: image_processor_of(sizes, normalization),
     }
     with atomic_folder(directory) as folder:
         for name, content in files.items():

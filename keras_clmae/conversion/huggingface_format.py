@@ -1,4 +1,4 @@
-"""The format of Hugging Face's ViT and ViTMAE: names, config.json, settings."""
+"""Describe Hugging Face's ViT and ViTMAE: names of weights and config.json."""
 
 import os
 
@@ -11,7 +11,6 @@ from keras_clmae.conversion.sizes import shape_of
 from keras_clmae.conversion.weight_map import dense
 from keras_clmae.conversion.weight_map import norm
 from keras_clmae.conversion.weight_map import same
-from keras_clmae.data.normalization import imagenet_normalization
 from keras_clmae.saving.weight_files import read_json
 
 # What transformers takes where config.json is silent (its ViTConfig and
@@ -34,6 +33,13 @@ _DEFAULTS = {
     "mask_ratio": 0.75,
     "norm_pix_loss": False,
 }
+# What a folder may hold beside an encoder.
+OUTSIDE_ENCODER = (
+    "decoder.",
+    "pooler.",
+    "classifier.",
+    "embeddings.mask_token",
+)
 # Newer releases of transformers write the decoder's blocks by the second name.
 DECODER_BLOCKS = ("decoder.decoder_layers", "decoder.decoder_encoder.layer")
 
@@ -156,6 +162,38 @@ def read_config(folder):
             f"{path!r}"
         )
     return config
+
+
+def read_class_names(config, num_classes):
+    """Names of the classes by `id2label`, or `None` where it gives none.
+
+    Args:
+        config: dict, as `read_config` gives it.
+        num_classes: int. Of the weights.
+
+    Returns:
+        Tuple of str, or `None`: config.json is silent, or says `LABEL_0`.
+
+    Raises:
+        ValueError: if `id2label` has not one name per class.
+    """
+    labels = config.get("id2label")
+    if labels is None:
+        return None
+    names = (
+        tuple(labels.get(str(i)) for i in range(num_classes))
+        if isinstance(labels, dict)
+        else ()
+    )
+    if len(labels) != num_classes or not all(
+        isinstance(name, str) for name in names
+    ):
+        raise ValueError(
+            "`id2label` of config.json must have one name per class of the "
+            f"weights, {num_classes}. Received: id2label={str(labels)[:100]}"
+        )
+    defaults = tuple(f"LABEL_{index}" for index in range(num_classes))
+    return None if names == defaults else names
 
 
 def read_sizes(config, weights):
@@ -339,7 +377,9 @@ def config_of(model, sizes, architecture):
         "qkv_bias": True,
     }
     if sizes.num_classes is not None:
-        labels = [f"LABEL_{index}" for index in range(sizes.num_classes)]
+        labels = getattr(model, "class_names", None) or [
+            f"LABEL_{index}" for index in range(sizes.num_classes)
+        ]
         config["id2label"] = {str(i): label for i, label in enumerate(labels)}
         config["label2id"] = {label: i for i, label in enumerate(labels)}
     if sizes.decoder is not None:
@@ -353,34 +393,3 @@ def config_of(model, sizes, architecture):
             "norm_pix_loss": autoencoder.normalize_targets,
         }
     return config
-
-
-def image_processor_of(sizes, normalization):
-    """The content of preprocessor_config.json, or `None` where none fits."""
-    height, width, channels = sizes.image_shape
-    if normalization is None:
-        if channels not in (1, 3):
-            return None
-        normalization = imagenet_normalization(channels)
-    if normalization.channels != channels:
-        raise ValueError(
-            "`normalization` must be for the model's number of channels, "
-            f"{channels}. Received: {normalization!r}"
-        )
-    return {
-        "image_processor_type": "ViTImageProcessor",
-        "do_resize": True,
-        "size": {"height": height, "width": width},
-        # Bicubic, by Pillow's number, as MAE evaluates.
-        "resample": 3,
-        "do_rescale": True,
-        "rescale_factor": 1 / 255,
-        "do_normalize": True,
-        "image_mean": _decimals(normalization.mean),
-        "image_std": _decimals(normalization.std),
-    }
-
-
-def _decimals(numbers):
-    # As they were typed: float32 has six decimals here.
-    return [round(float(number), 6) for number in numbers]

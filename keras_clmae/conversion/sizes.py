@@ -1,8 +1,7 @@
-"""Sizes of models: known before a model is made."""
+"""Describe models by their sizes, which are known before one is made."""
 
 from typing import NamedTuple
 
-from keras_clmae.argument_validation import check_image_shape
 from keras_clmae.models.clmae import CLMAE
 from keras_clmae.models.decoder import Decoder
 from keras_clmae.models.encoder import ViTEncoder
@@ -35,7 +34,8 @@ class Sizes(NamedTuple):
         patch_size: int.
         encoder: `Stack`.
         decoder: `Stack`, or `None`.
-        masking_module: `Stack`, or `None`.
+        masking_module: `Stack`, or `None`, also for a masking layer of the
+            user's own.
         masking_head: as `MaskingModule` takes it.
         num_classes: int, or `None` for what is no classifier.
         pooling: as `ImageClassifier` takes it.
@@ -91,6 +91,9 @@ def sizes_of(model):
     if isinstance(model, CLMAE):
         sizes = sizes_of(model.autoencoder)
         module = model.masking_module
+        # No format has a place for a masking layer of the user's own.
+        if not isinstance(module, MaskingModule):
+            return sizes
         hidden_dim = sizes.encoder.hidden_dim
         return sizes._replace(
             masking_module=Stack(
@@ -171,37 +174,6 @@ def build_model(sizes, dtype=None, drop_path_rate=0.0, **arguments):
     return CLMAE(autoencoder, masking_module, **loss_weights)
 
 
-def native_image_shape(num_tokens, patch_size, channels, image_shape):
-    """The image size that a position table of a file was made for.
-
-    Args:
-        num_tokens: rows of the table, less the class token's.
-        patch_size: int.
-        channels: int.
-        image_shape: what the user asked for, or `None`. It is the file's own
-            where it has as many patches as the table has rows.
-
-    Returns:
-        (height, width, channels), square unless `image_shape` fits.
-
-    Raises:
-        ValueError: if the table is not that of a square image and
-            `image_shape` does not fit.
-    """
-    if image_shape is not None:
-        height, width, _ = check_image_shape(image_shape, patch_size)
-        if (height // patch_size) * (width // patch_size) == num_tokens:
-            return tuple(image_shape)
-    side = round(max(num_tokens, 0) ** 0.5)
-    if side < 1 or side * side != num_tokens:
-        raise ValueError(
-            "`image_shape` must be given: the positions are not those of a "
-            f"square image. Received: {num_tokens} tokens, "
-            f"image_shape={image_shape}"
-        )
-    return (side * patch_size, side * patch_size, channels)
-
-
 def count_layers(shapes, prefix):
     """How many numbers follow a prefix, such as `"blocks."`, in names."""
     return len(
@@ -220,6 +192,17 @@ def shape_of(weights, name, rank):
         ValueError: if it is not there, of another rank, or has a side of 0.
     """
     shape = weights.shapes.get(name)
+    prefixes = sorted(
+        each.removesuffix(name)
+        for each in weights.shapes
+        if each.endswith(f".{name}")
+    )
+    if shape is None and prefixes:
+        raise ValueError(
+            "`prefix` must say how the names of the weights start: "
+            f"{' or '.join(map(repr, prefixes[:8]))}. Received: "
+            f"{weights.source!r}, without {name!r} as it is"
+        )
     if shape is None or len(shape) != rank or 0 in shape:
         first = ", ".join(repr(name) for name in list(weights.shapes)[:3])
         problem = "without" if shape is None else f"of shape {shape} for"

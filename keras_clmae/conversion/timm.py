@@ -1,7 +1,6 @@
-"""Weights from and to timm's VisionTransformer (`vit_*`)."""
+"""Convert weights from and to timm's VisionTransformer (`vit_*`)."""
 
-import numpy as np
-
+from keras_clmae.argument_validation import check_choice
 from keras_clmae.argument_validation import check_heads
 from keras_clmae.conversion import vit_names
 from keras_clmae.conversion import weight_map
@@ -10,22 +9,32 @@ from keras_clmae.conversion.sizes import Sizes
 from keras_clmae.conversion.sizes import build_model
 from keras_clmae.conversion.sizes import shape_of
 from keras_clmae.conversion.sizes import sizes_of
+from keras_clmae.conversion.timm_model import describe
 from keras_clmae.conversion.weight_map import dense
 from keras_clmae.conversion.weight_map import norm
-from keras_clmae.layers.position_embedding import sincos_position_table
 from keras_clmae.saving.weight_files import Weights
 from keras_clmae.saving.weight_files import open_weights
 from keras_clmae.saving.weight_files import write_weights
 
 
-def timm_table(sizes):
-    """The format's table for a model of these sizes."""
+def timm_table(sizes, token_norm="norm"):
+    """The format's table for a model of these sizes.
+
+    Args:
+        sizes: `Sizes`.
+        token_norm: name of the norm of the tokens. timm calls it `"fc_norm"`
+            where the class token is normed after pooling, which is the same.
+    """
     dim = sizes.encoder.hidden_dim
+    tokens = [
+        *vit_names.encoder_table(sizes, final_norm=None),
+        *norm(token_norm, "encoder.norm", dim),
+    ]
     if sizes.num_classes is None:
-        return vit_names.encoder_table(sizes)
+        return tokens
     head = dense("head", "head", dim, sizes.num_classes)
-    if sizes.pooling == "class_token":
-        return [*vit_names.encoder_table(sizes), *head]
+    if sizes.pooling != "mean_before_norm":
+        return [*tokens, *head]
     # timm's `global_pool="avg"` norms the mean, in place of the tokens.
     return [
         *vit_names.encoder_table(sizes, final_norm=None),
@@ -39,7 +48,11 @@ def from_timm(
     num_heads=None,
     image_shape=None,
     allow_missing=False,
-    layer_norm_epsilon=1e-6,
+    layer_norm_epsilon=None,
+    global_pool=None,
+    grid_size=None,
+    key=None,
+    prefix="",
     **arguments,
 ):
     """Makes an encoder or a classifier from a `vit_*` of timm.
@@ -49,16 +62,29 @@ def from_timm(
     others PyTorch; timm itself is not needed.
 
     Args:
-        path_or_model: path of a .safetensors or .pth file, or a timm model.
+        path_or_model: path of a .safetensors or .pth file, or a timm model,
+            whose heads, epsilon, pooling and grid are read; one that computes
+            something else (another activation or block, `avgmax`) is refused.
         num_heads: int. Attention heads, which a file does not tell. Defaults to
             `None`: a timm model's own.
         image_shape: (height, width, channels). The file's own, square, by
-            default; the position table is interpolated where it has another
-            number of patches.
+            default; the position table is interpolated where it is of another
+            grid of patches.
         allow_missing: bool. Whether weights without a place are left out and
             missing ones keep their initial values, instead of an error.
             Defaults to `False`.
-        layer_norm_epsilon: float. Defaults to `1e-6`, as in timm's `vit_*`.
+        layer_norm_epsilon: float. Defaults to `None`: a timm model's own, and
+            `1e-6`, as in timm's `vit_*`, for a file.
+        global_pool: str. `"token"` or `"avg"`: how a classifier pools. Defaults
+            to `None`: a timm model's own; for a file `"avg"` where it has an
+            `fc_norm`, else `"token"`.
+        grid_size: (rows, columns) of patches that a file's learned positions
+            were trained on. Needed only where `image_shape` has as many
+            patches in another grid. Defaults to `None`.
+        key: str. Which state dict of a .pth file is meant, such as `"teacher"`.
+            Defaults to `None`: `"model"`, or the only one.
+        prefix: str. Start of the names that are meant, such as `"backbone."`;
+            all others are left out. Defaults to `""`.
         **arguments: further arguments of the model, such as `drop_path_rate`.
 
     Returns:
@@ -69,7 +95,8 @@ def from_timm(
         encoder's own neither scales nor shifts.
 
     Raises:
-        ValueError: if a file is missing, damaged, or of another format.
+        ValueError: if a file is missing, damaged, or of another format, or if a
+            model or a file has what our encoder does not compute.
 
     Example:
 
@@ -85,6 +112,10 @@ def from_timm(
         image_shape,
         allow_missing,
         layer_norm_epsilon,
+        global_pool,
+        grid_size,
+        key,
+        prefix,
         **arguments,
     )[0]
 
@@ -94,39 +125,58 @@ def read_timm(
     num_heads=None,
     image_shape=None,
     allow_missing=False,
-    layer_norm_epsilon=1e-6,
+    layer_norm_epsilon=None,
+    global_pool=None,
+    grid_size=None,
+    key=None,
+    prefix="",
     **arguments,
 ):
     """Does what `from_timm` does, and returns a `Report` too."""
+    if global_pool is not None:
+        check_choice("global_pool", global_pool, ("token", "avg"))
     if hasattr(path_or_model, "state_dict"):
         weights = _weights_of(path_or_model)
-        if num_heads is None:
-            num_heads = path_or_model.blocks[0].attn.num_heads
+        # Before what the model says: tokens are refused by their names.
+        vit_names.check_tokens(weights)
+        told = describe(path_or_model)
+        num_heads = num_heads or told.num_heads
+        layer_norm_epsilon = layer_norm_epsilon or told.layer_norm_epsilon
+        global_pool = global_pool or told.global_pool
+        grid_size = grid_size or told.grid_size
     else:
-        weights = open_weights(path_or_model)
+        weights = open_weights(path_or_model, key, prefix)
+        layer_norm_epsilon = layer_norm_epsilon or 1e-6
     if num_heads is None:
         raise ValueError(
             "`num_heads` must be given for a file, which does not hold it. "
             "Received: num_heads=None"
         )
-    native, patch_size = vit_names.read_image_shape(weights, image_shape)
+    native, patch_size, is_fixed = vit_names.read_image_shape(
+        weights, image_shape, grid_size
+    )
     stack = vit_names.read_stack(
         weights, "blocks", num_heads, layer_norm_epsilon
     )
     check_heads(stack.hidden_dim, num_heads)
-    sizes = Sizes(native, patch_size, stack)
-    if "head.weight" in weights.shapes:
-        sizes = sizes._replace(
-            num_classes=shape_of(weights, "head.weight", 2)[0]
-        )
-        if "fc_norm.weight" in weights.shapes:
-            sizes = sizes._replace(
-                pooling="mean_before_norm", head_norm="layer_norm"
-            )
+    sizes = Sizes(native, patch_size, stack, learned_positions=not is_fixed)
     table = timm_table(sizes)
+    if "head.weight" in weights.shapes:
+        has_fc_norm = "fc_norm.weight" in weights.shapes
+        pools_mean = (global_pool or ("avg" if has_fc_norm else "token")) == (
+            "avg"
+        )
+        pooling, head_norm = {
+            (True, True): ("mean_before_norm", "layer_norm"),
+            (True, False): ("mean", "none"),
+        }.get((pools_mean, has_fc_norm), ("class_token", "none"))
+        sizes = sizes._replace(
+            num_classes=shape_of(weights, "head.weight", 2)[0],
+            pooling=pooling,
+            head_norm=head_norm,
+        )
+        table = timm_table(sizes, "fc_norm" if has_fc_norm else "norm")
     report = weight_map.check(table, weights, allow_missing)
-    # Last, as it reads an array: the shapes are checked now.
-    sizes = sizes._replace(learned_positions=not _are_fixed(weights, sizes))
     model = build_model(sizes, **arguments)
     weight_map.assign(table, weights, model)
     return resized(model, image_shape), report
@@ -176,16 +226,6 @@ def to_timm(model, path, allow_missing=False):
     )
     write_weights(arrays, path)
     return report
-
-
-def _are_fixed(weights, sizes):
-    """Whether a file's positions are MAE's fixed table, never trained."""
-    dim = sizes.encoder.hidden_dim
-    if dim % 4:
-        return False
-    table = sincos_position_table(sizes.grid_size, dim, num_prefix_tokens=1)
-    # Half precision rounds by less.
-    return np.allclose(weights.read("pos_embed")[0], table, rtol=0, atol=1e-3)
 
 
 def _weights_of(model):

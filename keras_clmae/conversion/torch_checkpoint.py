@@ -1,4 +1,4 @@
-"""Weights from and to the published CL-MAE and MAE checkpoint format.
+"""Convert weights from and to the published CL-MAE and MAE checkpoints.
 
 A file holds `{"model": state_dict}`. Names and layouts are PyTorch's: linear
 weights are (out, in), the patch projection is a convolution.
@@ -9,6 +9,7 @@ import warnings
 from keras_clmae.argument_validation import check_heads
 from keras_clmae.conversion import vit_names
 from keras_clmae.conversion import weight_map
+from keras_clmae.conversion.grids import fixed_grid
 from keras_clmae.conversion.resizing import resized
 from keras_clmae.conversion.sizes import Sizes
 from keras_clmae.conversion.sizes import Stack
@@ -68,7 +69,14 @@ def published_table(sizes):
 
 
 def load_torch_checkpoint(
-    path, *, num_heads, decoder_num_heads, allow_missing=False, **arguments
+    path,
+    *,
+    num_heads,
+    decoder_num_heads,
+    allow_missing=False,
+    key=None,
+    prefix="",
+    **arguments,
 ):
     """Makes a model from a published CL-MAE or MAE checkpoint file.
 
@@ -83,14 +91,20 @@ def load_torch_checkpoint(
         allow_missing: bool. Whether weights without a place in the model are
             left out, and missing ones keep their initial values, instead of an
             error. Defaults to `False`.
+        key: str. Which state dict of the file is meant. Defaults to `None`:
+            `"model"`, or the only one.
+        prefix: str. Start of the names that are meant, such as `"module."`; all
+            others are left out. Defaults to `""`.
         **arguments: further arguments of the model, such as `mask_ratio`,
-            `normalize_targets`, `gaussian_loss_weight`; `image_shape`, which is
-            the file's own, square, when it is not given, and to which the
-            position tables are interpolated where it has another number of
-            patches; `masking_num_heads`, 4 by default; `layer_norm_epsilon`
-            of encoder and decoder, 1e-6 by default; for files without a
-            decoder `decoder_hidden_dim` and `decoder_num_layers`, 512 and 8 by
-            default as in MAE.
+            `normalize_targets`, `gaussian_loss_weight`; `image_shape`, the
+            file's own when it is not given, to which the position tables are
+            interpolated where it has another grid of patches; `grid_size`,
+            (rows, columns) of patches in the file, needed only where its
+            positions are learned and `image_shape` has as many patches in
+            another grid; `masking_num_heads`, 4 by default;
+            `layer_norm_epsilon` of encoder and decoder, 1e-6 by default; for
+            files without a decoder `decoder_hidden_dim` and
+            `decoder_num_layers`, 512 and 8 by default as in MAE.
 
     Returns:
         A `CLMAE` for a file with a masking module, else a `MaskedAutoencoder`.
@@ -113,6 +127,8 @@ def load_torch_checkpoint(
         num_heads=num_heads,
         decoder_num_heads=decoder_num_heads,
         allow_missing=allow_missing,
+        key=key,
+        prefix=prefix,
         **arguments,
     )[0]
 
@@ -123,7 +139,10 @@ def read_published(
     num_heads,
     decoder_num_heads,
     allow_missing=False,
+    key=None,
+    prefix="",
     image_shape=None,
+    grid_size=None,
     masking_num_heads=4,
     decoder_hidden_dim=_DEFAULT_DECODER["hidden_dim"],
     decoder_num_layers=_DEFAULT_DECODER["num_layers"],
@@ -131,8 +150,10 @@ def read_published(
     **arguments,
 ):
     """Does what `load_torch_checkpoint` does, and returns a `Report` too."""
-    weights = open_weights(path)
-    native, patch_size = vit_names.read_image_shape(weights, image_shape)
+    weights = open_weights(path, key, prefix)
+    native, patch_size, _ = vit_names.read_image_shape(
+        weights, image_shape, grid_size
+    )
     if "decoder_embed.weight" in weights.shapes:
         decoder = vit_names.read_stack(
             weights, "decoder_blocks", decoder_num_heads, layer_norm_epsilon
@@ -170,7 +191,7 @@ def read_published(
     return resized(model, image_shape), report
 
 
-def load_torch_weights(path, model, allow_missing=False):
+def load_torch_weights(path, model, allow_missing=False, key=None, prefix=""):
     """Loads a published checkpoint file into a model that exists.
 
     Parts of the model that the file lacks altogether (the decoder, the masking
@@ -182,6 +203,8 @@ def load_torch_weights(path, model, allow_missing=False):
         allow_missing: bool. Whether weights without a place in the model are
             left out, and missing ones keep their values, instead of an error.
             Defaults to `False`.
+        key: str. As in `load_torch_checkpoint`.
+        prefix: str. As in `load_torch_checkpoint`.
 
     Raises:
         ValueError: if the file is missing, damaged, of another format or of
@@ -196,8 +219,9 @@ def load_torch_weights(path, model, allow_missing=False):
     keras_clmae.conversion.load_torch_weights("mae_pretrain.pth", model)
     ```
     """
-    weights = open_weights(path)
+    weights = open_weights(path, key, prefix)
     sizes = _published_sizes(model)
+    _check_grid(weights, sizes)
     table, _ = _check(sizes, weights, allow_missing, stacklevel=3)
     weight_map.assign(table, weights, model)
 
@@ -217,6 +241,10 @@ def save_torch_checkpoint(model, path, allow_missing=False):
     Returns:
         A `Report` of what was written.
 
+    Raises:
+        ValueError: if the format has no place for the model, or for a part of
+            it such as a masking layer of your own.
+
     Example:
 
     ```python
@@ -227,6 +255,20 @@ def save_torch_checkpoint(model, path, allow_missing=False):
     arrays, report = weight_map.export(table, model, allow_missing)
     write_weights(arrays, path)
     return report
+
+
+def _check_grid(weights, sizes):
+    """Refuses positions of another grid with as many patches."""
+    shape = weights.shapes.get("pos_embed")
+    if shape != (1, sizes.num_tokens + 1, sizes.encoder.hidden_dim):
+        return  # Refused by its shape, where it is read.
+    grid = fixed_grid(weights.read("pos_embed")[0, 1:])
+    if grid is not None and grid != sizes.grid_size:
+        raise ValueError(
+            f"`model` must have the grid of patches of the file, {grid}: make "
+            "it by load_torch_checkpoint(..., image_shape=...), which "
+            f"interpolates. Received: a model of the grid {sizes.grid_size}"
+        )
 
 
 def _published_sizes(model):

@@ -1,12 +1,16 @@
-"""Names of a Vision Transformer's weights in timm, MAE and CL-MAE.
+"""Name a Vision Transformer's weights as timm, MAE and CL-MAE do.
 
 The encoder goes by the same names in all three: those of timm's
 `VisionTransformer`, on which MAE's published code builds.
 """
 
+import math
+
+from keras_clmae.argument_validation import check_image_shape
+from keras_clmae.conversion.grids import fixed_grid
+from keras_clmae.conversion.grids import native_grid
 from keras_clmae.conversion.sizes import Stack
 from keras_clmae.conversion.sizes import count_layers
-from keras_clmae.conversion.sizes import native_image_shape
 from keras_clmae.conversion.sizes import shape_of
 from keras_clmae.conversion.weight_map import dense
 from keras_clmae.conversion.weight_map import fused_attention
@@ -14,6 +18,19 @@ from keras_clmae.conversion.weight_map import norm
 from keras_clmae.conversion.weight_map import patch_projection
 from keras_clmae.conversion.weight_map import positions
 from keras_clmae.conversion.weight_map import same
+
+# What a file may hold beside an encoder: decoder, masking module and heads.
+OUTSIDE_ENCODER = (
+    "decoder_",
+    "mask_token",
+    "masking_net.",
+    "head.",
+    "fc_norm.",
+)
+_OTHER_TOKENS = {
+    "dist_token": "a distillation token ('dist_token')",
+    "reg_token": "register tokens ('reg_token')",
+}
 
 
 def encoder_table(sizes, final_norm="encoder.norm"):
@@ -81,16 +98,74 @@ def read_stack(weights, prefix, num_heads, layer_norm_epsilon=1e-6):
     )
 
 
-def read_image_shape(weights, image_shape):
+def read_image_shape(weights, image_shape, grid_size=None):
     """The image and patch sizes that a file's encoder was made for.
 
+    Args:
+        weights: `Weights`.
+        image_shape: what the user asked for, or `None`.
+        grid_size: (rows, columns) of patches, where they are known.
+
     Returns:
-        (height, width, channels), and the side of a patch.
+        (height, width, channels), the side of a patch, and whether the
+        positions are MAE's fixed ones.
+
+    Raises:
+        ValueError: if they are not known, or there are tokens that ours does
+            not have.
     """
-    projection = shape_of(weights, "patch_embed.proj.weight", 4)
-    _, channels, patch_size, _ = projection
-    num_tokens = shape_of(weights, "pos_embed", 3)[1] - 1
-    return (
-        native_image_shape(num_tokens, patch_size, channels, image_shape),
-        patch_size,
+    _, channels, patch_size, _ = shape_of(weights, "patch_embed.proj.weight", 4)
+    num_positions = shape_of(weights, "pos_embed", 3)[1]
+    check_tokens(weights)
+    if _lacks_class_row(num_positions, patch_size, image_shape):
+        raise _refused_tokens(
+            weights, "no position for the class token (no_embed_class)"
+        )
+    table = weights.read("pos_embed")[0, 1:]
+    fixed = fixed_grid(table)
+    rows, columns = native_grid(
+        num_positions - 1, patch_size, image_shape, grid_size, fixed
     )
+    return (
+        (rows * patch_size, columns * patch_size, channels),
+        patch_size,
+        fixed == (rows, columns),
+    )
+
+
+def check_tokens(weights):
+    """Refuses tokens that our encoder does not have, each by its name.
+
+    Args:
+        weights: `Weights`.
+
+    Raises:
+        ValueError: if there is no class token, or there are others beside it.
+    """
+    for name, problem in _OTHER_TOKENS.items():
+        if name in weights.shapes:
+            raise _refused_tokens(weights, problem)
+    if "cls_token" not in weights.shapes:
+        raise _refused_tokens(weights, "no class token (no 'cls_token')")
+
+
+def _refused_tokens(weights, problem):
+    return ValueError(
+        "`path` must hold a Vision Transformer whose tokens are a class token "
+        "and the patches, with a position for each. Received: "
+        f"{weights.source!r}, which has {problem}"
+    )
+
+
+def _lacks_class_row(num_positions, patch_size, image_shape):
+    """Whether a table has as many rows as patches, and none beside them."""
+
+    def is_square(number):
+        return number > 0 and math.isqrt(number) ** 2 == number
+
+    if image_shape is not None:
+        height, width, _ = check_image_shape(image_shape, patch_size)
+        num_tokens = (height // patch_size) * (width // patch_size)
+        if num_positions in (num_tokens, num_tokens + 1):
+            return num_positions == num_tokens
+    return is_square(num_positions) and not is_square(num_positions - 1)

@@ -245,10 +245,7 @@ def check(table, weights, allow_missing=False):
     missing = [name for name in expected if name not in weights.shapes]
     hint = "Pass `allow_missing=True` to go on without."
     if left_over and not allow_missing:
-        raise ValueError(
-            f"The checkpoint holds weights that the model has no place for: "
-            f"{_listed(left_over)}. {hint} Received: {weights.source!r}"
-        )
+        raise no_place_for(left_over, weights.source, hint)
     if missing and not allow_missing:
         part = next(e.part for e in table if missing[0] in e.theirs)
         raise ValueError(
@@ -267,6 +264,14 @@ def check(table, weights, allow_missing=False):
         if _is_complete(e, weights)
     ]
     return Report(mapped, left_over, missing)
+
+
+def no_place_for(names, source, hint=""):
+    """The error about weights of a file that the model has no place for."""
+    return ValueError(
+        "The checkpoint holds weights that the model has no place for: "
+        f"{_listed(names)}. {hint} Received: {source!r}"
+    )
 
 
 def assign(table, weights, model):

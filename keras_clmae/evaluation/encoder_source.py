@@ -1,8 +1,9 @@
-"""Encoders from whatever a pretraining run leaves behind."""
+"""Load encoders from runs, files, presets and checkpoints of others."""
 
 import os
 
 from keras_clmae.conversion import formats
+from keras_clmae.conversion.weight_map import no_place_for
 from keras_clmae.models import CLMAE
 from keras_clmae.models import MaskedAutoencoder
 from keras_clmae.models import ViTEncoder
@@ -10,7 +11,9 @@ from keras_clmae.models import ViTEncoder
 MODEL_CLASSES = (CLMAE, MaskedAutoencoder, ViTEncoder)
 
 
-def load_encoder(source, num_heads=None, decoder_num_heads=None):
+def load_encoder(
+    source, num_heads=None, decoder_num_heads=None, key=None, prefix=""
+):
     """Loads the encoder of a run, a file, a preset or a checkpoint.
 
     Args:
@@ -28,12 +31,17 @@ def load_encoder(source, num_heads=None, decoder_num_heads=None):
         num_heads: int. Of the encoder; needed for `.pth` and `.safetensors`
             files only.
         decoder_num_heads: int. Needed for `.pth` files with a decoder only.
+        key: str. Which state dict of a `.pth` file is meant, such as
+            `"teacher"`. Defaults to `None`: `"model"`, or the only one.
+        prefix: str. Start of the names that are meant in a `.pth` or
+            `.safetensors` file, such as `"backbone."`. Defaults to `""`.
 
     Returns:
         A `ViTEncoder`.
 
     Raises:
-        ValueError: If there is no encoder at `source`, or heads are missing.
+        ValueError: If there is no encoder at `source`, heads are missing, or
+            the encoder there has weights that a `ViTEncoder` has no place for.
 
     Example:
 
@@ -42,21 +50,27 @@ def load_encoder(source, num_heads=None, decoder_num_heads=None):
     >>> encoder.num_layers
     12
     """
-    return _encoder_of(
-        load_source(source, num_heads, decoder_num_heads), source
-    )
+    model = load_source(source, num_heads, decoder_num_heads, key, prefix)
+    return _encoder_of(model, source)
 
 
-def load_source(source, num_heads=None, decoder_num_heads=None):
+def load_source(
+    source, num_heads=None, decoder_num_heads=None, key=None, prefix=""
+):
     """Loads the model that `load_encoder` takes the encoder of.
 
     Args:
         source: As in `load_encoder`.
         num_heads: As in `load_encoder`.
         decoder_num_heads: As in `load_encoder`.
+        key: As in `load_encoder`.
+        prefix: As in `load_encoder`.
 
     Returns:
         A Keras model, whole where the source is.
+
+    Raises:
+        ValueError: As from `load_encoder`.
     """
     for model_class in MODEL_CLASSES:
         if source in model_class.preset_names():
@@ -65,13 +79,26 @@ def load_source(source, num_heads=None, decoder_num_heads=None):
     if not place.startswith("hf://") and not os.path.exists(place):
         raise _no_source(source, "which does not exist")
     try:
-        source_format = formats.guess_source_format(place)
+        source_format = formats.guess_source_format(place, key, prefix)
     except ValueError as error:
         raise _no_source(source, str(error)) from None
-    # Only the encoder is asked for: a pooler or a decoder may be left over.
     model, report = formats.read_model(
-        place, source_format, num_heads, decoder_num_heads, allow_missing=True
+        place,
+        source_format,
+        num_heads,
+        decoder_num_heads,
+        allow_missing=True,
+        key=key,
+        prefix=prefix,
     )
+    # Only the encoder is asked for: a pooler or a decoder may be left over.
+    inside = [
+        name
+        for name in report.left_over
+        if not formats.is_outside_encoder(name)
+    ]
+    if inside:
+        raise no_place_for(inside, source)
     if report.missing:
         raise _no_source(source, f"which lacks {report.missing[0]!r}")
     return model
