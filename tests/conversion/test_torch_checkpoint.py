@@ -115,13 +115,20 @@ def test_image_shape_that_is_not_square(tmp_path):
     path = str(tmp_path / "model.pth")
     save_torch_checkpoint(model, path)
     arguments = {"num_heads": 2, "decoder_num_heads": 2, "mask_ratio": 0.5}
+    # The fixed table tells its grid.
+    for image_shape in ((8, 12, 2), None):
+        again = load_torch_checkpoint(
+            path, image_shape=image_shape, **arguments
+        )
+        for first, second in zip(model.weights, again.weights, strict=True):
+            np.testing.assert_array_equal(
+                ops.convert_to_numpy(first), ops.convert_to_numpy(second)
+            )
+    table = model.encoder.position_embedding.position_table
+    table.assign(table + 0.1)
+    save_torch_checkpoint(model, path)
     with pytest.raises(ValueError, match="`image_shape` must be given"):
         load_torch_checkpoint(path, **arguments)
-    again = load_torch_checkpoint(path, image_shape=(8, 12, 2), **arguments)
-    for first, second in zip(model.weights, again.weights, strict=True):
-        np.testing.assert_array_equal(
-            ops.convert_to_numpy(first), ops.convert_to_numpy(second)
-        )
 
 
 class Evil:
@@ -164,7 +171,7 @@ def test_bad_files_give_one_clear_error(kind, tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"cls_token": None}, "lacks weights of the encoder: cls_token"),
+        ({"cls_token": None}, "which has no class token"),
         ({"decoder_norm.bias": None}, "lacks weights of the decoder"),
         ({"head.weight": (10, 48)}, "has no place for: head.weight"),
         ({"norm.weight": (47,)}, "'norm.weight' must be of shape"),

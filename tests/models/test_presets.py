@@ -113,6 +113,12 @@ def test_a_compiled_model_is_stored_without_its_training(tmp_path):
     assert not CLMAE.from_preset(str(tmp_path)).compiled
 
 
+def test_names_with_and_without_the_prefix():
+    small = {"num_layers": 1, "load_weights": False}
+    for name in ("vit_tiny_patch4_32", "tiny_patch4_32"):
+        assert ViTEncoder.from_preset(name, **small).hidden_dim == 192
+
+
 @pytest.mark.parametrize(
     ("preset", "arguments", "message"),
     [
