@@ -9,6 +9,7 @@ from keras_clmae import layers
 from keras_clmae import losses
 from keras_clmae import models
 from keras_clmae import optimizers
+from keras_clmae import saving
 from keras_clmae import trainers
 from keras_clmae import visualization
 from keras_clmae.curriculum import ConstantCurriculum

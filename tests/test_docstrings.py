@@ -105,6 +105,7 @@ WITHOUT_EXAMPLE = {
     "Gallery",
     "PresetModel",
     "ProcessPlace",
+    "Report",
     "TokenSelection",
     "TrainingInterrupted",
     "TrainingPosition",

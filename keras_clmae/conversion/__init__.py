@@ -1,8 +1,8 @@
 """Convert weights from and to other libraries."""
 
 from keras_clmae.conversion.huggingface import from_huggingface
+from keras_clmae.conversion.huggingface import huggingface_normalization
 from keras_clmae.conversion.huggingface import to_huggingface
-from keras_clmae.conversion.image_processor import huggingface_normalization
 from keras_clmae.conversion.keras_hub import from_keras_hub
 from keras_clmae.conversion.keras_hub import to_keras_hub
 from keras_clmae.conversion.timm import from_timm

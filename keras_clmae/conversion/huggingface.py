@@ -17,6 +17,7 @@ from keras_clmae.conversion.huggingface_format import read_config
 from keras_clmae.conversion.huggingface_format import read_sizes
 from keras_clmae.conversion.image_processor import FILE_NAME
 from keras_clmae.conversion.image_processor import image_processor_of
+from keras_clmae.conversion.image_processor import read_image_processor
 from keras_clmae.conversion.resizing import resized
 from keras_clmae.conversion.sizes import build_model
 from keras_clmae.conversion.sizes import sizes_of
@@ -110,6 +111,36 @@ def read_huggingface(
         # For `id2label`, where the model goes back to Hugging Face.
         model.class_names = class_names
     return model, report
+
+
+def huggingface_normalization(path):
+    """Reads how the images of a Hugging Face model were standardized.
+
+    Args:
+        path: str or path. A folder of Hugging Face, or a name such as
+            `"hf://organisation/name"`.
+
+    Returns:
+        A `PixelNormalization` that gives the pixels which the model's image
+        processor gives, or `None` where it has no image processor.
+
+    Raises:
+        ValueError: if the file is damaged, or its numbers fit no images.
+
+    Example:
+
+    >>> encoder = keras_clmae.models.ViTEncoder((8, 8, 3), 2, 16, 2, 2)
+    >>> half = keras_clmae.data.PixelNormalization([0.5] * 3, [0.5] * 3)
+    >>> folder = tempfile.mkdtemp()
+    >>> report = keras_clmae.conversion.to_huggingface(encoder, folder, half)
+    >>> found = keras_clmae.conversion.huggingface_normalization(folder)
+    >>> [float(mean) for mean in found.mean]
+    [0.5, 0.5, 0.5]
+    """
+    path = os.fspath(path)
+    return read_image_processor(
+        _download(path) if path.startswith("hf://") else path
+    )
 
 
 def is_huggingface_folder(folder):

@@ -11,29 +11,17 @@ from keras_clmae.saving.weight_files import read_json
 FILE_NAME = "preprocessor_config.json"
 
 
-def huggingface_normalization(folder):
-    """Reads how the images of a Hugging Face model were standardized.
+def read_image_processor(folder):
+    """Reads mean and standard deviation from preprocessor_config.json.
 
     Args:
         folder: str or path. A folder of Hugging Face.
 
     Returns:
-        A `PixelNormalization` that gives the pixels which the folder's image
-        processor gives, or `None` where there is no image processor.
+        A `PixelNormalization`, or `None` where there is no image processor.
 
     Raises:
         ValueError: if the file is damaged, or its numbers fit no images.
-
-    Example:
-
-    >>> encoder = keras_clmae.models.ViTEncoder((8, 8, 3), 2, 16, 2, 2)
-    >>> folder = tempfile.mkdtemp()
-    >>> report = keras_clmae.conversion.to_huggingface(
-    ...     encoder, folder, PixelNormalization([0.5] * 3, [0.5] * 3)
-    ... )
-    >>> normalization = keras_clmae.conversion.huggingface_normalization(folder)
-    >>> [float(mean) for mean in normalization.mean]
-    [0.5, 0.5, 0.5]
     """
     path = os.path.join(folder, FILE_NAME)
     if not os.path.isfile(path):
@@ -64,7 +52,15 @@ def _normalization_of(settings):
 
 
 def image_processor_of(sizes, normalization):
-    """The content of preprocessor_config.json, or `None` where none fits."""
+    """The content of preprocessor_config.json, or `None` where none fits.
+
+    Args:
+        sizes: `Sizes`.
+        normalization: `PixelNormalization`, or `None` for ImageNet's.
+
+    Raises:
+        ValueError: if `normalization` is for another number of channels.
+    """
     height, width, channels = sizes.image_shape
     if normalization is None:
         if channels not in (1, 3):

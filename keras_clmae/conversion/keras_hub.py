@@ -1,4 +1,4 @@
-"""Encoders from and to KerasHub's `ViTBackbone`.
+"""Convert encoders from and to KerasHub's `ViTBackbone`.
 
 Both are Keras models, so that most arrays are the same on both sides; KerasHub
 splits queries, keys and values, and has the class token's row in its table of
@@ -129,6 +129,10 @@ def to_keras_hub(model, allow_missing=False):
 
     Returns:
         A `keras_hub.models.ViTBackbone`, usable in its `ViTImageClassifier`.
+
+    Raises:
+        ImportError: if KerasHub is not installed.
+        ValueError: if weights of the model have no place there.
 
     Example:
 

@@ -1,4 +1,4 @@
-"""Models for another image size, by interpolated position tables."""
+"""Copy models for another image size, by interpolated position tables."""
 
 from keras_clmae.models.clmae import CLMAE
 from keras_clmae.models.encoder import ViTEncoder

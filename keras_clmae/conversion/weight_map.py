@@ -1,4 +1,4 @@
-"""Tables that say which arrays of a format stand for which of our weights.
+"""Map the arrays of a format to our weights by tables, both ways.
 
 A table is a list of `Entry`, made from sizes alone: it exists before any model
 does, so that a file is checked against it before anything is allocated. The
@@ -43,12 +43,14 @@ class Mapped(NamedTuple):
 
 
 class Report(NamedTuple):
-    """What a conversion did.
+    """Lists which weight became which in a conversion.
 
     Attributes:
-        mapped: list of `Mapped`.
-        left_over: names in the source without a place in the target.
-        missing: names in the target without a value in the source.
+        mapped: list of `Mapped`, named tuples of `theirs` (names in the other
+            format), `ours` (names of our weights) and `shapes` (of theirs).
+        left_over: list of str. Names in the source without a place in the
+            target.
+        missing: list of str. Names in the target without a value in the source.
     """
 
     mapped: list

@@ -31,6 +31,10 @@ class ServingExportMixin:
                 `None`: any number of float32 images of the model's shape.
             **kwargs: further arguments of `keras.Model.export`.
 
+        Raises:
+            ValueError: if the backend has no such format.
+            ImportError: if the tool that writes it is not installed.
+
         Example:
 
         ```python

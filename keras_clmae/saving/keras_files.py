@@ -48,6 +48,14 @@ def load_keras_model(path, load_weights=True):
     Raises:
         ValueError: if the file is missing, damaged, larger inside than outside,
             or does not hold a model of keras_clmae.
+
+    Example:
+
+    >>> encoder = keras_clmae.models.ViTEncoder((8, 8, 1), 2, 16, 2, 2)
+    >>> path = os.path.join(tempfile.mkdtemp(), "encoder.keras")
+    >>> encoder.save(path)
+    >>> keras_clmae.saving.load_keras_model(path).num_layers
+    2
     """
     path = os.fspath(path)
     with one_error(path, "a model of keras_clmae, whole"):
