@@ -24,53 +24,65 @@ def draw(seed, *shape):
     return values.astype("float32")
 
 
-def inputs_of(num_queries=None, scaled=False):
-    """Activations and weights of a block, as arrays."""
+def inputs_of(num_queries=None, scaled=False, tokens=5):
+    """Inputs and weights of a block, as arrays."""
     queries = None
     if num_queries:
         queries = draw(1, 3, num_queries, HIDDEN_DIM)
     scales = (draw(2, 3, 1, 1), draw(3, 3, 1, 1)) if scaled else (None, None)
-    norm = [1 + draw(4, HIDDEN_DIM), draw(5, HIDDEN_DIM)]
-    attention_weights = [
-        draw(6, HIDDEN_DIM, 3, HEADS, HEAD_DIM),
-        draw(7, 3, HEADS, HEAD_DIM),
-        draw(8, HIDDEN_DIM, HIDDEN_DIM),
-        draw(9, HIDDEN_DIM),
-    ]
-    mlp_weights = [
-        draw(10, HIDDEN_DIM, MLP_DIM),
-        draw(11, MLP_DIM),
-        draw(12, MLP_DIM, HIDDEN_DIM),
-        draw(13, HIDDEN_DIM),
-    ]
+    norm = kernels.NormWeights(1 + draw(4, HIDDEN_DIM), draw(5, HIDDEN_DIM))
+    attention = kernels.AttentionWeights(
+        kernels.LinearWeights(
+            draw(6, HIDDEN_DIM, 3, HEADS, HEAD_DIM),
+            draw(7, 3, HEADS, HEAD_DIM),
+        ),
+        kernels.LinearWeights(
+            draw(8, HIDDEN_DIM, HIDDEN_DIM), draw(9, HIDDEN_DIM)
+        ),
+    )
+    weights = kernels.BlockWeights(
+        norm,
+        attention,
+        norm,
+        kernels.LinearWeights(draw(10, HIDDEN_DIM, MLP_DIM), draw(11, MLP_DIM)),
+        kernels.LinearWeights(
+            draw(12, MLP_DIM, HIDDEN_DIM), draw(13, HIDDEN_DIM)
+        ),
+    )
     return (
-        (draw(0, 3, 5, HIDDEN_DIM), queries, *scales),
-        (norm + attention_weights, norm + mlp_weights),
+        kernels.BlockInputs(draw(0, 3, tokens, HIDDEN_DIM), queries, *scales),
+        weights,
     )
 
 
-def outputs_and_gradients(block, activations, weights, dtype):
-    """What PyTorch's autograd makes of a block, as float32 arrays."""
+def outputs_and_gradients(block, inputs, weights, dtype):
+    """Runs a block on PyTorch, forward and backward, to float32 arrays."""
     import torch
 
-    convert = functools.partial(torch.tensor, device=keras.ops.ones(()).device)
-    activations = [
-        None
-        if x is None
-        else convert(x).to(dtype).requires_grad_(x.shape[-1] > 1)
-        for x in activations
-    ]
-    weights = [
+    device = keras.ops.ones(()).device
+
+    def leaf(array, dtype):
+        tensor = torch.tensor(array, device=device, dtype=dtype)
+        leaves.append(tensor.requires_grad_())
+        return tensor
+
+    def leaves_of(part):
+        if not isinstance(part, tuple):
+            return leaf(part, dtype)
         # As in mixed precision: the weights of the norm are in float32.
-        [
-            convert(w).to(dtype if i > 1 else torch.float32).requires_grad_()
-            for i, w in enumerate(group)
-        ]
-        for group in weights
+        if isinstance(part, kernels.NormWeights):
+            return type(part)(*(leaf(x, torch.float32) for x in part))
+        return type(part)(*map(leaves_of, part))
+
+    leaves = []
+    scales = [
+        x if x is None else torch.tensor(x, device=device, dtype=dtype)
+        for x in inputs[2:]
     ]
-    outputs = block(tuple(activations), weights, epsilon=1e-6)
-    leaves = [x for x in activations if x is not None and x.requires_grad]
-    leaves += weights[0] + weights[1]
+    inputs = kernels.BlockInputs(
+        *(x if x is None else leaf(x, dtype) for x in inputs[:2]), *scales
+    )
+    outputs = block(inputs, leaves_of(weights), epsilon=1e-6)
     gradients = torch.autograd.grad(outputs.float().square().sum(), leaves)
     return [x.detach().float().cpu().numpy() for x in (outputs, *gradients)]
 
@@ -85,7 +97,8 @@ def test_torch_block(num_queries, scaled, dtype, tolerance):
 
     arguments = *inputs_of(num_queries, scaled), getattr(torch, dtype)
     ours = outputs_and_gradients(kernels.transformer_block, *arguments)
-    general = outputs_and_gradients(keras_kernels.transformer_block, *arguments)
+    general = kernels.make_transformer_block(keras_kernels)
+    general = outputs_and_gradients(general, *arguments)
     for one, other in zip(ours, general, strict=True):
         assert np.abs(one - other).max() <= tolerance * np.abs(other).max()
 
@@ -96,15 +109,15 @@ def test_torch_block_compiled():
 
     plain = torch.float32
     for batch, num_queries in ((3, 2), (2, 3)):
-        activations, weights = inputs_of(num_queries)
-        activations = [x if x is None else x[:batch] for x in activations]
+        inputs, weights = inputs_of(num_queries)
+        inputs = [x if x is None else x[:batch] for x in inputs]
         expected = outputs_and_gradients(
-            kernels.transformer_block, activations, weights, plain
+            kernels.transformer_block, inputs, weights, plain
         )
         torch._dynamo.utils.counters.clear()
         with kernels.compiled_regions(True):
             compiled = outputs_and_gradients(
-                kernels.transformer_block, activations, weights, plain
+                kernels.transformer_block, inputs, weights, plain
             )
         # Another batch and another number of queries are the same graph.
         made = torch._dynamo.utils.counters["stats"]["unique_graphs"]
