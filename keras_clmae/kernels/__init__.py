@@ -21,14 +21,6 @@ else:
 from keras_clmae.kernels.bfloat16 import bfloat16_is_fast
 from keras_clmae.kernels.bfloat16 import describe_bfloat16
 from keras_clmae.kernels.bfloat16 import processor_bfloat16_units
-from keras_clmae.kernels.bfloat16 import say_where_bfloat16_is_slow
-from keras_clmae.kernels.block import BlockInputs
-from keras_clmae.kernels.block import make_transformer_block
-from keras_clmae.kernels.weights import AttentionWeights
-from keras_clmae.kernels.weights import BlockWeights
-from keras_clmae.kernels.weights import LinearWeights
-from keras_clmae.kernels.weights import NormWeights
 
 linear = backend_kernels.linear
 attention = backend_kernels.attention
-transformer_block = make_transformer_block(backend_kernels)

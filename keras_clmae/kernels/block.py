@@ -3,6 +3,8 @@
 from typing import Any
 from typing import NamedTuple
 
+from keras_clmae.kernels import backend_kernels
+
 
 class BlockInputs(NamedTuple):
     """Activations that a transformer block takes.
@@ -68,3 +70,6 @@ def make_transformer_block(kernels):
 
 def _add(x, branch, scale):
     return x + (branch if scale is None else scale * branch)
+
+
+transformer_block = make_transformer_block(backend_kernels)

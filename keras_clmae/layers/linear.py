@@ -1,8 +1,8 @@
 import keras
 from keras import ops
 
-from keras_clmae.kernels import LinearWeights
 from keras_clmae.kernels import linear
+from keras_clmae.kernels.weights import LinearWeights
 
 
 @keras.saving.register_keras_serializable(package="keras_clmae")

@@ -2,9 +2,9 @@ import keras
 from keras import ops
 
 from keras_clmae.argument_validation import check_heads
-from keras_clmae.kernels import AttentionWeights
-from keras_clmae.kernels import LinearWeights
 from keras_clmae.kernels import attention
+from keras_clmae.kernels.weights import AttentionWeights
+from keras_clmae.kernels.weights import LinearWeights
 from keras_clmae.layers.linear import Linear
 
 

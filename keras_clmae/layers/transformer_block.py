@@ -5,11 +5,11 @@ from keras import ops
 
 from keras_clmae.argument_validation import check_fraction
 from keras_clmae.argument_validation import check_positive_integer
-from keras_clmae.kernels import BlockInputs
-from keras_clmae.kernels import BlockWeights
-from keras_clmae.kernels import NormWeights
-from keras_clmae.kernels import say_where_bfloat16_is_slow
-from keras_clmae.kernels import transformer_block
+from keras_clmae.kernels.bfloat16 import say_where_bfloat16_is_slow
+from keras_clmae.kernels.block import BlockInputs
+from keras_clmae.kernels.block import transformer_block
+from keras_clmae.kernels.weights import BlockWeights
+from keras_clmae.kernels.weights import NormWeights
 from keras_clmae.layers.drop_path import DropPath
 from keras_clmae.layers.linear import Linear
 from keras_clmae.layers.self_attention import SelfAttention

@@ -1,6 +1,7 @@
 """The kernels of a backend against those of all."""
 
 import functools
+import re
 import types
 
 import keras
@@ -9,7 +10,17 @@ import pytest
 from keras import ops
 
 from keras_clmae import kernels
+from keras_clmae.kernels import bfloat16
 from keras_clmae.kernels import keras_kernels
+from keras_clmae.kernels.block import BlockInputs
+from keras_clmae.kernels.block import make_transformer_block
+from keras_clmae.kernels.block import transformer_block
+from keras_clmae.kernels.weights import AttentionWeights
+from keras_clmae.kernels.weights import BlockWeights
+from keras_clmae.kernels.weights import LinearWeights
+from keras_clmae.kernels.weights import NormWeights
+from keras_clmae.layers import TransformerBlock
+from tests.once import ONCE
 
 BACKEND = keras.backend.backend()
 HEADS, HEAD_DIM, MLP_DIM = 2, 4, 12
@@ -30,27 +41,23 @@ def inputs_of(num_queries=None, scaled=False, tokens=5):
     if num_queries:
         queries = draw(1, 3, num_queries, HIDDEN_DIM)
     scales = (draw(2, 3, 1, 1), draw(3, 3, 1, 1)) if scaled else (None, None)
-    norm = kernels.NormWeights(1 + draw(4, HIDDEN_DIM), draw(5, HIDDEN_DIM))
-    attention = kernels.AttentionWeights(
-        kernels.LinearWeights(
+    norm = NormWeights(1 + draw(4, HIDDEN_DIM), draw(5, HIDDEN_DIM))
+    attention = AttentionWeights(
+        LinearWeights(
             draw(6, HIDDEN_DIM, 3, HEADS, HEAD_DIM),
             draw(7, 3, HEADS, HEAD_DIM),
         ),
-        kernels.LinearWeights(
-            draw(8, HIDDEN_DIM, HIDDEN_DIM), draw(9, HIDDEN_DIM)
-        ),
+        LinearWeights(draw(8, HIDDEN_DIM, HIDDEN_DIM), draw(9, HIDDEN_DIM)),
     )
-    weights = kernels.BlockWeights(
+    weights = BlockWeights(
         norm,
         attention,
         norm,
-        kernels.LinearWeights(draw(10, HIDDEN_DIM, MLP_DIM), draw(11, MLP_DIM)),
-        kernels.LinearWeights(
-            draw(12, MLP_DIM, HIDDEN_DIM), draw(13, HIDDEN_DIM)
-        ),
+        LinearWeights(draw(10, HIDDEN_DIM, MLP_DIM), draw(11, MLP_DIM)),
+        LinearWeights(draw(12, MLP_DIM, HIDDEN_DIM), draw(13, HIDDEN_DIM)),
     )
     return (
-        kernels.BlockInputs(draw(0, 3, tokens, HIDDEN_DIM), queries, *scales),
+        BlockInputs(draw(0, 3, tokens, HIDDEN_DIM), queries, *scales),
         weights,
     )
 
@@ -70,7 +77,7 @@ def outputs_and_gradients(block, inputs, weights, dtype):
         if not isinstance(part, tuple):
             return leaf(part, dtype)
         # As in mixed precision: the weights of the norm are in float32.
-        if isinstance(part, kernels.NormWeights):
+        if isinstance(part, NormWeights):
             return type(part)(*(leaf(x, torch.float32) for x in part))
         return type(part)(*map(leaves_of, part))
 
@@ -79,7 +86,7 @@ def outputs_and_gradients(block, inputs, weights, dtype):
         x if x is None else torch.tensor(x, device=device, dtype=dtype)
         for x in inputs[2:]
     ]
-    inputs = kernels.BlockInputs(
+    inputs = BlockInputs(
         *(x if x is None else leaf(x, dtype) for x in inputs[:2]), *scales
     )
     outputs = block(inputs, leaves_of(weights), epsilon=1e-6)
@@ -96,11 +103,87 @@ def test_torch_block(num_queries, scaled, dtype, tolerance):
     import torch
 
     arguments = *inputs_of(num_queries, scaled), getattr(torch, dtype)
-    ours = outputs_and_gradients(kernels.transformer_block, *arguments)
-    general = kernels.make_transformer_block(keras_kernels)
+    ours = outputs_and_gradients(transformer_block, *arguments)
+    general = make_transformer_block(keras_kernels)
     general = outputs_and_gradients(general, *arguments)
     for one, other in zip(ours, general, strict=True):
         assert np.abs(one - other).max() <= tolerance * np.abs(other).max()
+
+
+@on_torch
+@pytest.mark.parametrize("queries", [None, 1])
+def test_torch_attention_in_bfloat16(monkeypatch, queries):
+    import torch
+
+    from keras_clmae.kernels import torch_kernels
+
+    def run(dtype, plain_tokens):
+        monkeypatch.setattr(torch_kernels, "_PLAIN_TOKENS", plain_tokens)
+        arguments = *inputs_of(queries, tokens=17), dtype
+        return outputs_and_gradients(transformer_block, *arguments)
+
+    def errors(plain_tokens):
+        actual = run(torch.bfloat16, plain_tokens)
+        return [
+            np.linalg.norm(one - other) / np.linalg.norm(other)
+            for one, other in zip(actual, expected, strict=True)
+        ]
+
+    expected = run(torch.float32, 1025)
+    plain, fused = errors(plain_tokens=17), errors(plain_tokens=16)
+    assert max(plain) < 0.05
+    # As good as the fused kernel's.
+    assert np.mean(plain) < 1.2 * np.mean(fused)
+
+
+@on_torch
+@pytest.mark.parametrize(
+    "dtype, tokens, fused",
+    [
+        ("float32", 17, True),
+        ("bfloat16", 17, False),
+        ("bfloat16", 1025, False),
+        ("bfloat16", 1026, True),
+    ],
+)
+def test_which_attention_torch_takes(monkeypatch, dtype, tokens, fused):
+    import torch
+    import torch.nn.functional as F
+
+    from keras_clmae.kernels import torch_kernels
+
+    asked = []
+    attention = F.scaled_dot_product_attention
+    monkeypatch.setattr(
+        F,
+        "scaled_dot_product_attention",
+        lambda *parts: asked.append(1) or attention(*parts),
+    )
+    draws = [
+        torch.tensor(draw(i, 1, 2, tokens, 4)).to(getattr(torch, dtype))
+        for i in range(3)
+    ]
+    torch_kernels._attend(*draws)
+    assert bool(asked) is fused
+
+
+@on_torch
+def test_torch_norm_without_trips_between_types():
+    import torch
+
+    from keras_clmae.kernels import torch_kernels
+
+    x = torch.tensor(draw(0, 3, 5, HIDDEN_DIM))
+    weights = NormWeights(
+        torch.tensor(draw(1, HIDDEN_DIM)), torch.tensor(draw(2, HIDDEN_DIM))
+    )
+    expected = torch_kernels.layer_norm(x, weights, 1e-6)
+    with torch.profiler.profile() as profile:
+        actual = torch_kernels.layer_norm(x.bfloat16(), weights, 1e-6)
+    copies = [e for e in profile.events() if e.name == "aten::_to_copy"]
+    assert len(copies) == 1  # That of the test.
+    assert actual.dtype == torch.bfloat16
+    assert (actual.float() - expected).abs().max() < 2e-2
 
 
 @on_torch
@@ -112,18 +195,63 @@ def test_torch_block_compiled():
         inputs, weights = inputs_of(num_queries)
         inputs = [x if x is None else x[:batch] for x in inputs]
         expected = outputs_and_gradients(
-            kernels.transformer_block, inputs, weights, plain
+            transformer_block, inputs, weights, plain
         )
         torch._dynamo.utils.counters.clear()
         with kernels.compiled_regions(True):
             compiled = outputs_and_gradients(
-                kernels.transformer_block, inputs, weights, plain
+                transformer_block, inputs, weights, plain
             )
         # Another batch and another number of queries are the same graph.
         made = torch._dynamo.utils.counters["stats"]["unique_graphs"]
         assert made == (1 if batch == 3 else 0)
         for one, other in zip(compiled, expected, strict=True):
             assert np.abs(one - other).max() <= 1e-5 * np.abs(other).max()
+
+
+@ONCE
+def test_units_of_a_processor():
+    x86 = "model name\t: some\nflags\t\t: fpu avx512_bf16 amx_bf16 amx_tile\n"
+    assert bfloat16._units_in(x86) == ("amx_bf16", "avx512_bf16")
+    assert bfloat16._units_in("Features\t: fp asimd bf16\n") == ("bf16",)
+    assert bfloat16._units_in("flags\t\t: fpu avx512f\n") == ()
+
+
+@pytest.mark.parametrize(
+    "units, device, fast, reason",
+    [
+        (
+            ("avx512_bf16",),
+            None,
+            BACKEND == "torch",
+            "AVX512_BF16|is no faster",
+        ),
+        ((), None, False, "this processor has no bfloat16 units"),
+        ((), ("Some GPU", True), True, "Some GPU computes in bfloat16"),
+        (("amx_bf16",), ("Old GPU", False), False, "Old GPU does not compute"),
+    ],
+)
+def test_where_bfloat16_is_fast(
+    monkeypatch, caplog, units, device, fast, reason
+):
+    engine = kernels.backend_kernels
+    monkeypatch.setattr(engine, "accelerator", lambda: device)
+    monkeypatch.setattr(bfloat16, "processor_bfloat16_units", lambda: units)
+    bfloat16.say_where_bfloat16_is_slow.cache_clear()
+    assert kernels.bfloat16_is_fast() is fast
+    assert re.search(reason, kernels.describe_bfloat16())
+    # A block of this type says so, once.
+    for _ in range(2):
+        block = TransformerBlock(2, 8, dtype="mixed_bfloat16")
+        block.build((None, 5, 8))
+    said = [each for each in caplog.messages if "mixed_bfloat16" in each]
+    assert len(said) == (0 if fast else 1)
+
+
+def test_float32_says_nothing(caplog):
+    bfloat16.say_where_bfloat16_is_slow.cache_clear()
+    TransformerBlock(2, 8).build((None, 5, 8))
+    assert not caplog.messages
 
 
 @on_jax
