@@ -155,10 +155,14 @@ def _plain_products_are_faster(key):
 def layer_norm(x, weights, epsilon):
     """See `keras_kernels.layer_norm`."""
     gamma, beta = weights
-    if x.dtype == gamma.dtype or x.device.type == "cpu":
+    constant = not (torch.is_grad_enabled() and gamma.requires_grad)
+    if x.dtype == gamma.dtype or (constant and x.device.type == "cpu"):
         return F.layer_norm(x, gamma.shape, gamma, beta, epsilon)
-    # On GPUs the kernel takes one type only; in mixed precision the weights of
-    # the norm stay in float32.
+    # In mixed precision the weights of the norm stay in float32. On GPUs the
+    # kernel takes one type only. On CPUs it takes both, but adds the gradients
+    # of the weights up in bfloat16: with 592 rows that of beta is off by 18 %,
+    # by this way by 0.3 %, which takes as long (1.17 ms against 1.16 with 4,160
+    # rows of 192).
     normalized = F.layer_norm(
         x.to(gamma.dtype), gamma.shape, gamma, beta, epsilon
     )
