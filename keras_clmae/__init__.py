@@ -5,6 +5,7 @@ from keras_clmae import conversion
 from keras_clmae import data
 from keras_clmae import distribution
 from keras_clmae import evaluation
+from keras_clmae import kernels
 from keras_clmae import layers
 from keras_clmae import losses
 from keras_clmae import models

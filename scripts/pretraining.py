@@ -22,6 +22,7 @@ from keras_clmae import data
 from keras_clmae import distribution
 from keras_clmae import models
 from keras_clmae.optimizers import AdamW
+from keras_clmae.optimizers import scale_learning_rate
 from keras_clmae.optimizers import warmup_cosine
 from keras_clmae.trainers import NO_WEIGHT_DECAY
 from keras_clmae.trainers import keep_freed_memory
@@ -89,7 +90,7 @@ def load_data(settings):
     plan = distribution.current_plan()
     batch_size = plan.local_batch_size(settings.batch_size)
     # On several devices every batch splits evenly, those of validation too.
-    even = {"drop_remainder": True} if plan.batch_parts > 1 else {}
+    even = {"drop_remainder": True} if plan.num_batch_shards > 1 else {}
     source = source_arguments(settings)
     if settings.data == "digits":
         return (
@@ -231,7 +232,7 @@ def highest_learning_rate(settings):
         return settings.base_learning_rate
     # The rule of MAE's appendix A.1 (https://arxiv.org/abs/2111.06377), from
     # https://arxiv.org/abs/1706.02677.
-    return settings.base_learning_rate * settings.batch_size / 256
+    return scale_learning_rate(settings.base_learning_rate, settings.batch_size)
 
 
 def compile_model(model, settings, steps_per_epoch):

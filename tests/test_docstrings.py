@@ -104,7 +104,7 @@ WITHOUT_EXAMPLE = {
     "DistributionPlan",
     "Gallery",
     "PresetModel",
-    "ProcessPlace",
+    "LaunchedProcess",
     "Report",
     "TokenSelection",
     "TrainingInterrupted",

@@ -1,4 +1,4 @@
-"""JAX: one program over all devices, sharded by `keras.distribution`."""
+"""Run JAX over all devices: one program, sharded by `keras.distribution`."""
 
 import contextlib
 import functools
@@ -9,7 +9,12 @@ import numpy as np
 from jax.experimental import multihost_utils
 
 # Every process reads its own part of a batch.
-CUTS_BATCHES = False
+DATASET_YIELDS_GLOBAL_BATCH = False
+
+SPLITS_MODELS = True
+
+# The arrays of a model are of all processes, and so is what reads them.
+READS_MODEL_TOGETHER = True
 
 # A process that has not been heard of for so long is dead, and the others end.
 # JAX waits for 100; they shall end within a minute.
@@ -50,9 +55,9 @@ def own_rows(values):
     return dealt.swapaxes(0, 1).reshape(values.shape)
 
 
-def start_processes(place, multi_host):
+def start_processes(process, multi_host):
     """Joins the other processes; must come before any computation."""
-    if place.count == 1 and not multi_host:
+    if process.world_size == 1 and not multi_host:
         return
     try:
         with _heartbeat():
@@ -60,7 +65,7 @@ def start_processes(place, multi_host):
                 keras.distribution.initialize()
             else:
                 keras.distribution.initialize(
-                    place.coordinator, place.count, place.index
+                    process.coordinator, process.world_size, process.rank
                 )
     except RuntimeError as error:
         if "before" not in str(error):
@@ -140,9 +145,14 @@ def simulate_devices(count):
         ) from error
 
 
-def place_of_process():
-    """(index, count) of this process."""
+def rank_and_world_size():
+    """Returns (rank, world size) of this process."""
     return jax.process_index(), jax.process_count()
+
+
+def configured_world_size():
+    """Returns 1: JAX's runtime is asked by `multi_host` alone."""
+    return 1
 
 
 def num_devices():
@@ -154,7 +164,7 @@ def start(strategy, model_devices):
     """Makes the distribution that all variables from now on follow.
 
     Returns:
-        Number of parts that a batch is split into.
+        Number of shards that a batch is split into.
     """
     devices = jax.device_count()
     if strategy == "data":

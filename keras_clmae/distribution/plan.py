@@ -1,4 +1,4 @@
-"""The one call that puts a program on several devices."""
+"""Set a program up on several devices."""
 
 import gc
 from typing import NamedTuple
@@ -7,9 +7,9 @@ import keras
 
 from keras_clmae.argument_validation import check_choice
 from keras_clmae.argument_validation import check_positive_integer
-from keras_clmae.distribution.processes import count_processes
-from keras_clmae.distribution.processes import find_process
-from keras_clmae.distribution.replicas import engine
+from keras_clmae.distribution import engine
+from keras_clmae.distribution.processes import launched_process
+from keras_clmae.distribution.processes import launched_world_size
 
 
 class DistributionPlan(NamedTuple):
@@ -20,8 +20,8 @@ class DistributionPlan(NamedTuple):
         process_index: int. Number of this process, 0 first.
         process_count: int. Processes of the run.
         num_devices: int. Devices that train, of all processes together.
-        batch_parts: int. Parts that a batch is split into; the global batch
-            size must be a multiple of it.
+        num_batch_shards: int. Shards that a batch is split into; the global
+            batch size must be a multiple of it.
         model_devices: int. Devices that hold one copy of the weights together.
     """
 
@@ -29,13 +29,13 @@ class DistributionPlan(NamedTuple):
     process_index: int = 0
     process_count: int = 1
     num_devices: int = 1
-    batch_parts: int = 1
+    num_batch_shards: int = 1
     model_devices: int = 1
 
     @property
     def is_over_jax_processes(self):
         """Whether all processes must take part in all that reads the model."""
-        return keras.backend.backend() == "jax" and self.process_count > 1
+        return engine.READS_MODEL_TOGETHER and self.process_count > 1
 
     def local_batch_size(self, batch_size):
         """The batch size of this process's data set.
@@ -55,17 +55,19 @@ class DistributionPlan(NamedTuple):
         32
         """
         check_positive_integer("batch_size", batch_size)
-        if batch_size % self.batch_parts:
+        if batch_size % self.num_batch_shards:
             raise ValueError(
                 "`batch_size` must be a multiple of the number of devices that "
-                f"share a batch, {self.batch_parts}. "
+                f"share a batch, {self.num_batch_shards}. "
                 f"Received: batch_size={batch_size}"
             )
-        if engine.CUTS_BATCHES:
+        if engine.DATASET_YIELDS_GLOBAL_BATCH:
             return batch_size
         return batch_size // self.process_count
 
 
+# What `setup` arranged is of the process, as the backend's own state behind it:
+# strategy, mesh or process group. So is this, which only `setup` writes.
 _plan = DistributionPlan()
 
 
@@ -80,11 +82,11 @@ def setup(
     The engine is the backend's own. JAX: `keras.distribution`, one process for
     all devices of a host. TensorFlow: `MirroredStrategy`, `TPUStrategy`, or
     `MultiWorkerMirroredStrategy` where the environment variable `TF_CONFIG`
-    names several workers. PyTorch: `torch.distributed`, one process a device,
-    started by `torchrun`, `srun` or by hand; see `find_process`.
+    names several workers. PyTorch: `torch.distributed`, one process per device,
+    started by `torchrun`, `srun` or by hand; see `launched_process`.
 
-    A training means the same on all of them: the weights move as if one device
-    had computed the whole batch. See docs/many_devices.md.
+    Training is equivalent to one device: the weights move as if it had computed
+    the whole batch. See docs/many_devices.md.
 
     Args:
         strategy: `"data"`: every device has all weights and computes a part of
@@ -118,11 +120,10 @@ def setup(
     """
     global _plan
     check_choice("strategy", strategy, ("auto", "none", "data", "model"))
-    backend = keras.backend.backend()
-    if strategy == "model" and backend != "jax":
+    if strategy == "model" and not engine.SPLITS_MODELS:
         raise ValueError(
             '`strategy="model"` needs the JAX backend. '
-            f"Received: KERAS_BACKEND={backend!r}"
+            f"Received: KERAS_BACKEND={keras.config.backend()!r}"
         )
     if model_devices is not None:
         check_positive_integer("model_devices", model_devices)
@@ -135,34 +136,39 @@ def setup(
         _refuse_several_processes(multi_host)
         _plan = DistributionPlan()
         return _plan
-    place = find_process()
+    process = launched_process()
     if simulated_devices is not None:
         check_positive_integer("simulated_devices", simulated_devices)
         _check_in_time()
         engine.simulate_devices(simulated_devices)
-    if place.count > 1 or multi_host:
+    if process.world_size > 1 or multi_host:
         _check_in_time()
-        engine.start_processes(place, multi_host)
-    index, count = engine.place_of_process()
+        engine.start_processes(process, multi_host)
+    rank, world_size = engine.rank_and_world_size()
     if strategy == "auto":
         # Not asked where there are several processes: on TensorFlow a list of
         # the devices before the strategy is made makes it impossible.
-        several = count > 1 or engine.num_devices() > 1
+        several = world_size > 1 or engine.num_devices() > 1
         strategy = "data" if several else "none"
     if strategy == "none":
         _plan = DistributionPlan()
         return _plan
     _check_in_time()
-    parts = engine.start(strategy, model_devices)
-    total = max(engine.num_devices(), parts)
+    shards = engine.start(strategy, model_devices)
+    num_devices = max(engine.num_devices(), shards)
     _plan = DistributionPlan(
-        strategy, index, count, total, parts, total // parts
+        strategy=strategy,
+        process_index=rank,
+        process_count=world_size,
+        num_devices=num_devices,
+        num_batch_shards=shards,
+        model_devices=num_devices // shards,
     )
     return _plan
 
 
 def current_plan():
-    """What the last call of `setup` arranged; one device before any.
+    """Returns what the last call of `setup` arranged; one device before any.
 
     Example:
 
@@ -173,7 +179,7 @@ def current_plan():
 
 
 def is_first_process():
-    """Whether this is the process that writes logs and checkpoints.
+    """Returns whether this process writes logs and checkpoints.
 
     Example:
 
@@ -184,9 +190,7 @@ def is_first_process():
 
 
 def _refuse_several_processes(multi_host):
-    count = count_processes()
-    if keras.backend.backend() == "tensorflow":
-        count = max(count, engine.place_of_process()[1])
+    count = max(launched_world_size(), engine.configured_world_size())
     if count > 1 or multi_host:
         raise ValueError(
             '`strategy` must not be "none" in one of several processes: each '
@@ -211,6 +215,9 @@ def _check_in_time():
 
 
 def _any_variable():
+    # Over all objects of the process, which takes a tenth of a second, once:
+    # Keras keeps no public list of the variables it made, and one made too
+    # early would silently train on one device, whoever holds it.
     for thing in gc.get_objects():
         # Not `isinstance`, which some lazy objects answer by importing.
         if issubclass(type(thing), keras.Variable):

@@ -1,27 +1,27 @@
-"""Which of how many processes this one is, as its launcher tells it."""
+"""Read rank and world size from the launcher's environment."""
 
 import os
 from typing import NamedTuple
 
 
-class ProcessPlace(NamedTuple):
-    """The place of this process among those of the run.
+class LaunchedProcess(NamedTuple):
+    """This process among those that a launcher started.
 
     Attributes:
-        index: int from 0 to `count - 1`.
-        count: int. Processes of the run.
-        local_index: int. Number of this process on its host.
-        coordinator: `"address:port"` of the first process, or `None` for a
+        rank: int., from 0 to `world_size - 1`.
+        world_size: int. Processes of the run.
+        local_rank: int. Number of this process on its host.
+        coordinator: str. `"address:port"` of the first process, or `None` for a
             process that is alone.
     """
 
-    index: int = 0
-    count: int = 1
-    local_index: int = 0
+    rank: int = 0
+    world_size: int = 1
+    local_rank: int = 0
     coordinator: str | None = None
 
 
-# Names of index, count and local index. `torchrun` sets the first three; the
+# Names of rank, world size and local rank. `torchrun` sets the first three; the
 # launch scripts do for one process a host; `srun` sets the last.
 _LAUNCHERS = (
     ("RANK", "WORLD_SIZE", "LOCAL_RANK"),
@@ -34,8 +34,8 @@ _LAUNCHERS = (
 )
 
 
-def find_process():
-    """Reads the place of this process from the environment.
+def launched_process():
+    """Reads rank and world size of this process from the environment.
 
     In this order: `RANK`, `WORLD_SIZE` and `LOCAL_RANK` (`torchrun`, or set by
     hand); `KERAS_DISTRIBUTION_PROCESS_ID` and
@@ -44,7 +44,7 @@ def find_process():
     the first of `KERAS_DISTRIBUTION_JOB_ADDRESSES`.
 
     Returns:
-        A `ProcessPlace`; of a process that is alone where none is set.
+        A `LaunchedProcess`; rank 0 of 1 where none of these is set.
 
     Raises:
         ValueError: if there are several processes and no such address, or the
@@ -52,29 +52,30 @@ def find_process():
 
     Example:
 
-    >>> keras_clmae.distribution.find_process().count
+    >>> keras_clmae.distribution.launched_process().world_size
     1
     """
     names = _launcher()
-    count = count_processes()
-    if count == 1:
-        return ProcessPlace()
-    index_name, count_name, local_name = names
-    index = _read_integer(index_name)
-    if not 0 <= index < count:
+    world_size = launched_world_size()
+    if world_size == 1:
+        return LaunchedProcess()
+    rank_name, size_name, local_name = names
+    rank = _read_integer(rank_name)
+    if not 0 <= rank < world_size:
         raise ValueError(
-            f"The environment variable `{index_name}` must be an integer from "
-            f"0 to {count_name} - 1. Received: {index_name}={index}, "
-            f"{count_name}={count}"
+            f"The environment variable `{rank_name}` must be an integer from "
+            f"0 to {size_name} - 1. Received: {rank_name}={rank}, "
+            f"{size_name}={world_size}"
         )
-    local_index = 0
+    local_rank = 0
     if local_name is not None and local_name in os.environ:
-        local_index = _read_integer(local_name)
-    return ProcessPlace(index, count, local_index, _coordinator(count))
+        local_rank = _read_integer(local_name)
+    coordinator = _coordinator(world_size)
+    return LaunchedProcess(rank, world_size, local_rank, coordinator)
 
 
-def count_processes():
-    """Number of processes that a launcher started, as in `find_process`."""
+def launched_world_size():
+    """Reads the number of processes alone; see `launched_process`."""
     names = _launcher()
     return 1 if names is None else _read_integer(names[1])
 
@@ -96,7 +97,7 @@ def _read_integer(name):
         ) from None
 
 
-def _coordinator(count):
+def _coordinator(world_size):
     if "MASTER_ADDR" in os.environ and "MASTER_PORT" in os.environ:
         return f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
     addresses = os.environ.get("KERAS_DISTRIBUTION_JOB_ADDRESSES")
@@ -104,8 +105,8 @@ def _coordinator(count):
         return addresses.split(",")[0]
     raise ValueError(
         "The environment variables `MASTER_ADDR` and `MASTER_PORT` must hold "
-        f"the address of the first of {count} processes; the launch scripts "
-        "set them. Received: MASTER_ADDR="
+        f"the address of the first of {world_size} processes; the launch "
+        "scripts set them. Received: MASTER_ADDR="
         f"{os.environ.get('MASTER_ADDR')!r}, "
         f"MASTER_PORT={os.environ.get('MASTER_PORT')!r}"
     )

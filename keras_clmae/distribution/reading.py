@@ -1,8 +1,8 @@
-"""Reading weights of which other processes have a part, or a copy."""
+"""Read weights of which other processes have a part, or a copy."""
 
 import contextlib
 
-from keras_clmae.distribution.replicas import engine
+from keras_clmae.distribution import engine
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""What the losses and train steps of several replicas tell each other.
+"""Exchange values between the replicas of a train step.
 
 A replica is a copy of the model that computes a part of every batch. On JAX the
 batch is one array over all devices and the compiler does the rest: there is one
@@ -9,12 +9,7 @@ and PyTorch (inside a train step of several processes) there are several.
 import keras
 from keras import ops
 
-if keras.backend.backend() == "tensorflow":
-    from keras_clmae.distribution import tensorflow_engine as engine
-elif keras.backend.backend() == "torch":
-    from keras_clmae.distribution import torch_engine as engine
-else:
-    from keras_clmae.distribution import jax_engine as engine
+from keras_clmae.distribution import engine
 
 num_replicas = engine.num_replicas
 

@@ -1,4 +1,4 @@
-"""TensorFlow: one replica a device, under a `tf.distribute.Strategy`."""
+"""Run TensorFlow under a `tf.distribute.Strategy`: a replica per device."""
 
 import contextlib
 import functools
@@ -7,7 +7,11 @@ import os
 import tensorflow as tf
 
 # Data sets give whole batches, of which each replica gets a part.
-CUTS_BATCHES = True
+DATASET_YIELDS_GLOBAL_BATCH = True
+
+SPLITS_MODELS = False
+
+READS_MODEL_TOGETHER = False
 
 
 def num_replicas():
@@ -80,13 +84,14 @@ def _summing(strategy):
     )
 
 
-def start_processes(place, multi_host):
-    if place.count > 1 and "TF_CONFIG" not in os.environ:
+def start_processes(process, multi_host):
+    if process.world_size > 1 and "TF_CONFIG" not in os.environ:
         raise ValueError(
             "Several processes on TensorFlow need the environment variable "
             "`TF_CONFIG` with the addresses of all of them "
             "(https://www.tensorflow.org/guide/distributed_training). "
-            f"Received: process {place.index} of {place.count} without it"
+            f"Received: process {process.rank} of {process.world_size} "
+            "without it"
         )
 
 
@@ -121,8 +126,8 @@ def simulate_devices(count):
         ) from error
 
 
-def place_of_process():
-    """(index, count) of this process, as `TF_CONFIG` gives it."""
+def rank_and_world_size():
+    """Returns (rank, world size) of this process, as `TF_CONFIG` gives it."""
     resolver = tf.distribute.cluster_resolver.TFConfigClusterResolver()
     cluster = resolver.cluster_spec().as_dict()
     chiefs = len(cluster.get("chief", []))
@@ -131,6 +136,11 @@ def place_of_process():
         return 0, 1
     before = 0 if resolver.task_type == "chief" else chiefs
     return before + resolver.task_id, count
+
+
+def configured_world_size():
+    """Returns the number of workers that `TF_CONFIG` names."""
+    return rank_and_world_size()[1]
 
 
 def _devices():
@@ -152,14 +162,14 @@ def start(strategy, model_devices):
     """Enters the scope that all variables from now on belong to.
 
     Returns:
-        Number of parts that a batch is split into.
+        Number of shards that a batch is split into.
     """
     if tf.config.list_physical_devices("TPU"):
         resolver = tf.distribute.cluster_resolver.TPUClusterResolver("local")
         tf.config.experimental_connect_to_cluster(resolver)
         tf.tpu.experimental.initialize_tpu_system(resolver)
         scope = tf.distribute.TPUStrategy(resolver)
-    elif place_of_process()[1] > 1:
+    elif rank_and_world_size()[1] > 1:
         scope = tf.distribute.MultiWorkerMirroredStrategy()
     else:
         scope = tf.distribute.MirroredStrategy(_devices()[1])

@@ -1,4 +1,4 @@
-"""PyTorch: one process a device; the train step speaks `torch.distributed`."""
+"""Run PyTorch in one process per device, by `torch.distributed`."""
 
 import atexit
 import contextlib
@@ -10,12 +10,19 @@ import torch.distributed as dist
 BUCKET_BYTES = 25 * 2**20
 
 # Every process reads its own part of a batch.
-CUTS_BATCHES = False
+DATASET_YIELDS_GLOBAL_BATCH = False
 
+SPLITS_MODELS = False
+
+READS_MODEL_TOGETHER = False
+
+# Two states of the process, beside `torch.distributed`'s own. Whether a train
+# step runs, which `replicated_step` alone writes:
 _in_step = False
 
-# Processes tell each other on the CPU what is not computed with: on the device
-# a question would wait for all steps before it.
+# The group in which processes tell each other what is not computed with, which
+# `start_processes` makes: on the CPU, as on the device a question would wait
+# for all steps before it.
 _questions = None
 
 
@@ -139,19 +146,19 @@ def broadcast(variables):
             dist.broadcast(variable.value.data, src=0)
 
 
-def start_processes(place, multi_host):
+def start_processes(process, multi_host):
     """Joins the other processes."""
     global _questions
-    if place.count == 1 or dist.is_initialized():
+    if process.world_size == 1 or dist.is_initialized():
         return
     if torch.cuda.is_available():
-        torch.cuda.set_device(place.local_index)
-    address, port = place.coordinator.rsplit(":", 1)
+        torch.cuda.set_device(process.local_rank)
+    address, port = process.coordinator.rsplit(":", 1)
     dist.init_process_group(
         "nccl" if torch.cuda.is_available() else "gloo",
         init_method=f"tcp://{address}:{port}",
-        rank=place.index,
-        world_size=place.count,
+        rank=process.rank,
+        world_size=process.world_size,
     )
     _questions = dist.new_group(backend="gloo")
     atexit.register(_leave)
@@ -175,11 +182,16 @@ def simulate_devices(count):
     )
 
 
-def place_of_process():
-    """(index, count) of this process."""
+def rank_and_world_size():
+    """Returns (rank, world size) of this process."""
     if not dist.is_initialized():
         return 0, 1
     return dist.get_rank(), dist.get_world_size()
+
+
+def configured_world_size():
+    """Returns 1: launchers alone start processes."""
+    return 1
 
 
 def num_devices():

@@ -8,10 +8,8 @@ from keras_clmae.evaluation.features import count_batches
 from keras_clmae.evaluation.features import predict_dataset
 from keras_clmae.models.image_classifier import ImageClassifier
 from keras_clmae.optimizers import LayerDecayAdamW
+from keras_clmae.optimizers import scale_learning_rate
 from keras_clmae.optimizers import warmup_cosine
-
-# Learning rates are for 256 images: https://arxiv.org/abs/1706.02677.
-REFERENCE_BATCH_SIZE = 256
 
 
 def fine_tune(
@@ -97,7 +95,7 @@ def fine_tune(
         image_shape=image_shape,
     )
     schedule = warmup_cosine(
-        base_learning_rate * batch_size / REFERENCE_BATCH_SIZE,
+        scale_learning_rate(base_learning_rate, batch_size),
         epochs * num_batches,
         warmup_epochs * num_batches,
         final=1e-6,

@@ -13,14 +13,13 @@ from keras_clmae.evaluation.logistic_regression import (
 from keras_clmae.models.image_classifier import ImageClassifier
 from keras_clmae.models.image_classifier import batch_norm_head
 from keras_clmae.optimizers import LARS
+from keras_clmae.optimizers import scale_learning_rate
 from keras_clmae.optimizers import warmup_cosine
 
 # MAE's linear probe: table 10 of https://arxiv.org/abs/2111.06377, and the
 # head's first weights in its main_linprobe.py.
 HEAD_STDDEV = 0.01
 MOMENTUM = 0.9
-# Learning rates are for 256 images: https://arxiv.org/abs/1706.02677.
-REFERENCE_BATCH_SIZE = 256
 SOLVERS = ("lars", "sgd", "logistic_regression")
 
 
@@ -241,7 +240,7 @@ def _check_solver(solver, solvers):
 
 def _schedule(base_rate, batch_size, num_batches, epochs, warmup_epochs):
     return warmup_cosine(
-        base_rate * batch_size / REFERENCE_BATCH_SIZE,
+        scale_learning_rate(base_rate, batch_size),
         epochs * num_batches,
         warmup_epochs * num_batches,
     )

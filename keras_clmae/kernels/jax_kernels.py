@@ -1,10 +1,44 @@
-"""JAX's kernels."""
+"""Compute on JAX: Keras's operations, and cuDNN's attention."""
 
 import functools
 
 import jax
 from jax import numpy as jnp
 from keras import ops
+
+from keras_clmae.kernels import keras_kernels
+from keras_clmae.kernels.keras_kernels import gelu
+from keras_clmae.kernels.keras_kernels import layer_norm
+from keras_clmae.kernels.keras_kernels import linear
+from keras_clmae.kernels.keras_kernels import region
+
+__all__ = ["attention", "gelu", "layer_norm", "linear", "region"]
+
+NAME = "JAX"
+
+# XLA converts to float32 and back on CPUs: half to a whole time slower
+# than float32 (docs/performance.md).
+FAST_BFLOAT16_UNITS = ()
+
+
+def accelerator():
+    """Finds what computes beside the processor.
+
+    Returns:
+        Name of the device and whether it computes in bfloat16, or `None` where
+        there is only the processor.
+    """
+    device = jax.devices()[0]
+    if device.platform == "cpu":
+        return None
+    return device.device_kind, device.platform != "gpu" or _capability() >= 8.0
+
+
+def attention(tokens, queries, weights):
+    """See `keras_kernels.attention`."""
+    return keras_kernels.attention(
+        tokens, queries, weights, dot_product_attention
+    )
 
 
 def dot_product_attention(query, key, value):
@@ -45,14 +79,18 @@ def dot_product_attention(query, key, value):
 
 @functools.cache
 def _fits_cudnn(dtype, head_dim):
-    # A number on NVIDIA's, a name on other GPUs, none elsewhere. The limits are
-    # those of JAX's `check_is_flash_attention`.
-    try:
-        capability = float(getattr(jax.devices()[0], "compute_capability", 0))
-    except ValueError:
-        return False
+    # The limits are those of JAX's `check_is_flash_attention`.
+    capability = _capability()
     widest = 256 if capability >= 9.0 else 128
     half = dtype in (jnp.bfloat16, jnp.float16)
     return (
         capability >= 8.0 and half and head_dim % 8 == 0 and head_dim <= widest
     )
+
+
+def _capability():
+    # A number on NVIDIA's, a name on other GPUs, none elsewhere.
+    try:
+        return float(getattr(jax.devices()[0], "compute_capability", 0))
+    except ValueError:
+        return 0.0

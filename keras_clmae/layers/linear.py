@@ -2,6 +2,7 @@ import keras
 from keras import ops
 
 from keras_clmae.kernels import linear
+from keras_clmae.kernels.weights import LinearWeights
 
 
 @keras.saving.register_keras_serializable(package="keras_clmae")
@@ -31,11 +32,11 @@ class Linear(keras.layers.Dense):
         super().__init__(units, activation=None, use_bias=True, **kwargs)
 
     def call(self, inputs, training=None):
-        return linear(inputs, *self.parts())
+        return linear(inputs, self.weight_tensors())
 
-    def parts(self):
-        """The weights in the order in which `linear` takes them."""
-        return (
+    def weight_tensors(self):
+        """Returns the `LinearWeights`, in the type that is computed in."""
+        return LinearWeights(
             ops.convert_to_tensor(self.kernel),
             ops.convert_to_tensor(self.bias),
         )

@@ -3,6 +3,8 @@ from keras import ops
 
 from keras_clmae.argument_validation import check_heads
 from keras_clmae.kernels import attention
+from keras_clmae.kernels.weights import AttentionWeights
+from keras_clmae.kernels.weights import LinearWeights
 from keras_clmae.layers.linear import Linear
 
 
@@ -65,15 +67,15 @@ class SelfAttention(keras.layers.Layer):
         self.projection.build((None, None, hidden_dim))
 
     def call(self, tokens, queries=None):
-        return attention(tokens, queries, self.parts())
+        return attention(tokens, queries, self.weight_tensors())
 
-    def parts(self):
-        """The weights in the order in which `attention` takes them."""
-        return (
+    def weight_tensors(self):
+        """Returns the `AttentionWeights`, in the type that is computed in."""
+        qkv = LinearWeights(
             ops.convert_to_tensor(self.qkv_kernel),
             ops.convert_to_tensor(self.qkv_bias),
-            *self.projection.parts(),
         )
+        return AttentionWeights(qkv, self.projection.weight_tensors())
 
     def compute_output_shape(self, tokens_shape, queries_shape=None):
         return tokens_shape if queries_shape is None else queries_shape

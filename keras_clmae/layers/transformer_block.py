@@ -5,7 +5,11 @@ from keras import ops
 
 from keras_clmae.argument_validation import check_fraction
 from keras_clmae.argument_validation import check_positive_integer
-from keras_clmae.kernels import transformer_block
+from keras_clmae.kernels.bfloat16 import say_where_bfloat16_is_slow
+from keras_clmae.kernels.block import BlockInputs
+from keras_clmae.kernels.block import transformer_block
+from keras_clmae.kernels.weights import BlockWeights
+from keras_clmae.kernels.weights import NormWeights
 from keras_clmae.layers.drop_path import DropPath
 from keras_clmae.layers.linear import Linear
 from keras_clmae.layers.self_attention import SelfAttention
@@ -25,10 +29,10 @@ class TransformerBlock(keras.layers.Layer):
         drop_path_rate: float in [0, 1). Probability with which the whole branch
             is dropped for an image in training (stochastic depth,
             https://arxiv.org/abs/1603.09382). Defaults to `0.0`.
-        gradient_checkpointing: bool. Whether the backward pass computes the
-            insides of the block once more instead of keeping them
-            (https://arxiv.org/abs/1604.06174). Same numbers, less memory, more
-            time. Defaults to `False`.
+        gradient_checkpointing: bool. Whether the backward pass recomputes the
+            activations of the block to save memory
+            (https://arxiv.org/abs/1604.06174). Same numbers, more time.
+            Defaults to `False`.
 
     Call arguments:
         tokens: tensor of shape (batch, tokens, hidden_dim).
@@ -69,6 +73,8 @@ class TransformerBlock(keras.layers.Layer):
         self.gradient_checkpointing = gradient_checkpointing
 
     def build(self, tokens_shape, queries_shape=None):
+        if self.compute_dtype == "bfloat16":
+            say_where_bfloat16_is_slow()
         hidden_dim = tokens_shape[-1]
         shape = (None, None, hidden_dim)
 
@@ -114,14 +120,13 @@ class TransformerBlock(keras.layers.Layer):
 
     def _compute(self, scales, tokens, queries=None):
         return transformer_block(
-            (tokens, queries, *scales),
-            (
-                (*_parts(self.attention_norm), *self.attention.parts()),
-                (
-                    *_parts(self.mlp_norm),
-                    *self.mlp_expand.parts(),
-                    *self.mlp_contract.parts(),
-                ),
+            BlockInputs(tokens, queries, *scales),
+            BlockWeights(
+                attention_norm=_norm_tensors(self.attention_norm),
+                attention=self.attention.weight_tensors(),
+                mlp_norm=_norm_tensors(self.mlp_norm),
+                mlp_expand=self.mlp_expand.weight_tensors(),
+                mlp_contract=self.mlp_contract.weight_tensors(),
             ),
             epsilon=self.layer_norm_epsilon,
         )
@@ -140,5 +145,7 @@ class TransformerBlock(keras.layers.Layer):
         }
 
 
-def _parts(norm):
-    return ops.convert_to_tensor(norm.gamma), ops.convert_to_tensor(norm.beta)
+def _norm_tensors(norm):
+    return NormWeights(
+        ops.convert_to_tensor(norm.gamma), ops.convert_to_tensor(norm.beta)
+    )

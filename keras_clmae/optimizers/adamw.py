@@ -1,28 +1,39 @@
+"""Define the AdamW that pretraining takes."""
+
 import keras
 
-BACKEND = keras.backend.backend()
-if BACKEND == "tensorflow":
-    from keras_clmae.optimizers import tensorflow_fused_adam
-elif BACKEND == "torch":
-    from keras_clmae.optimizers import torch_fused_adam
+from keras_clmae.optimizers import BackendAdamW
+from keras_clmae.optimizers.weight_decay import NO_WEIGHT_DECAY
 
 
 @keras.saving.register_keras_serializable(package="keras_clmae")
-class AdamW(keras.optimizers.AdamW):
-    """Keras's AdamW, by the kernels of the backend.
+class AdamW(BackendAdamW):
+    """Keras's AdamW by the kernels of the backend; decays matrices only.
 
-    The rule, the arguments and the saved state are those of
-    `keras.optimizers.AdamW`. On PyTorch and TensorFlow Keras applies it one
-    operation at a time, with temporaries as large as the model; here a kernel
-    does the same in one pass, after the weight decay: on PyTorch six times as
-    fast, a sixth of a step of plain MAE with ViT-B on a CPU; on TensorFlow
-    nearly twice, and traced in a quarter of the time (`docs/performance.md`).
-    AMSGrad and other types than float32 are left to Keras on TensorFlow. On JAX
-    the compiler fuses the rule anyway.
+    The rule and the saved state are those of `keras.optimizers.AdamW`, but
+    biases, norms and position tables are not decayed, as in MAE's pretraining.
+
+    On PyTorch and TensorFlow Keras applies the rule one operation at a time,
+    with temporaries as large as the model; here a kernel does the same in one
+    pass, after the weight decay: on PyTorch six times as fast, a sixth of a
+    step of plain MAE with ViT-B on a CPU; on TensorFlow nearly twice, and
+    traced in a quarter of the time (`docs/performance.md`). AMSGrad and other
+    types than float32 are left to Keras on TensorFlow. On JAX the compiler
+    fuses the rule anyway.
 
     Args:
-        **kwargs: Arguments of `keras.optimizers.AdamW`, `learning_rate` the
-            first of them.
+        learning_rate: float., `LearningRateSchedule`, or a callable without
+            arguments. Defaults to `0.001`.
+        weight_decay: float. Defaults to `0.004`, as in Keras.
+        no_weight_decay: names; variables with one of these in their name are
+            not decayed. `()` decays all. A later call of
+            `exclude_from_weight_decay` replaces them. Defaults to
+            `keras_clmae.optimizers.NO_WEIGHT_DECAY`: biases, the scales and
+            shifts of norms, and position tables.
+        **kwargs: Arguments of `keras.optimizers.AdamW`.
+
+    Raises:
+        ValueError: If `no_weight_decay` is a name instead of several.
 
     Example:
 
@@ -32,46 +43,34 @@ class AdamW(keras.optimizers.AdamW):
     ... )
     """
 
-    def learning_rate_scale(self, variable):
-        """The factor on the learning rate of one variable, after `build`."""
-        return 1.0
-
-    def decays(self, variable):
-        """Whether one variable is decayed, after `build`."""
-        return self._use_weight_decay(variable)
-
-    def _apply_weight_decay(self, variables):
-        # On TensorFlow the update of each variable begins with its decay.
-        if self.weight_decay is not None and BACKEND != "tensorflow":
-            self._decay(variables)
-
-    def _decay(self, variables):
-        super()._apply_weight_decay(variables)
-
-    def _backend_update_step(self, grads, trainable_variables, learning_rate):
-        if BACKEND == "torch":
-            torch_fused_adam.fused_update(
-                self, grads, trainable_variables, learning_rate
+    def __init__(
+        self,
+        learning_rate=0.001,
+        weight_decay=0.004,
+        *,
+        no_weight_decay=NO_WEIGHT_DECAY,
+        **kwargs,
+    ):
+        super().__init__(
+            learning_rate=learning_rate, weight_decay=weight_decay, **kwargs
+        )
+        if isinstance(no_weight_decay, str):
+            raise ValueError(
+                "`no_weight_decay` must be a tuple or list of names. Received: "
+                f"no_weight_decay={no_weight_decay!r}"
             )
-            return
-        if BACKEND == "tensorflow":
-            learning_rate = tensorflow_fused_adam.step_rates(
-                self, learning_rate
-            )
-        super()._backend_update_step(grads, trainable_variables, learning_rate)
+        self.no_weight_decay = tuple(no_weight_decay)
+        self.exclude_from_weight_decay(var_names=self.no_weight_decay)
 
-    def update_step(self, gradient, variable, learning_rate):
-        if BACKEND == "tensorflow":
-            tensorflow_fused_adam.fused_update(
-                self, gradient, variable, learning_rate
-            )
-        else:
-            self.keras_update_step(
-                gradient,
-                variable,
-                learning_rate * self.learning_rate_scale(variable),
-            )
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "no_weight_decay": list(self.no_weight_decay),
+        }
 
-    def keras_update_step(self, gradient, variable, learning_rate):
-        """Keras's own update, where the kernels do not fit."""
-        super().update_step(gradient, variable, learning_rate)
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        # A file of before the argument goes on as it was written: with decay
+        # on all variables that the program did not exclude.
+        config = {"no_weight_decay": (), **config}
+        return super().from_config(config, custom_objects)

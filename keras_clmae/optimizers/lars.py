@@ -1,5 +1,14 @@
+"""Define SGD with layer-wise adaptive rates."""
+
+import re
+
 import keras
 from keras import ops
+
+from keras_clmae.optimizers.weight_decay import NO_WEIGHT_DECAY
+
+# Beside all vectors: the biases of attention have several axes.
+_UNSCALED = re.compile("|".join(NO_WEIGHT_DECAY))
 
 
 @keras.saving.register_keras_serializable(package="keras_clmae")
@@ -19,9 +28,9 @@ class LARS(keras.optimizers.Optimizer):
     ```
 
     MAE's linear probe uses it with a trust coefficient of 0.001, momentum 0.9
-    and no weight decay. As there, vectors (biases, norms) take plain SGD steps
-    with momentum, without decay; and so does a weight whose norm or gradient
-    is zero.
+    and no weight decay. As there, vectors, biases and norms take plain SGD
+    steps with momentum, without decay; and so do position tables, and a weight
+    whose norm or gradient is zero.
 
     Args:
         learning_rate: float, `LearningRateSchedule`, or a callable without
@@ -78,7 +87,7 @@ class LARS(keras.optimizers.Optimizer):
         weight = ops.cast(variable, "float32")
         update = ops.cast(gradient, "float32")
         learning_rate = ops.cast(learning_rate, "float32")
-        if len(variable.shape) > 1:
+        if len(variable.shape) > 1 and not _UNSCALED.search(variable.name):
             weight_norm = ops.norm(weight)
             denominator = ops.norm(update)
             if self.weight_decay and self._use_weight_decay(variable):

@@ -1,12 +1,15 @@
+"""Define AdamW with layer-wise learning rates."""
+
 import re
 
 import keras
 from keras import ops
 
 from keras_clmae.optimizers.adamw import AdamW
+from keras_clmae.optimizers.weight_decay import NO_WEIGHT_DECAY
 
-# Beside all vectors: biases that have a shape of their own, and tokens.
-UNDECAYED = "bias$|class_token|position_embedding"
+# Layers that MAE's fine-tuning does not decay, beside all vectors.
+_UNDECAYED_LAYERS = "class_token|position_embedding"
 
 
 @keras.saving.register_keras_serializable(package="keras_clmae")
@@ -29,11 +32,14 @@ class LayerDecayAdamW(AdamW):
     the variables' paths, so that saving and restoring need nothing special.
 
     Args:
-        learning_rate: float, `LearningRateSchedule`, or a callable without
+        learning_rate: float., `LearningRateSchedule`, or a callable without
             arguments. Of the head. Defaults to `0.001`.
         layer_decay: float in (0, 1]. Defaults to `0.75`, as in MAE's table 9;
             MAE's published commands use 0.65 for ViT-B, 0.75 for L and H.
         weight_decay: float. Defaults to `0.05`, MAE's.
+        no_weight_decay: names, as of `AdamW`; beside them all vectors and the
+            class token are not decayed. `()` decays all. Defaults to
+            `keras_clmae.optimizers.NO_WEIGHT_DECAY`.
         **kwargs: Arguments of `AdamW`.
 
     Raises:
@@ -97,14 +103,21 @@ class LayerDecayAdamW(AdamW):
                 self.assign(variable, ops.multiply(variable, factor))
 
     def decays(self, variable):
-        return (
+        if not super().decays(variable):
+            return False
+        return not self.no_weight_decay or (
             len(variable.shape) > 1
-            and not re.search(UNDECAYED, variable.path)
-            and self._use_weight_decay(variable)
+            and not re.search(_UNDECAYED_LAYERS, variable.path)
         )
 
     def get_config(self):
         return {**super().get_config(), "layer_decay": self.layer_decay}
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        # It has always left them undecayed.
+        config = {"no_weight_decay": NO_WEIGHT_DECAY, **config}
+        return super().from_config(config, custom_objects)
 
 
 def _block_index(path):

@@ -6,6 +6,7 @@ from keras import ops
 from keras_clmae.argument_validation import check_choice
 from keras_clmae.argument_validation import check_positive_integer
 from keras_clmae.curriculum import get_curriculum
+from keras_clmae.optimizers import NO_WEIGHT_DECAY
 from keras_clmae.trainers.progress import progress_for_fit
 from keras_clmae.trainers.term_means import TermMeans
 from keras_clmae.trainers.terminate_on_non_finite import guarded
@@ -26,8 +27,6 @@ MASKING_TERMS = (
     "masking_loss",
     "masking_gradient_norm",
 )
-# Names of variables that AdamW's decay leaves alone, as in MAE.
-NO_WEIGHT_DECAY = ("bias", "gamma", "beta", "position_table")
 
 
 class BaseCLMAETrainer:

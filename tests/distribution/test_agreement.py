@@ -33,7 +33,7 @@ CASES = {
         "model": (
             1,
             {"strategy": "model", "model_devices": 2, "simulated_devices": 4},
-            {"num_devices": 4, "model_devices": 2, "batch_parts": 2},
+            {"num_devices": 4, "model_devices": 2, "num_batch_shards": 2},
             ["clmae"],
         ),
         "hosts": (
@@ -50,15 +50,17 @@ CASES = {
         ),
     },
     "tensorflow": {
-        "data": (1, {"simulated_devices": 2}, {"batch_parts": 2}, METHODS),
+        "data": (1, {"simulated_devices": 2}, {"num_batch_shards": 2}, METHODS),
         "hosts": (
             2,
             {},
-            {"num_devices": 2, "process_count": 2, "batch_parts": 2},
+            {"num_devices": 2, "process_count": 2, "num_batch_shards": 2},
             ["clmae"],
         ),
     },
-    "torch": {"data": (2, {}, {"batch_parts": 2, "process_count": 2}, METHODS)},
+    "torch": {
+        "data": (2, {}, {"num_batch_shards": 2, "process_count": 2}, METHODS)
+    },
 }[BACKEND]
 
 

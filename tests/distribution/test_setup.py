@@ -6,8 +6,8 @@ import keras
 import pytest
 
 from keras_clmae.distribution import DistributionPlan
-from keras_clmae.distribution import find_process
 from keras_clmae.distribution import global_batch
+from keras_clmae.distribution import launched_process
 from keras_clmae.distribution import setup
 from keras_clmae.layers import ClassToken
 
@@ -54,7 +54,7 @@ def test_bad_arguments(arguments, message):
 
 
 def test_batches_split_evenly():
-    plan = DistributionPlan("data", num_devices=4, batch_parts=4)
+    plan = DistributionPlan("data", num_devices=4, num_batch_shards=4)
     assert plan.local_batch_size(8) == 8
     with pytest.raises(ValueError, match="`batch_size` must be a multiple"):
         plan.local_batch_size(6)
@@ -111,7 +111,7 @@ ADDRESS = {"MASTER_ADDR": "first", "MASTER_PORT": "1234"}
 def test_place_of_a_process(monkeypatch, environment, expected):
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    assert tuple(find_process()) == expected
+    assert tuple(launched_process()) == expected
 
 
 @pytest.mark.parametrize(
@@ -126,4 +126,4 @@ def test_a_process_without_a_place(monkeypatch, environment, message):
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     with pytest.raises(ValueError, match=message):
-        find_process()
+        launched_process()

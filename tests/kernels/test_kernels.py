@@ -1,6 +1,7 @@
 """The kernels of a backend against those of all."""
 
 import functools
+import re
 import types
 
 import keras
@@ -9,7 +10,17 @@ import pytest
 from keras import ops
 
 from keras_clmae import kernels
+from keras_clmae.kernels import bfloat16
 from keras_clmae.kernels import keras_kernels
+from keras_clmae.kernels.block import BlockInputs
+from keras_clmae.kernels.block import make_transformer_block
+from keras_clmae.kernels.block import transformer_block
+from keras_clmae.kernels.weights import AttentionWeights
+from keras_clmae.kernels.weights import BlockWeights
+from keras_clmae.kernels.weights import LinearWeights
+from keras_clmae.kernels.weights import NormWeights
+from keras_clmae.layers import TransformerBlock
+from tests.once import ONCE
 
 BACKEND = keras.backend.backend()
 HEADS, HEAD_DIM, MLP_DIM = 2, 4, 12
@@ -24,53 +35,61 @@ def draw(seed, *shape):
     return values.astype("float32")
 
 
-def inputs_of(num_queries=None, scaled=False):
-    """Activations and weights of a block, as arrays."""
+def inputs_of(num_queries=None, scaled=False, tokens=5):
+    """Inputs and weights of a block, as arrays."""
     queries = None
     if num_queries:
         queries = draw(1, 3, num_queries, HIDDEN_DIM)
     scales = (draw(2, 3, 1, 1), draw(3, 3, 1, 1)) if scaled else (None, None)
-    norm = [1 + draw(4, HIDDEN_DIM), draw(5, HIDDEN_DIM)]
-    attention_weights = [
-        draw(6, HIDDEN_DIM, 3, HEADS, HEAD_DIM),
-        draw(7, 3, HEADS, HEAD_DIM),
-        draw(8, HIDDEN_DIM, HIDDEN_DIM),
-        draw(9, HIDDEN_DIM),
-    ]
-    mlp_weights = [
-        draw(10, HIDDEN_DIM, MLP_DIM),
-        draw(11, MLP_DIM),
-        draw(12, MLP_DIM, HIDDEN_DIM),
-        draw(13, HIDDEN_DIM),
-    ]
+    norm = NormWeights(1 + draw(4, HIDDEN_DIM), draw(5, HIDDEN_DIM))
+    attention = AttentionWeights(
+        LinearWeights(
+            draw(6, HIDDEN_DIM, 3, HEADS, HEAD_DIM),
+            draw(7, 3, HEADS, HEAD_DIM),
+        ),
+        LinearWeights(draw(8, HIDDEN_DIM, HIDDEN_DIM), draw(9, HIDDEN_DIM)),
+    )
+    weights = BlockWeights(
+        norm,
+        attention,
+        norm,
+        LinearWeights(draw(10, HIDDEN_DIM, MLP_DIM), draw(11, MLP_DIM)),
+        LinearWeights(draw(12, MLP_DIM, HIDDEN_DIM), draw(13, HIDDEN_DIM)),
+    )
     return (
-        (draw(0, 3, 5, HIDDEN_DIM), queries, *scales),
-        (norm + attention_weights, norm + mlp_weights),
+        BlockInputs(draw(0, 3, tokens, HIDDEN_DIM), queries, *scales),
+        weights,
     )
 
 
-def outputs_and_gradients(block, activations, weights, dtype):
-    """What PyTorch's autograd makes of a block, as float32 arrays."""
+def outputs_and_gradients(block, inputs, weights, dtype):
+    """Runs a block on PyTorch, forward and backward, to float32 arrays."""
     import torch
 
-    convert = functools.partial(torch.tensor, device=keras.ops.ones(()).device)
-    activations = [
-        None
-        if x is None
-        else convert(x).to(dtype).requires_grad_(x.shape[-1] > 1)
-        for x in activations
-    ]
-    weights = [
+    device = keras.ops.ones(()).device
+
+    def leaf(array, dtype):
+        tensor = torch.tensor(array, device=device, dtype=dtype)
+        leaves.append(tensor.requires_grad_())
+        return tensor
+
+    def leaves_of(part):
+        if not isinstance(part, tuple):
+            return leaf(part, dtype)
         # As in mixed precision: the weights of the norm are in float32.
-        [
-            convert(w).to(dtype if i > 1 else torch.float32).requires_grad_()
-            for i, w in enumerate(group)
-        ]
-        for group in weights
+        if isinstance(part, NormWeights):
+            return type(part)(*(leaf(x, torch.float32) for x in part))
+        return type(part)(*map(leaves_of, part))
+
+    leaves = []
+    scales = [
+        x if x is None else torch.tensor(x, device=device, dtype=dtype)
+        for x in inputs[2:]
     ]
-    outputs = block(tuple(activations), weights, epsilon=1e-6)
-    leaves = [x for x in activations if x is not None and x.requires_grad]
-    leaves += weights[0] + weights[1]
+    inputs = BlockInputs(
+        *(x if x is None else leaf(x, dtype) for x in inputs[:2]), *scales
+    )
+    outputs = block(inputs, leaves_of(weights), epsilon=1e-6)
     gradients = torch.autograd.grad(outputs.float().square().sum(), leaves)
     return [x.detach().float().cpu().numpy() for x in (outputs, *gradients)]
 
@@ -84,10 +103,103 @@ def test_torch_block(num_queries, scaled, dtype, tolerance):
     import torch
 
     arguments = *inputs_of(num_queries, scaled), getattr(torch, dtype)
-    ours = outputs_and_gradients(kernels.transformer_block, *arguments)
-    general = outputs_and_gradients(keras_kernels.transformer_block, *arguments)
+    ours = outputs_and_gradients(transformer_block, *arguments)
+    general = make_transformer_block(keras_kernels)
+    general = outputs_and_gradients(general, *arguments)
     for one, other in zip(ours, general, strict=True):
         assert np.abs(one - other).max() <= tolerance * np.abs(other).max()
+
+
+@on_torch
+@pytest.mark.parametrize("queries", [None, 1])
+def test_torch_attention_in_bfloat16(monkeypatch, queries):
+    import torch
+
+    from keras_clmae.kernels import torch_kernels
+
+    def run(dtype, plain_tokens):
+        monkeypatch.setattr(torch_kernels, "_PLAIN_TOKENS", plain_tokens)
+        arguments = *inputs_of(queries, tokens=17), dtype
+        return outputs_and_gradients(transformer_block, *arguments)
+
+    def errors(plain_tokens):
+        actual = run(torch.bfloat16, plain_tokens)
+        return [
+            np.linalg.norm(one - other) / np.linalg.norm(other)
+            for one, other in zip(actual, expected, strict=True)
+        ]
+
+    expected = run(torch.float32, 1025)
+    plain, fused = errors(plain_tokens=17), errors(plain_tokens=16)
+    assert max(plain) < 0.05
+    # As good as the fused kernel's.
+    assert np.mean(plain) < 1.2 * np.mean(fused)
+
+
+@on_torch
+@pytest.mark.parametrize(
+    "dtype, tokens, fused",
+    [
+        ("float32", 17, True),
+        ("bfloat16", 17, False),
+        ("bfloat16", 1025, False),
+        ("bfloat16", 1026, True),
+    ],
+)
+def test_which_attention_torch_takes(monkeypatch, dtype, tokens, fused):
+    import torch
+    import torch.nn.functional as F
+
+    from keras_clmae.kernels import torch_kernels
+
+    asked = []
+    attention = F.scaled_dot_product_attention
+    monkeypatch.setattr(
+        F,
+        "scaled_dot_product_attention",
+        lambda *parts: asked.append(1) or attention(*parts),
+    )
+    draws = [
+        torch.tensor(draw(i, 1, 2, tokens, 4)).to(getattr(torch, dtype))
+        for i in range(3)
+    ]
+    torch_kernels._attend(*draws)
+    assert bool(asked) is fused
+
+
+@on_torch
+@pytest.mark.parametrize("constant", [True, False])
+def test_torch_norm_in_bfloat16(constant):
+    import torch
+
+    from keras_clmae.kernels import torch_kernels
+
+    def run(dtype):
+        # Many rows: sums over them must not be kept in bfloat16.
+        x = torch.tensor(draw(0, 64, 64, HIDDEN_DIM)).to(dtype)
+        leaves = [x.requires_grad_()]
+        for seed in (1, 2):
+            weight = torch.tensor(draw(seed, HIDDEN_DIM))
+            leaves += [] if constant else [weight.requires_grad_()]
+            weights.append(weight)
+        outputs = torch_kernels.layer_norm(x, NormWeights(*weights[-2:]), 1e-6)
+        assert outputs.dtype == dtype
+        gradient = torch.tensor(draw(3, *x.shape)).to(dtype)
+        return outputs, *torch.autograd.grad(outputs, leaves, gradient)
+
+    weights = []
+    with torch.profiler.profile(record_shapes=True) as profile:
+        actual = run(torch.bfloat16)
+    for one, other in zip(actual, run(torch.float32), strict=True):
+        assert (one.float() - other).norm() < 1e-2 * other.norm()
+    copies = [
+        event
+        for event in profile.events()
+        if event.name == "aten::_to_copy"
+        and event.input_shapes[0] == [64, 64, HIDDEN_DIM]
+    ]
+    # The test itself converts two; weights that stay as they are need none.
+    assert (len(copies) == 2) is constant
 
 
 @on_torch
@@ -96,21 +208,66 @@ def test_torch_block_compiled():
 
     plain = torch.float32
     for batch, num_queries in ((3, 2), (2, 3)):
-        activations, weights = inputs_of(num_queries)
-        activations = [x if x is None else x[:batch] for x in activations]
+        inputs, weights = inputs_of(num_queries)
+        inputs = [x if x is None else x[:batch] for x in inputs]
         expected = outputs_and_gradients(
-            kernels.transformer_block, activations, weights, plain
+            transformer_block, inputs, weights, plain
         )
         torch._dynamo.utils.counters.clear()
         with kernels.compiled_regions(True):
             compiled = outputs_and_gradients(
-                kernels.transformer_block, activations, weights, plain
+                transformer_block, inputs, weights, plain
             )
         # Another batch and another number of queries are the same graph.
         made = torch._dynamo.utils.counters["stats"]["unique_graphs"]
         assert made == (1 if batch == 3 else 0)
         for one, other in zip(compiled, expected, strict=True):
             assert np.abs(one - other).max() <= 1e-5 * np.abs(other).max()
+
+
+@ONCE
+def test_units_of_a_processor():
+    x86 = "model name\t: some\nflags\t\t: fpu avx512_bf16 amx_bf16 amx_tile\n"
+    assert bfloat16._units_in(x86) == ("amx_bf16", "avx512_bf16")
+    assert bfloat16._units_in("Features\t: fp asimd bf16\n") == ("bf16",)
+    assert bfloat16._units_in("flags\t\t: fpu avx512f\n") == ()
+
+
+@pytest.mark.parametrize(
+    "units, device, fast, reason",
+    [
+        (
+            ("avx512_bf16",),
+            None,
+            BACKEND == "torch",
+            "AVX512_BF16|is no faster",
+        ),
+        ((), None, False, "this processor has no bfloat16 units"),
+        ((), ("Some GPU", True), True, "Some GPU computes in bfloat16"),
+        (("amx_bf16",), ("Old GPU", False), False, "Old GPU does not compute"),
+    ],
+)
+def test_where_bfloat16_is_fast(
+    monkeypatch, caplog, units, device, fast, reason
+):
+    engine = kernels.backend_kernels
+    monkeypatch.setattr(engine, "accelerator", lambda: device)
+    monkeypatch.setattr(bfloat16, "processor_bfloat16_units", lambda: units)
+    bfloat16.say_where_bfloat16_is_slow.cache_clear()
+    assert kernels.bfloat16_is_fast() is fast
+    assert re.search(reason, kernels.describe_bfloat16())
+    # A block of this type says so, once.
+    for _ in range(2):
+        block = TransformerBlock(2, 8, dtype="mixed_bfloat16")
+        block.build((None, 5, 8))
+    said = [each for each in caplog.messages if "mixed_bfloat16" in each]
+    assert len(said) == (0 if fast else 1)
+
+
+def test_float32_says_nothing(caplog):
+    bfloat16.say_where_bfloat16_is_slow.cache_clear()
+    TransformerBlock(2, 8).build((None, 5, 8))
+    assert not caplog.messages
 
 
 @on_jax

@@ -4,6 +4,10 @@ import keras
 import numpy as np
 import pytest
 
+from keras_clmae.models import Decoder
+from keras_clmae.models import MaskedAutoencoder
+from keras_clmae.models import ViTEncoder
+from keras_clmae.optimizers import NO_WEIGHT_DECAY
 from keras_clmae.optimizers import AdamW
 from keras_clmae.optimizers import warmup_cosine
 
@@ -149,3 +153,58 @@ def test_saved_and_restored_run_goes_on_bit_for_bit(tmp_path):
         as_arrays(model.variables + model.optimizer.variables),
         rtol=0,
     )
+
+
+def tiny_autoencoder():
+    encoder = ViTEncoder((8, 8, 1), 4, 8, 1, 2, learned_positions=True)
+    return MaskedAutoencoder(encoder, Decoder((2, 2), 16, 8, 1, 2))
+
+
+def moved_without_gradient(optimizer):
+    """Names of an autoencoder's variables that decay alone moves."""
+    model = tiny_autoencoder()
+    model.compile(optimizer)
+    for variable in model.trainable_variables:
+        variable.assign(keras.ops.ones(variable.shape))
+    optimizer.apply(
+        [keras.ops.zeros(v.shape) for v in model.trainable_variables],
+        model.trainable_variables,
+    )
+    moved = {}
+    for variable in model.trainable_variables:
+        value = keras.ops.convert_to_numpy(variable.value)
+        moved.setdefault(variable.name, set()).update(np.unique(value))
+    return {name for name, values in moved.items() if values != {1.0}}, set(
+        moved
+    )
+
+
+def test_biases_norms_and_positions_are_not_decayed():
+    decayed, names = moved_without_gradient(AdamW(0.1, weight_decay=0.5))
+    assert decayed == {"kernel", "qkv_kernel", "token", "mask_token"}
+    assert names - decayed == {
+        "bias",
+        "qkv_bias",
+        "gamma",
+        "beta",
+        "position_table",
+    }
+
+
+def test_an_argument_decays_all():
+    optimizer = AdamW(0.1, weight_decay=0.5, no_weight_decay=())
+    decayed, names = moved_without_gradient(optimizer)
+    assert decayed == names
+
+
+def test_config():
+    optimizer = AdamW(0.1, no_weight_decay=("bias",))
+    config = optimizer.get_config()
+    assert AdamW.from_config(dict(config)).get_config() == config
+    default = AdamW().get_config()
+    assert default["no_weight_decay"] == list(NO_WEIGHT_DECAY)
+    # Written before there was the argument: it decayed all, and goes on so.
+    del config["no_weight_decay"]
+    assert AdamW.from_config(config).no_weight_decay == ()
+    with pytest.raises(ValueError, match="`no_weight_decay`.*Received: .*bias"):
+        AdamW(no_weight_decay="bias")

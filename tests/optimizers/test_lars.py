@@ -49,6 +49,14 @@ def test_vectors_take_plain_momentum_steps():
     np.testing.assert_allclose(weights[1], [1.75, 4.0], rtol=1e-6)
 
 
+def test_biases_of_attention_are_biases():
+    variable = keras.Variable(np.full((3, 1, 1), 4.0), name="qkv_bias")
+    optimizer = LARS(0.5, momentum=0.0, weight_decay=0.4)
+    optimizer.build([variable])
+    optimizer.apply([keras.ops.ones((3, 1, 1))], [variable])
+    np.testing.assert_allclose(keras.ops.convert_to_numpy(variable), 3.5)
+
+
 @pytest.mark.parametrize(
     "start, gradient, expected",
     [

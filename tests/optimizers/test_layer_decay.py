@@ -13,7 +13,7 @@ SCALES = {
     "patch_embedding/kernel": 0.125,
     "transformer_block_0/attention/kernel": 0.25,
     "model/transformer_block_1/mlp/kernel": 0.5,
-    "norm/gamma": 1.0,
+    "norm/scale": 1.0,
     "head/kernel": 1.0,
 }
 
@@ -68,6 +68,15 @@ def test_biases_vectors_and_positions_are_not_decayed():
     assert values(created) == pytest.approx(expected, abs=1e-5)
 
 
+def test_an_argument_decays_all():
+    created = variables(shape=(3,))
+    optimizer = LayerDecayAdamW(
+        0.1, layer_decay=1.0, weight_decay=2.0, no_weight_decay=()
+    )
+    apply_ones(optimizer, created)
+    assert values(created) == pytest.approx([1 - 0.2 - 0.1] * 5, abs=1e-5)
+
+
 def test_without_decay_it_is_adamw():
     ours, keras_own = variables(), variables()
     arguments = {"learning_rate": 0.1, "weight_decay": 0.2, "beta_2": 0.95}
@@ -82,6 +91,11 @@ def test_config_round_trip():
         keras.optimizers.serialize(optimizer)
     )
     assert isinstance(restored, LayerDecayAdamW)
+    config = optimizer.get_config()
+    assert restored.get_config() == config
+    # Written before there was the argument, with the same rule.
+    del config["no_weight_decay"]
+    restored = LayerDecayAdamW.from_config(config)
     assert restored.get_config() == optimizer.get_config()
 
 

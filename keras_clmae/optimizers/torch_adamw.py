@@ -1,3 +1,5 @@
+"""Apply AdamW on PyTorch by its fused kernel."""
+
 import collections
 import math
 
@@ -5,28 +7,24 @@ import torch
 from keras import ops
 from torch.optim.adam import adam
 
+from keras_clmae.optimizers.base_adamw import BaseAdamW
 
-@torch.no_grad()
-def fused_update(optimizer, gradients, variables, learning_rate):
-    """Applies Keras's rule of Adam by PyTorch's fused kernel.
 
-    Args:
-        optimizer: `AdamW` whose state moves.
-        gradients: list of tensors.
-        variables: list of `keras.Variable`, one for each gradient.
-        learning_rate: scalar.
-    """
-    groups = collections.defaultdict(list)
-    for gradient, variable in zip(gradients, variables, strict=True):
-        scale = optimizer.learning_rate_scale(variable)
-        groups[scale].append((gradient, variable))
-    rate = _corrected_rate(optimizer, learning_rate)
-    for scale, members in groups.items():
-        _update_group(optimizer, members, scale * rate)
+class BackendAdamW(BaseAdamW):
+    """AdamW of PyTorch: all variables of one rate by one kernel."""
+
+    @torch.no_grad()
+    def _backend_update_step(self, grads, trainable_variables, learning_rate):
+        groups = collections.defaultdict(list)
+        for pair in zip(grads, trainable_variables, strict=True):
+            groups[self.learning_rate_scale(pair[1])].append(pair)
+        rate = _corrected_rate(self, learning_rate)
+        for scale, members in groups.items():
+            _update_group(self, members, scale * rate)
 
 
 def _corrected_rate(optimizer, learning_rate):
-    """The learning rate with both bias corrections, as Keras takes it.
+    """Computes the learning rate with both bias corrections of Keras.
 
     It stays a tensor: reading it would wait for the device.
     """

@@ -1,0 +1,27 @@
+"""Compute on TensorFlow: Keras's operations."""
+
+import tensorflow as tf
+
+from keras_clmae.kernels.keras_kernels import attention
+from keras_clmae.kernels.keras_kernels import gelu
+from keras_clmae.kernels.keras_kernels import layer_norm
+from keras_clmae.kernels.keras_kernels import linear
+from keras_clmae.kernels.keras_kernels import region
+
+__all__ = ["attention", "gelu", "layer_norm", "linear", "region"]
+
+NAME = "TensorFlow"
+
+FAST_BFLOAT16_UNITS = ()
+
+
+def accelerator():
+    """See `jax_kernels.accelerator`."""
+    if tf.config.list_physical_devices("TPU"):
+        return "TPU", True
+    gpus = tf.config.list_physical_devices("GPU")
+    if not gpus:
+        return None
+    details = tf.config.experimental.get_device_details(gpus[0])
+    fast = details.get("compute_capability", (0, 0)) >= (8, 0)
+    return details.get("device_name", "GPU"), fast
