@@ -1,42 +1,69 @@
-"""Pictures to look at, one subcommand each.
+"""Draw figures from the command line."""
 
-python scripts/visualize.py masks runs/digits
-python scripts/visualize.py animation runs/digits
-python scripts/visualize.py reconstructions runs/digits
-python scripts/visualize.py curriculum runs/digits
-python scripts/visualize.py attention runs/digits
-python scripts/visualize.py augmentations folder:photographs out.png
-"""
+from keras_clmae.cli.backend import load_package
+from keras_clmae.cli.command import UsageError
+from keras_clmae.cli.parsing import checked
+from keras_clmae.cli.parsing import make_parser
+from keras_clmae.cli.parsing import parse
+from keras_clmae.runs import figures
+from keras_clmae.runs.augmentations import augmentations
+from keras_clmae.runs.checks import check_data_exists
+from keras_clmae.runs.checks import data_spec
+from keras_clmae.runs.settings import read_settings
+from keras_clmae.runs.suggestions import did_you_mean
 
-import os
-import sys
+FIGURES = {
+    "masks": figures.masks,
+    "animation": figures.animation,
+    "reconstructions": figures.reconstructions,
+    "curriculum": figures.curriculum,
+    "attention": figures.attention,
+    "augmentations": augmentations,
+}
+USAGE = """\
+usage: keras-clmae visualize FIGURE [ARGUMENTS]
+       keras-clmae visualize FIGURE --help
 
-from jsonargparse import auto_cli
-from visualize_augmentations import augmentations
-from visualize_runs import animation
-from visualize_runs import attention
-from visualize_runs import curriculum
-from visualize_runs import masks
-from visualize_runs import reconstructions
+Draw figures of a run, or of what the augmentations do.
 
-COMMANDS = (
-    masks,
-    animation,
-    reconstructions,
-    curriculum,
-    attention,
-    augmentations,
-)
+figures:
+{figures}
 
-
-def main(arguments=None):
-    os.environ.setdefault("KERAS_BACKEND", "jax")
-    commands = {command.__name__: command for command in COMMANDS}
-    try:
-        auto_cli(commands, args=arguments, as_positional=True)
-    except (ValueError, ImportError, OSError) as error:
-        sys.exit(f"error: {error}")
+for example:
+  keras-clmae visualize masks runs/digits
+  keras-clmae visualize augmentations photos out.png"""
 
 
-if __name__ == "__main__":
-    main()
+def main(arguments):
+    """Draws a figure and prints its path."""
+    name, *arguments = arguments or ["--help"]
+    if name in ("-h", "--help"):
+        print(USAGE.format(figures=_list_figures()))
+        return
+    if name not in FIGURES:
+        raise UsageError(
+            f"the figure must be one of {', '.join(FIGURES)}. Received: "
+            f"{name!r}{did_you_mean(name, FIGURES)}"
+        )
+    draw = FIGURES[name]
+    parser = make_parser(f"visualize {name}", _first_line(draw))
+    parser.add_function_arguments(draw, as_positional=True)
+    values = parse(parser, arguments)
+    if draw is augmentations:
+        checked(check_data_exists, data_spec(values["data"]))
+    elif draw is not figures.curriculum:
+        checked(read_settings, values["run_dir"])
+    load_package()
+    print(draw(**values))
+
+
+def _list_figures():
+    width = max(map(len, FIGURES))
+    return "\n".join(
+        f"  {name:{width}}  {_first_line(draw)}"
+        for name, draw in FIGURES.items()
+    )
+
+
+def _first_line(function):
+    return function.__doc__.splitlines()[0]

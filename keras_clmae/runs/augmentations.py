@@ -1,6 +1,8 @@
-"""What the transforms make of the pictures of a data set."""
+"""Draw what the transforms make of the images of a data set."""
 
-from data_options import Statistics
+from keras_clmae.runs.checks import check_data_exists
+from keras_clmae.runs.checks import data_spec
+from keras_clmae.runs.settings import Statistics
 
 
 def augmentations(
@@ -12,22 +14,32 @@ def augmentations(
     statistics: Statistics = "imagenet",
     count: int = 6,
     draws: int = 2,
-    bands: list[int] | None = None,
-) -> None:
-    """Draws a batch after each transform, a column for each picture.
+    shown_channels: list[int] | None = None,
+) -> str:
+    """Draws a batch after each transform, one column per image.
 
     Args:
-        data: `folder:PATH` or `tfds:NAME`.
-        output: Picture file to write.
-        labels: Whether the pictures have classes, so that they can be mixed.
-        image_size: Side of the pictures in pixels.
-        channels: Number of channels that the pictures are converted to.
-        statistics: How pixels are standardised: `imagenet` (1 or 3 channels),
-            `from_data`, or the lists [mean, std] of one number a channel.
-        count: Number of pictures.
+        data: A folder (PATH or folder:PATH) or `tfds:NAME`.
+        output: Figure to write.
+        labels: Whether the images have classes, so that they can be mixed.
+        image_size: Side of the images in pixels.
+        channels: Number of channels that the images are converted to.
+        statistics: How pixels are standardized: `imagenet` (1 or 3 channels),
+            `from_data`, or the lists [mean, std] of one number per
+            channel.
+        count: Number of images.
         draws: Number of random draws of each transform.
-        bands: The one or three channels to show. Defaults to the first three.
+        shown_channels: The one or three channels to show. Defaults to the first
+            three.
+
+    Returns:
+        str. Path of the figure.
+
+    Raises:
+        ValueError: if there is nothing of this kind to draw.
     """
+    data = data_spec(data)
+    check_data_exists(data)
     from keras_clmae.data import FineTuneTransform
     from keras_clmae.data import from_spec
     from keras_clmae.visualization import rgb_function
@@ -44,7 +56,7 @@ def augmentations(
         transforms.append(("fine_tune", "fine_tune", draws))
     rows = []
     for name, transform, repeats in transforms:
-        # In a fixed order, so that a column shows one picture.
+        # In a fixed order, so that a column shows one image.
         dataset = from_spec(
             data,
             image_size,
@@ -61,7 +73,7 @@ def augmentations(
             batch = next(iter(dataset))
             images = batch[0] if labels else batch
             inverse = dataset.normalization.inverse
-            rows.append((name, rgb_function(images, inverse, bands)(images)))
+            rows.append((name, rgb_function(images, inverse, shown_channels)(images)))
     _, height, width, _ = rows[0][1].shape
     figure, axes = picture_grid(
         [name for name, _ in rows], count, width / height, cell=1.5
@@ -70,4 +82,4 @@ def augmentations(
         for picture, place in zip(pictures, places, strict=False):
             place.imshow(picture)
     save_figure(figure, output)
-    print(output)
+    return output

@@ -1,143 +1,119 @@
-"""Converts weights between keras_clmae and the formats of other libraries.
+"""Convert weights between keras_clmae and the formats of other libraries."""
 
-    python scripts/convert_checkpoint.py run/model.keras my-vit --allow-missing
-    python scripts/convert_checkpoint.py hf://facebook/vit-mae-base mae.keras
-    python scripts/convert_checkpoint.py vit.safetensors vit.keras \\
-        --num_heads 12 --check
-
-Formats: keras (a .keras file or a preset's folder), published (a .pth file of
-MAE or CL-MAE), timm (.safetensors or .pth), huggingface (a folder or hf://
-name) and keras_hub (a preset's folder). They are guessed from what is there and
-from the ending of the target; a target without an ending is a folder of
-Hugging Face. The exit status is 1 if anything is wrong.
-"""
-
-import os
-import sys
 import warnings
-
-os.environ.setdefault("KERAS_BACKEND", "jax")
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import keras
 import numpy as np
-from jsonargparse import ArgumentParser
 from rich.console import Console
 from rich.table import Table
-from source_normalization import source_normalization
 
 from keras_clmae.conversion import checking
 from keras_clmae.conversion import formats
 from keras_clmae.conversion.sizes import sizes_of
 from keras_clmae.data import PixelNormalization
+from keras_clmae.runs.checks import settings_of
+from keras_clmae.runs.conversion_settings import ConversionSettings
+from keras_clmae.runs.normalization import source_normalization
 
 # Of outputs in float32; what other layouts of the same numbers round away.
 TOLERANCE = 1e-4
 # Of MAE and of timm's vit_*, whose files do not hold it.
 DEFAULT_EPSILON = 1e-6
-LICENCE_NOTE = (
-    "Weights of others keep their licence when they are converted: MAE's are "
+LICENSE_NOTE = (
+    "Weights of others keep their license when they are converted: MAE's are "
     "CC BY-NC 4.0, which allows no commercial use."
 )
 
 
-def convert_checkpoint(
-    source: str,
-    target: str,
-    source_format: str | None = None,
-    target_format: str | None = None,
-    num_heads: int | None = None,
-    decoder_num_heads: int | None = None,
-    image_shape: tuple[int, int, int] | None = None,
-    mean: list[float] | None = None,
-    std: list[float] | None = None,
-    seed: int = 0,
-    encoder_only: bool = False,
-    allow_missing: bool = False,
-    check: bool = False,
-) -> int:
-    """Converts weights from one format to another.
+def convert_checkpoint(source, target, **settings):
+    """Converts weights from one format to another, and prints what became what.
+
+    The same as `keras-clmae convert`.
 
     Args:
-        source: File, folder, run folder, or a name such as
-            hf://facebook/vit-mae-base or kaggle://OWNER/MODEL/keras/VARIATION.
-        target: File or folder to write. It is replaced whole or not at all.
-        source_format: keras, published, timm, huggingface or keras_hub.
-        target_format: One of the same.
-        num_heads: Attention heads of the encoder, for .pth and .safetensors.
-        decoder_num_heads: Attention heads of the decoder, for .pth files.
-        image_shape: [height, width, channels] to which position tables are
-            interpolated.
-        mean: Mean of the training images, one number a channel, white is 1, for
-            the image processor of Hugging Face. By default that of the run
-            whose folder or model.keras the source is, else ImageNet's.
-        std: Standard deviation, likewise.
-        seed: Of the random images of the check, and of missing weights.
-        encoder_only: Write the encoder alone.
-        allow_missing: Leave out weights without a place, and leave missing
-            ones at random.
-        check: Compare the outputs of source and target, each computed by its
-            own library where that is installed.
+        source: str. File, folder, run folder, or a name such as
+            `"hf://facebook/vit-mae-base"`.
+        target: str. File or folder to write. It is replaced whole or not at
+            all.
+        **settings: further options of the command, such as `check=True` or
+            `allow_missing=True`.
 
     Returns:
-        Exit status, 0 if all is well.
+        bool. Whether the outputs agree; `True` where `check` is not set.
+
+    Raises:
+        ValueError: if a setting is wrong, `source` cannot be read, weights have
+            no place, or the check cannot be done.
+
+    Example:
+
+    ```python
+    keras_clmae.runs.convert_checkpoint("runs/mine", "my-vit", check=True)
+    ```
     """
+    values = {"source": source, "target": target, **settings}
+    return convert(settings_of(ConversionSettings, values))
+
+
+def convert(settings):
+    """Converts as settings say; see `convert_checkpoint`."""
     console = Console()
-    try:
-        source = formats.local_source(source)
-        source_format = source_format or formats.guess_source_format(source)
-        if source_format != "keras":
-            console.print(LICENCE_NOTE, style="yellow")
-        keras.utils.set_random_seed(seed)
-        with warnings.catch_warnings():
-            # The table says what is missing.
-            warnings.simplefilter("ignore", UserWarning)
-            model, read = formats.read_model(
-                source,
-                source_format,
-                num_heads,
-                decoder_num_heads,
-                image_shape,
-                allow_missing,
-            )
-        if read.missing and not allow_missing:
-            raise ValueError(
-                f"`source` lacks {', '.join(read.missing[:5])}, ...: pass "
-                "`--allow-missing` to leave them at random"
-            )
-        if encoder_only:
-            model = getattr(model, "encoder", model)
-        target_format = target_format or formats.guess_target_format(
-            target, model
+    source = formats.local_source(settings.source)
+    source_format = settings.source_format or formats.guess_source_format(
+        source
+    )
+    if source_format != "keras":
+        console.print(LICENSE_NOTE, style="yellow")
+    keras.utils.set_random_seed(settings.seed)
+    with warnings.catch_warnings():
+        # The table says what is missing.
+        warnings.simplefilter("ignore", UserWarning)
+        model, read = formats.read_model(
+            source,
+            source_format,
+            settings.num_heads,
+            settings.decoder_num_heads,
+            settings.image_shape,
+            settings.allow_missing,
         )
-        normalization = given_normalization(mean, std)
-        if normalization is None and target_format == "huggingface":
-            normalization = source_normalization(
-                source, sizes_of(model).channels
-            )
-        wrote = formats.write_model(
-            model, target, target_format, allow_missing, normalization
+    if read.missing and not settings.allow_missing:
+        raise ValueError(
+            f"`source` lacks {', '.join(read.missing[:5])}, ...: pass "
+            "`allow_missing=True` to leave them at random"
         )
-    except (ValueError, OSError, ImportError) as error:
-        print_error(console, error)
-        return 1
+    if settings.encoder_only:
+        model = getattr(model, "encoder", model)
+    target_format = settings.target_format or formats.guess_target_format(
+        settings.target, model
+    )
+    normalization = given_normalization(settings.mean, settings.std)
+    if normalization is None and target_format == "huggingface":
+        normalization = source_normalization(source, sizes_of(model).channels)
+    wrote = formats.write_model(
+        model,
+        settings.target,
+        target_format,
+        settings.allow_missing,
+        normalization,
+    )
     print_report(console, model, read, wrote, (source_format, target_format))
     if target_format == "huggingface":
         print_normalization(console, normalization, sizes_of(model).channels)
-    if not check:
-        return 0
+    if not settings.check:
+        return True
     # An interpolated model has no counterpart in the source's library.
-    compared = [] if image_shape else [("source", source, source_format)]
-    compared += [("target", target, target_format)]
+    compared = (
+        [] if settings.image_shape else [("source", source, source_format)]
+    )
+    compared += [("target", settings.target, target_format)]
     try:
         with warnings.catch_warnings():
             # The tables say what is missing there, too.
             warnings.simplefilter("ignore", UserWarning)
-            return check_outputs(console, compared, model, seed)
+            return check_outputs(console, compared, model, settings.seed)
     # Other libraries raise what they like.
     except Exception as error:
-        print_error(console, error)
-        return 1
+        raise ValueError(str(error) or type(error).__name__) from error
 
 
 def given_normalization(mean, std):
@@ -148,15 +124,6 @@ def given_normalization(mean, std):
             f"Received: mean={mean}, std={std}"
         )
     return None if mean is None else PixelNormalization(mean, std)
-
-
-def print_error(console, error):
-    """Prints an error in one line."""
-    message = " ".join(str(error).split()) or type(error).__name__
-    message = message.replace("allow_missing=True", "--allow-missing")
-    console.print(
-        f"error: {message}", style="red", markup=False, soft_wrap=True
-    )
 
 
 def print_normalization(console, normalization, channels):
@@ -170,7 +137,7 @@ def print_normalization(console, normalization, channels):
         console.print(
             f"{has}: "
             "nothing says by which the images of the training were "
-            "standardised. Pass --mean and --std if by others.",
+            "standardized. Pass --mean and --std if by others.",
             style="yellow",
         )
         return
@@ -242,28 +209,4 @@ def check_outputs(console, compared, model, seed):
         f"keras_clmae (tolerance {TOLERANCE:g} of the largest).",
         style="green" if passed else "red",
     )
-    return 0 if passed else 1
-
-
-def main(arguments=None):
-    parser = ArgumentParser(description=__doc__.splitlines()[0])
-    flags = {
-        "encoder_only": "Write the encoder alone.",
-        "allow_missing": "Leave out weights without a place, and leave missing "
-        "ones at random.",
-        "check": "Compare the outputs of source and target, each computed by "
-        "its own library where that is installed.",
-    }
-    parser.add_function_arguments(
-        convert_checkpoint, as_positional=True, skip=set(flags)
-    )
-    for name, text in flags.items():
-        spellings = {f"--{name}", f"--{name.replace('_', '-')}"}
-        parser.add_argument(
-            *sorted(spellings), dest=name, action="store_true", help=text
-        )
-    return convert_checkpoint(**parser.parse_args(arguments).as_dict())
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    return bool(passed)

@@ -1,28 +1,16 @@
-"""Reports what is wrong with the pictures of a folder, before a long run.
+"""Check the images of a folder before a long run.
 
-    python scripts/check_data.py photographs
-    python scripts/check_data.py imagenet/train --labels true --channels 3
-
-Every picture is read and decoded as training would read it. The exit status
-is 1 if something is wrong with the folder as a whole, or with any picture.
+Every image is read and decoded as training would read it.
 """
 
 import collections
 import concurrent.futures
 import os
-import sys
 import warnings
 
-from jsonargparse import auto_cli
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
-
-from keras_clmae.data.damage import diagnose
-from keras_clmae.data.damage import display_name
-from keras_clmae.data.decoding import PictureDecoder
-from keras_clmae.data.image_folder import find_channels
-from keras_clmae.data.listing import list_pictures
 
 
 def check_data(
@@ -32,8 +20,8 @@ def check_data(
     num_classes: int | None = None,
     workers: int = os.cpu_count() or 1,
     shown: int = 20,
-) -> int:
-    """Checks the pictures of a folder.
+) -> bool:
+    """Checks the images of a folder, and prints what is wrong with them.
 
     Args:
         path: Folder of pictures.
@@ -44,8 +32,14 @@ def check_data(
         shown: How many of the damaged pictures to list.
 
     Returns:
-        Exit status, 0 if all is well.
+        bool. Whether all is well.
     """
+    from keras_clmae.data.damage import diagnose
+    from keras_clmae.data.damage import display_name
+    from keras_clmae.data.decoding import PictureDecoder
+    from keras_clmae.data.image_folder import find_channels
+    from keras_clmae.data.listing import list_pictures
+
     console = Console()
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -53,7 +47,7 @@ def check_data(
             pictures = list_pictures(path, labels, num_classes)
         except (ValueError, OSError) as error:
             console.print(str(error), style="red", markup=False)
-            return 1
+            return False
         finally:
             for warning in caught:
                 message = str(warning.message)
@@ -84,7 +78,7 @@ def check_data(
     _print_summary(console, pictures, found, damaged, shown)
     if problem:
         console.print(problem, style="red", markup=False)
-    return 1 if damaged or problem else 0
+    return not damaged and problem is None
 
 
 def _print_summary(console, pictures, channels, damaged, shown):
@@ -105,7 +99,3 @@ def _print_summary(console, pictures, channels, damaged, shown):
         console.print(f"{name!r}: {reason}", markup=False, highlight=False)
     if len(damaged) > shown:
         console.print(f"... and {len(damaged) - shown} more")
-
-
-if __name__ == "__main__":
-    sys.exit(auto_cli(check_data, as_positional=True))

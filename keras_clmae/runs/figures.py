@@ -1,10 +1,13 @@
-"""Pictures of a pretraining run, from its folder.
+"""Draw figures of a pretraining run, from its folder.
 
-Keras and its backend load when a picture is drawn, so that --help answers at
-once.
+Keras and its backend load when a figure is drawn, so that `keras-clmae
+visualize --help` answers at once.
 """
 
 import os
+
+from keras_clmae.runs.folder import RunFolder
+from keras_clmae.runs.settings import read_settings
 
 NUM_IMAGES = 8
 
@@ -14,23 +17,29 @@ def masks(
     output: str | None = None,
     epoch: int | None = None,
     count: int = NUM_IMAGES,
-    bands: list[int] | None = None,
-) -> None:
+    shown_channels: list[int] | None = None,
+) -> str:
     """Draws images, their keep scores, visible patches and reconstructions.
 
     Args:
         run_dir: Folder of a CL-MAE run, finished or not.
-        output: Picture file to write. Defaults to masks_now.png in the run
+        output: Figure to write. Defaults to masks_now.png in the run
             folder.
         epoch: Checkpoint to look at. Defaults to the newest state.
         count: Number of images.
-        bands: The one or three channels to show. Defaults to the run's.
+        shown_channels: The one or three channels to show. Defaults to the run's.
+
+    Returns:
+        str. Path of the figure.
+
+    Raises:
+        ValueError: if there is nothing of this kind to draw.
     """
     from keras_clmae import visualization
 
-    run = _Run(run_dir, count, bands)
+    run = _Run(run_dir, count, shown_channels)
     run.check_has_masks()
-    path = output or os.path.join(run_dir, "masks_now.png")
+    path = output or RunFolder(run_dir).masks_now
     model, name = run.model(epoch)
     visualization.save_figure(
         visualization.masks_figure(
@@ -42,15 +51,15 @@ def masks(
         ),
         path,
     )
-    print(path)
+    return path
 
 
 def animation(
     run_dir: str,
     output: str | None = None,
     image: int = 0,
-    bands: list[int] | None = None,
-) -> None:
+    shown_channels: list[int] | None = None,
+) -> str:
     """Animates the mask of one image over training, as a GIF.
 
     Its frames come from the run's gallery of masks and from its checkpoints.
@@ -59,13 +68,19 @@ def animation(
         run_dir: Folder of a CL-MAE run, finished or not.
         output: GIF to write. Defaults to masks.gif in the run folder.
         image: Which of the gallery's images, 0 first.
-        bands: The one or three channels to show. Defaults to the run's.
+        shown_channels: The one or three channels to show. Defaults to the run's.
+
+    Returns:
+        str. Path of the figure.
+
+    Raises:
+        ValueError: if there is nothing of this kind to draw.
     """
-    run = _Run(run_dir, NUM_IMAGES, bands)
+    run = _Run(run_dir, NUM_IMAGES, shown_channels)
     run.check_has_masks()
-    path = output or os.path.join(run_dir, "masks.gif")
+    path = output or RunFolder(run_dir).animation
     _animate(run, path, image)
-    print(path)
+    return path
 
 
 def reconstructions(
@@ -73,23 +88,29 @@ def reconstructions(
     output: str | None = None,
     epoch: int | None = None,
     count: int = NUM_IMAGES,
-    bands: list[int] | None = None,
-) -> None:
+    shown_channels: list[int] | None = None,
+) -> str:
     """Draws reconstructions under learned and under random masks.
 
     Args:
         run_dir: Folder of a run, finished or not.
-        output: Picture file to write. Defaults to reconstructions_now.png in
+        output: Figure to write. Defaults to reconstructions_now.png in
             the run folder.
         epoch: Checkpoint to look at. Defaults to the newest state.
         count: Number of images.
-        bands: The one or three channels to show. Defaults to the run's.
+        shown_channels: The one or three channels to show. Defaults to the run's.
+
+    Returns:
+        str. Path of the figure.
+
+    Raises:
+        ValueError: if there is nothing of this kind to draw.
     """
     from keras_clmae import callbacks
     from keras_clmae import visualization
 
-    run = _Run(run_dir, count, bands)
-    path = output or os.path.join(run_dir, "reconstructions_now.png")
+    run = _Run(run_dir, count, shown_channels)
+    path = output or RunFolder(run_dir).reconstructions_now
     model, name = run.model(epoch)
     visualization.save_figure(
         visualization.reconstructions_figure(
@@ -101,34 +122,40 @@ def reconstructions(
         ),
         path,
     )
-    print(path)
+    return path
 
 
-def curriculum(run_dir: str, output: str | None = None) -> None:
+def curriculum(run_dir: str, output: str | None = None) -> str:
     """Draws losses, curriculum factor and mask difficulty on one page.
 
     Args:
         run_dir: Folder of a run, finished or not.
-        output: Picture file to write. Defaults to curriculum.png in the run
+        output: Figure to write. Defaults to curriculum.png in the run
             folder.
+
+    Returns:
+        str. Path of the figure.
+
+    Raises:
+        ValueError: if there is nothing of this kind to draw.
     """
     from keras_clmae import visualization
 
-    log = os.path.join(run_dir, "log.csv")
-    if not os.path.isfile(log):
+    folder = RunFolder(run_dir)
+    if not os.path.isfile(folder.log):
         raise ValueError(
             "`run_dir` must be the folder of a run, with a log.csv. "
             f"Received: run_dir={run_dir!r}"
         )
-    path = output or os.path.join(run_dir, "curriculum.png")
+    path = output or folder.curriculum_figure
     visualization.save_figure(
         visualization.curriculum_figure(
-            visualization.read_log(log),
+            visualization.read_log(folder.log),
             os.path.basename(os.path.abspath(run_dir)),
         ),
         path,
     )
-    print(path)
+    return path
 
 
 def attention(
@@ -137,23 +164,29 @@ def attention(
     epoch: int | None = None,
     block: int = -1,
     count: int = NUM_IMAGES,
-    bands: list[int] | None = None,
-) -> None:
+    shown_channels: list[int] | None = None,
+) -> str:
     """Draws where the encoder's class token looks.
 
     Args:
         run_dir: Folder of a run, finished or not.
-        output: Picture file to write. Defaults to attention.png in the run
+        output: Figure to write. Defaults to attention.png in the run
             folder.
         epoch: Checkpoint to look at. Defaults to the newest state.
         block: Index of the transformer block; -1 is the last.
         count: Number of images.
-        bands: The one or three channels to show. Defaults to the run's.
+        shown_channels: The one or three channels to show. Defaults to the run's.
+
+    Returns:
+        str. Path of the figure.
+
+    Raises:
+        ValueError: if there is nothing of this kind to draw.
     """
     from keras_clmae import visualization
 
-    run = _Run(run_dir, count, bands)
-    path = output or os.path.join(run_dir, "attention.png")
+    run = _Run(run_dir, count, shown_channels)
+    path = output or RunFolder(run_dir).attention_figure
     model, name = run.model(epoch)
     visualization.save_figure(
         visualization.attention_figure(
@@ -166,34 +199,31 @@ def attention(
         ),
         path,
     )
-    print(path)
+    return path
 
 
 class _Run:
-    """What a run folder holds: settings, images, models, gallery.
+    """Reads settings, images, models and gallery of a run folder.
 
     Args:
         run_dir: Folder of the run.
         count: Number of images.
-        bands: Channels to show, or `None` for the run's.
+        shown_channels: Channels to show, or `None` for the run's.
     """
 
-    def __init__(self, run_dir, count, bands):
-        import keras
-        from pretrain import stored_settings
-        from pretraining import first_images
-        from pretraining import load_data
-
+    def __init__(self, run_dir, count, shown_channels):
         from keras_clmae import visualization
+        from keras_clmae.runs.loading import first_images
+        from keras_clmae.runs.loading import load_data
 
-        self.settings = stored_settings(run_dir)
-        keras.config.set_dtype_policy(self.settings.precision)
+        self.settings = read_settings(run_dir)
+        self.folder = RunFolder(run_dir)
         self.train, validation = load_data(self.settings)
         self.images = first_images(validation or self.train, count)
         self.inverse = self.train.normalization.inverse
-        self.bands = bands or self.settings.bands
+        self.shown_channels = shown_channels or self.settings.shown_channels
         self.rgb = visualization.rgb_function(
-            self.images, self.inverse, self.bands
+            self.images, self.inverse, self.shown_channels
         )
 
     def check_has_masks(self):
@@ -206,19 +236,22 @@ class _Run:
             )
 
     def model(self, epoch=None):
-        """The model of the run and what to call it.
+        """Loads the model of the run.
 
         Args:
             epoch: int. Number of finished epochs of a checkpoint, or `None` for
                 the newest state.
+
+        Returns:
+            A pair: the model and what to call its state.
         """
         import keras
 
-        whole = os.path.join(self.settings.run_dir, "model.keras")
-        if epoch is None and os.path.isfile(whole):
+        if epoch is None and os.path.isfile(self.folder.model):
             name = f"epoch {self.settings.epochs}"
-            return keras.saving.load_model(whole, compile=False), name
-        checkpoints = self.checkpoints()
+            whole = keras.saving.load_model(self.folder.model, compile=False)
+            return whole, name
+        checkpoints = self.folder.list_checkpoints()
         if not checkpoints:
             raise ValueError(
                 "`run_dir` must hold model.keras or checkpoints. Received: "
@@ -235,35 +268,23 @@ class _Run:
         return model, f"epoch {epoch}"
 
     def untrained(self):
-        """The compiled model that checkpoints are loaded into."""
-        from pretraining import build_model
-        from pretraining import compile_model
+        """Makes the compiled model that checkpoints are loaded into."""
+        from keras_clmae.runs.pretraining import build_model
+        from keras_clmae.runs.pretraining import compile_model
+        from keras_clmae.runs.pretraining import precision
 
-        model = build_model(self.settings, self.images.shape[1:])
-        compile_model(model, self.settings, self.train.steps_per_epoch)
+        with precision(self.settings.precision):
+            model = build_model(self.settings, self.images.shape[1:])
+            compile_model(model, self.settings, self.train.steps_per_epoch)
         return model
-
-    def checkpoints(self):
-        """Dict from finished epochs to paths."""
-        from keras_clmae import callbacks
-
-        paths = {}
-        for epoch, path in callbacks.list_checkpoints(
-            os.path.join(self.settings.run_dir, "checkpoints")
-        ):
-            # The end of an epoch comes before the steps after it.
-            paths.setdefault(epoch, path)
-        return paths
 
 
 def _animate(run, path, image):
     from keras_clmae import callbacks
     from keras_clmae import visualization
 
-    run_dir = run.settings.run_dir
-    gallery = os.path.join(run_dir, "masks")
-    if os.path.isdir(gallery):
-        images, snapshots = callbacks.load_snapshots(gallery)
+    if os.path.isdir(run.folder.masks):
+        images, snapshots = callbacks.load_snapshots(run.folder.masks)
     else:
         images, snapshots = run.images, {}
     if not 0 <= image < len(images):
@@ -271,7 +292,7 @@ def _animate(run, path, image):
             f"`image` must be from 0 to {len(images) - 1}. "
             f"Received: image={image}"
         )
-    model, checkpoints = run.untrained(), run.checkpoints()
+    model, checkpoints = run.untrained(), run.folder.list_checkpoints()
     for epoch in sorted(set(checkpoints) - set(snapshots)):
         model.load_weights(checkpoints[epoch])
         snapshots[epoch] = visualization.reconstruct_arrays(model, images)
@@ -279,10 +300,10 @@ def _animate(run, path, image):
         path,
         images[image],
         dict(sorted(snapshots.items())),
-        visualization.rgb_function(images, run.inverse, run.bands),
+        visualization.rgb_function(images, run.inverse, run.shown_channels),
         model.encoder.grid_size,
         index=image,
-        factors=_factors(os.path.join(run_dir, "log.csv")),
+        factors=_factors(run.folder.log),
     )
 
 

@@ -1,27 +1,30 @@
-"""Labelled images for the k-NN accuracy during pretraining."""
+"""Draw labeled images for the k-NN accuracy during pretraining."""
 
 import numpy as np
-from data_options import source_arguments
 
 from keras_clmae import data
 from keras_clmae import evaluation
+from keras_clmae.runs.loading import data_splits
+from keras_clmae.runs.loading import source_arguments
 
 _BATCH_SIZE = 64
 
 
-def labelled_images(settings, parts, normalization):
+def labeled_images(settings, normalization):
     """The bank of neighbours and the queries, each as (images, labels).
 
-    Drawn by the seed. Without validation data the queries are pictures of the
+    Drawn by the seed. Without validation data the queries are images of the
     training data that are not in the bank.
 
     Args:
-        settings: `pretrain.Settings`.
-        parts: arguments of `from_spec` for training and for validation.
+        settings: `Settings`.
         normalization: `PixelNormalization` of the training.
 
     Returns:
         A pair of pairs of arrays.
+
+    Raises:
+        ValueError: if the images have no classes.
     """
     num_bank, num_queries = settings.knn_bank, settings.knn_queries
     if settings.data == "digits":
@@ -30,7 +33,7 @@ def labelled_images(settings, parts, normalization):
             tuple(array[:number] for array in arrays)
             for arrays, number in ((bank, num_bank), (queries, num_queries))
         ]
-    training, validation = parts
+    training, validation = data_splits(settings)
     bank = _load(settings, normalization, training)
     if validation is not None:
         if settings.data.startswith("folder:"):
@@ -49,7 +52,7 @@ def labelled_images(settings, parts, normalization):
     )
 
 
-def _load(settings, normalization, part):
+def _load(settings, normalization, split):
     try:
         return data.from_spec(
             settings.data,
@@ -65,11 +68,11 @@ def _load(settings, normalization, part):
             process_index=0,
             process_count=1,
             **source_arguments(settings),
-            **part,
+            **split,
         )
     except ValueError as error:
         raise ValueError(
-            "`knn_every` must be left out for pictures without classes. "
+            "`knn_every` must be left out for images without classes. "
             f"Received: knn_every={settings.knn_every}, data={settings.data} "
             f"({error})"
         ) from error

@@ -1,20 +1,11 @@
-"""What a pretraining run does once its settings are known."""
+"""Pretrain as settings say, into a run folder."""
 
 import contextlib
+import importlib.util
 import os
-import signal
-import threading
+import tempfile
 
 import keras
-import numpy as np
-from data_options import read_normalization
-from data_options import source_arguments
-from online_knn_data import labelled_images
-from run_folder import Log
-from run_folder import draw_pictures
-from run_folder import prepare_folder
-from run_folder import save_whole
-from run_summary import print_opening
 
 import keras_clmae
 from keras_clmae import callbacks
@@ -23,25 +14,69 @@ from keras_clmae import distribution
 from keras_clmae import models
 from keras_clmae.optimizers import AdamW
 from keras_clmae.optimizers import warmup_cosine
+from keras_clmae.runs.folder import RunFolder
+from keras_clmae.runs.loading import first_images
+from keras_clmae.runs.loading import load_data
+from keras_clmae.runs.online_knn import labeled_images
+from keras_clmae.runs.run_figures import draw_run_figures
+from keras_clmae.runs.run_log import RunLog
+from keras_clmae.runs.settings import settings_to_run
+from keras_clmae.runs.settings import write_settings
+from keras_clmae.runs.stopping import StopRequest
+from keras_clmae.runs.summary import print_opening
 from keras_clmae.trainers import NO_WEIGHT_DECAY
 from keras_clmae.trainers import keep_freed_memory
 
-# Images in the picture of masks.
-NUM_PICTURES = 6
-# Pictures of each gallery in a run, unless the settings say otherwise.
+# Figures of each gallery in a run, unless the settings say otherwise.
 NUM_GALLERIES = 20
 
 
-def run(settings, resume=False):
-    """Pretrains as `settings` say and returns the model.
+def pretrain(run_dir, resume=False, **settings):
+    """Pretrains CL-MAE, or plain MAE, into a run folder.
+
+    The same as `keras-clmae pretrain`: the same settings, files and resume.
+    The first Ctrl-C, or SIGTERM, saves the state and ends the training; a
+    second Ctrl-C ends it at once.
 
     Args:
-        settings: `pretrain.Settings`.
+        run_dir: str. Folder of the run. It must not hold another run.
+        resume: bool. Whether to go on from the newest checkpoint of the folder,
+            with the settings stored there, whatever else is given. Defaults to
+            `False`.
+        **settings: the other fields of `Settings`, such as `data="digits"` or
+            `epochs=60`. `load_recipe` gives those of a recipe.
+
+    Returns:
+        The trained `CLMAE` or `MaskedAutoencoder`.
+
+    Raises:
+        ValueError: if a setting is unknown or wrong, the folder holds a run
+            already, or there is none to resume.
+        ImportError: if matplotlib or tensorboardX is missing.
+        TrainingInterrupted: after the state was saved on request.
+
+    Example:
+
+    ```python
+    recipe = keras_clmae.runs.load_recipe("digits")
+    recipe["run_dir"] = "runs/mine"
+    model = keras_clmae.runs.pretrain(**recipe)
+    ```
+    """
+    return run(settings_to_run({**settings, "run_dir": run_dir}, resume), resume)
+
+
+def run(settings, resume=False):
+    """Pretrains as checked settings say.
+
+    Args:
+        settings: `Settings`.
         resume: bool. Whether to go on from the newest checkpoint.
 
     Returns:
         The trained `CLMAE` or `MaskedAutoencoder`.
     """
+    _check_installed()
     keep_freed_memory()
     plan = distribution.setup(
         settings.distribution,
@@ -49,92 +84,104 @@ def run(settings, resume=False):
         simulated_devices=settings.simulated_devices,
         multi_host=settings.multi_host,
     )
-    if not 0 <= settings.warmup_epochs < settings.epochs:
-        raise ValueError(
-            "`warmup_epochs` must be from 0 to below `epochs`. Received: "
-            f"warmup_epochs={settings.warmup_epochs}, epochs={settings.epochs}"
-        )
     keras.utils.set_random_seed(settings.seed)
-    keras.config.set_dtype_policy(settings.precision)
-    train, validation = load_data(settings)
-    images = first_images(validation or train)
-    model = build_model(settings, images.shape[1:])
-    compile_model(model, settings, train.steps_per_epoch)
-    knn = make_online_knn(settings, train.normalization)
-    position = prepare_folder(settings, model, train.normalization, resume)
-    inverse = train.normalization.inverse
-    if settings.verbose and distribution.is_first_process():
-        print_opening(
-            settings,
-            plan,
-            model,
-            train,
-            position,
-            highest_learning_rate(settings),
+    with precision(settings.precision):
+        train, validation = load_data(settings)
+        images = first_images(validation or train)
+        model = build_model(settings, images.shape[1:])
+        compile_model(model, settings, train.steps_per_epoch)
+        knn = make_online_knn(settings, train.normalization)
+        position = prepare_folder(settings, model, train.normalization, resume)
+        inverse = train.normalization.inverse
+        if settings.verbose and distribution.is_first_process():
+            print_opening(
+                settings,
+                plan,
+                model,
+                train,
+                position,
+                highest_learning_rate(settings),
+            )
+        stop = StopRequest()
+        chosen = make_callbacks(
+            settings, images, inverse, resume, position, stop, knn
         )
-    stop = threading.Event()
-    chosen = make_callbacks(
-        settings, images, inverse, resume, position, stop, knn
-    )
-    with set_by_sigterm(stop):
-        train_from(position, model, settings, train, validation, chosen)
-    save_whole(model, os.path.join(settings.run_dir, "model.keras"))
+        with stop.set_by_signals():
+            train_from(position, model, settings, train, validation, chosen)
+        folder = RunFolder(settings.run_dir)
+        save_model(model, folder.model)
+        if distribution.is_first_process():
+            draw_run_figures(settings, model, inverse)
+        return model
+
+
+@contextlib.contextmanager
+def precision(policy):
+    """Makes layers in a dtype policy, inside a block."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(policy)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
+def _check_installed():
+    """Raises `ImportError` before the run, not when it first draws."""
+    for module in ("matplotlib", "tensorboardX"):
+        if importlib.util.find_spec(module) is None:
+            raise ImportError(
+                f"A run needs {module}: pip install \"keras-clmae[cli]\""
+            )
+
+
+def prepare_folder(settings, model, normalization, resume):
+    """Writes the settings, or restores the run.
+
+    Args:
+        settings: `Settings`.
+        model: compiled model.
+        normalization: `PixelNormalization` of the training.
+        resume: bool. Whether to restore.
+
+    Returns:
+        The `TrainingPosition` that the run starts from.
+    """
+    folder = RunFolder(settings.run_dir)
+    if resume:
+        restore = (
+            callbacks.restore_newest_of_hosts
+            if distribution.current_plan().is_over_jax_processes
+            else callbacks.restore_newest
+        )
+        position = restore(model, folder.checkpoints)
+        if distribution.is_first_process():
+            folder.forget_epochs(position.epoch)
+        return position
     if distribution.is_first_process():
-        draw_pictures(settings, model, inverse)
-    return model
+        os.makedirs(folder.path, exist_ok=True)
+        folder.write_normalization(normalization)
+        write_settings(settings)
+    return callbacks.TrainingPosition()
 
 
-def load_data(settings):
-    """Makes the training and validation batches; the latter may be `None`."""
-    plan = distribution.current_plan()
-    batch_size = plan.local_batch_size(settings.batch_size)
-    # On several devices every batch splits evenly, those of validation too.
-    even = {"drop_remainder": True} if plan.batch_parts > 1 else {}
-    source = source_arguments(settings)
-    if settings.data == "digits":
-        return (
-            data.digits(batch_size, "train", seed=settings.seed),
-            data.digits(batch_size, "test", **even),
-        )
+def save_model(model, path):
+    """Saves a `.keras` file that is whole or absent, in the first process."""
+    from keras_clmae.saving import atomic_write
 
-    def load(transform, statistics, part, **arguments):
-        return data.from_spec(
-            settings.data,
-            image_size=settings.image_size,
-            batch_size=batch_size,
-            seed=settings.seed,
-            transform=transform,
-            statistics=statistics,
-            **source,
-            **part,
-            **arguments,
-        )
-
-    training, validation = parts(settings)
-    # A run that goes on does not measure its pictures again.
-    statistics = stored_normalization(settings) or settings.statistics
-    train = load("pretrain", statistics, training)
-    if validation is None:
-        return train, None
-    # Standardised as in training.
-    return train, load("evaluation", train.normalization, validation, **even)
-
-
-def parts(settings):
-    """Arguments of `from_spec` for training and for validation, or `None`."""
-    if settings.validation is None:
-        return {}, None
-    if isinstance(settings.validation, str):
-        return {}, {"split": settings.validation}
-    share = {"validation_split": settings.validation}
-    return {**share, "subset": "training"}, {**share, "subset": "validation"}
-
-
-def stored_normalization(settings):
-    """What an earlier start of the run standardised pixels by, or `None`."""
-    if os.path.isfile(os.path.join(settings.run_dir, "config.yaml")):
-        return read_normalization(settings.run_dir)
-    return None
+    if distribution.is_first_process():
+        with (
+            atomic_write(path) as unfinished,
+            distribution.readable_weights(model),
+        ):
+            model.save(unfinished)
+    elif distribution.current_plan().is_over_jax_processes:
+        # Reading the weights takes all processes.
+        with (
+            tempfile.TemporaryDirectory() as folder,
+            distribution.readable_weights(model),
+        ):
+            model.save(os.path.join(folder, "whole.keras"))
 
 
 def train_from(position, model, settings, train, validation, chosen):
@@ -145,7 +192,7 @@ def train_from(position, model, settings, train, validation, chosen):
     Args:
         position: `TrainingPosition` that the model's state is of.
         model: compiled model.
-        settings: `pretrain.Settings`.
+        settings: `Settings`.
         train: training batches.
         validation: validation batches, or `None`.
         chosen: callbacks.
@@ -194,13 +241,6 @@ def finish_epoch(epoch, model, settings, validation, chosen):
     hooks.on_train_end()
 
 
-def first_images(batches, count=NUM_PICTURES):
-    """The first images of the first batch, as many as the pictures show."""
-    batch = next(iter(batches))
-    images, _, _ = keras.utils.unpack_x_y_sample_weight(batch)
-    return np.asarray(images[:count])
-
-
 def build_model(settings, image_shape):
     """Makes the model for images of `image_shape`."""
     model_class = {"clmae": models.CLMAE, "mae": models.MaskedAutoencoder}[
@@ -247,7 +287,7 @@ def compile_model(model, settings, steps_per_epoch):
         warmup_cosine(
             highest_learning_rate(settings),
             total_steps,
-            settings.warmup_epochs * steps_per_epoch,
+            settings.num_warmup_epochs * steps_per_epoch,
         )
     )
     common = {
@@ -288,25 +328,6 @@ def make_curriculum(settings, total_steps, steps_per_epoch):
     )
 
 
-@contextlib.contextmanager
-def set_by_sigterm(event):
-    """SIGTERM sets `event` and nothing else, as long as this lasts.
-
-    Several JAX processes leave it to JAX's preemption service, which tells all
-    of them (see `callbacks.HostsCheckpoint`).
-    """
-    if distribution.current_plan().is_over_jax_processes or (
-        threading.current_thread() is not threading.main_thread()
-    ):
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, lambda *_: event.set())
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
 def make_online_knn(settings, normalization):
     """`OnlineKNN` as the settings ask for it, or `None`."""
     if settings.knn_every is None:
@@ -320,7 +341,7 @@ def make_online_knn(settings, normalization):
     if not distribution.is_first_process():
         return None
     return callbacks.OnlineKNN(
-        *labelled_images(settings, parts(settings), normalization),
+        *labeled_images(settings, normalization),
         epochs=settings.knn_every,
     )
 
@@ -333,9 +354,7 @@ def make_callbacks(settings, images, inverse, resume, position, stop, knn):
     state saved. Several JAX processes save together.
     """
 
-    def path(*names):
-        return os.path.join(settings.run_dir, *names)
-
+    folder = RunFolder(settings.run_dir)
     # Its number is for the others to show and to write.
     chosen = [] if knn is None else [knn]
     sometimes = [callback.name for callback in chosen]
@@ -350,8 +369,8 @@ def make_callbacks(settings, images, inverse, resume, position, stop, knn):
                 )
             )
         chosen += [
-            Log(path("log.csv"), append=resume, sometimes=sometimes),
-            callbacks.TensorBoardScalars(path("tensorboard")),
+            RunLog(folder.log, append=resume, sometimes=sometimes),
+            callbacks.TensorBoardScalars(folder.tensorboard),
         ]
     schedule = {
         "every": settings.checkpoint_every,
@@ -361,26 +380,28 @@ def make_callbacks(settings, images, inverse, resume, position, stop, knn):
     if distribution.current_plan().is_over_jax_processes:
         return [
             *chosen,
-            callbacks.HostsCheckpoint(path("checkpoints"), **schedule),
+            callbacks.HostsCheckpoint(folder.checkpoints, **schedule),
         ]
     checkpoint = callbacks.RunCheckpoint(
-        path("checkpoints"), **schedule, stop_event=stop
+        folder.checkpoints, **schedule, stop_event=stop
     )
     if not distribution.is_first_process():
         return [checkpoint]
-    galleries = {"reconstructions": callbacks.ReconstructionGallery}
+    galleries = {folder.reconstructions: callbacks.ReconstructionGallery}
     if settings.method == "clmae":
-        galleries["masks"] = callbacks.MaskGallery
+        galleries[folder.masks] = callbacks.MaskGallery
     chosen += [
         gallery(
             images,
-            path(name),
+            path,
             every=pictures_every(settings),
             inverse=inverse,
-            bands=settings.bands,
-            tensorboard=path("tensorboard", name),
+            bands=settings.shown_channels,
+            tensorboard=os.path.join(
+                folder.tensorboard, os.path.basename(path)
+            ),
         )
-        for name, gallery in galleries.items()
+        for path, gallery in galleries.items()
     ]
     # What an epoch left behind is complete before it counts as finished.
     return [*chosen, checkpoint]

@@ -1,32 +1,34 @@
-"""Pretrains CL-MAE, or plain MAE, on pictures without labels.
-
-    python scripts/pretrain.py --config scripts/recipes/digits.yaml
-
-A recipe is a YAML file of the options below; options on the command line
-replace those of the recipe. The run folder receives the resolved settings, the
-log as CSV and TensorBoard events, checkpoints, pictures and model.keras.
-"""
+"""The settings of a pretraining run, checked without importing Keras."""
 
 import dataclasses
-import os
-import signal
-import sys
-import time
-import traceback
 from typing import Any
 from typing import Literal
 
-import jsonargparse
-from data_options import Statistics
+from keras_clmae.runs.checks import check_data_exists
+from keras_clmae.runs.checks import check_literals
+from keras_clmae.runs.checks import check_positive_integer
+from keras_clmae.runs.checks import data_spec
+from keras_clmae.runs.checks import settings_of
+from keras_clmae.runs.folder import RunFolder
+from keras_clmae.runs.yaml_files import read_yaml
+from keras_clmae.runs.yaml_files import write_yaml
+
+# How the setting `statistics` is given.
+Statistics = Literal["imagenet", "from_data"] | list[list[float]]
+# The published warm-up, of 200 epochs.
+PUBLISHED_WARMUP = 40
+# Names in run folders of earlier versions.
+_RENAMED = {"bands": "shown_channels"}
 
 
 @dataclasses.dataclass
 class Settings:
-    """What a pretraining run is made of.
+    """The settings of a pretraining run.
 
     Args:
         run_dir: Folder of the run. It must not hold another run.
-        data: `digits` (embedded, no download), `folder:PATH` or `tfds:NAME`.
+        data: `digits` (embedded, no download), `folder:PATH`, the path of a
+            folder, or `tfds:NAME`.
         validation: What to validate on, for folders and TFDS: the share of a
             folder's pictures, or the name of a split. Nothing by default; the
             digits have their own split.
@@ -52,7 +54,8 @@ class Settings:
         scale_learning_rate: Whether the learning rate is multiplied by
             batch_size / 256, however many devices share the batch.
         warmup_epochs: Epochs in which the learning rate rises from 0. Then it
-            falls along half a cosine.
+            falls along half a cosine. Without it, a fifth of `epochs`, at most
+            the published 40; likewise where it is not below `epochs`.
         masking_learning_rate: Constant learning rate of the masking module.
             Without it, it learns on the schedule of the autoencoder.
         weight_decay: AdamW's decay, of both players.
@@ -85,8 +88,8 @@ class Settings:
             in memory: 0.6 MB each of 224 x 224 x 3.
         knn_queries: Images that are classified, of the validation data where
             there are any, else others of the training data.
-        bands: The one or three channels that pictures show. Without it, the
-            first three.
+        shown_channels: The one or three channels that figures show. Without
+            it, the first three.
         verbose: 1 a line an epoch that moves, 2 one that does not, 0 nothing.
     """
 
@@ -106,7 +109,7 @@ class Settings:
     epochs: int = 200
     base_learning_rate: float = 1e-3
     scale_learning_rate: bool = True
-    warmup_epochs: int = 40
+    warmup_epochs: int | None = None
     masking_learning_rate: float | None = None
     weight_decay: float = 0.05
     curriculum: Literal["linear", "linear_per_epoch", "cosine", "constant"] = (
@@ -130,131 +133,116 @@ class Settings:
     knn_every: int | None = None
     knn_bank: int = 5000
     knn_queries: int = 2000
-    bands: list[int] | None = None
+    shown_channels: list[int] | None = None
     verbose: Literal[0, 1, 2] = 1
 
-
-def build_parser():
-    parser = jsonargparse.ArgumentParser(
-        prog="pretrain.py",
-        description="Pretrains CL-MAE, or plain MAE, on pictures without "
-        "labels. Options on the command line replace those of the recipe.",
-        formatter_class=jsonargparse.DefaultHelpFormatter,
-    )
-    parser.add_argument(
-        "--config", action="config", help="Recipe: a YAML file of options."
-    )
-    parser.add_argument(
-        "--resume",
-        action="store_true",
-        help="Go on from the newest checkpoint of the run folder, with the "
-        "settings stored there, whatever else is given.",
-    )
-    parser.add_class_arguments(Settings)
-    return parser
-
-
-def parse_settings(arguments=None):
-    """Reads the command line; gives the settings and whether to resume."""
-    parser = build_parser()
-    arguments = sys.argv[1:] if arguments is None else list(arguments)
-    parsed = parser.parse_args(arguments)
-    if parsed.resume:
-        stored = os.path.join(parsed.run_dir, "config.yaml")
-        if not os.path.isfile(stored):
-            parser.error(
-                "`run_dir` must hold the config.yaml of the run to resume. "
-                f"Received: run_dir={parsed.run_dir!r}"
+    def __post_init__(self):
+        self.data = data_spec(self.data)
+        check_literals(self)
+        for name in ("batch_size", "epochs"):
+            check_positive_integer(name, getattr(self, name))
+        if self.warmup_epochs is not None and self.warmup_epochs < 0:
+            raise ValueError(
+                "`warmup_epochs` must be 0 or more. Received: "
+                f"warmup_epochs={self.warmup_epochs}"
             )
-        parsed = parser.parse_args(
-            [f"--config={stored}", f"--run_dir={parsed.run_dir}", "--resume"]
-        )
-    elif os.path.exists(os.path.join(parsed.run_dir, "config.yaml")):
-        parser.error(
-            "`run_dir` holds a run already: choose another folder, or pass "
-            f"--resume to go on with it. Received: run_dir={parsed.run_dir!r}"
-        )
-    values = parsed.as_dict()
-    values.pop("config", None)
-    resume = values.pop("resume")
-    return Settings(**values), resume
+
+    @property
+    def num_warmup_epochs(self):
+        """int. Epochs of warm-up, where `warmup_epochs` leaves them open."""
+        asked = self.warmup_epochs
+        if asked is None or asked >= self.epochs:
+            return min(PUBLISHED_WARMUP, self.epochs // 5)
+        return asked
 
 
-def stored_settings(run_dir):
+def make_settings(values):
+    """Makes settings from a mapping.
+
+    Args:
+        values: dict from names to values.
+
+    Returns:
+        A `Settings`.
+
+    Raises:
+        ValueError: if a name is unknown, `run_dir` is missing, or a value is
+            none of its choices.
+    """
+    return settings_of(Settings, values)
+
+
+def read_settings(run_dir):
     """Reads the settings of a run from its folder.
 
     Args:
-        run_dir: Folder of the run.
+        run_dir: str. Folder of the run.
 
     Returns:
-        `Settings` with this `run_dir`, wherever the folder lay before.
+        A `Settings` with this `run_dir`, wherever the folder lay before.
+
+    Raises:
+        ValueError: if the folder holds no run.
+
+    Example:
+
+    ```python
+    settings = keras_clmae.runs.read_settings("runs/digits")
+    print(settings.epochs)
+    ```
     """
-    stored = os.path.join(run_dir, "config.yaml")
-    if not os.path.isfile(stored):
+    folder = RunFolder(run_dir)
+    if not folder.has_run():
         raise ValueError(
             "`run_dir` must be the folder of a run, with a config.yaml. "
             f"Received: run_dir={run_dir!r}"
         )
-    values = (
-        build_parser()
-        .parse_args([f"--config={stored}", f"--run_dir={run_dir}"])
-        .as_dict()
+    values = read_yaml(folder.config)
+    values = {_RENAMED.get(name, name): each for name, each in values.items()}
+    return make_settings({**values, "run_dir": folder.path})
+
+
+def write_settings(settings):
+    """Keeps settings in the run folder.
+
+    Args:
+        settings: `Settings`.
+    """
+    write_yaml(
+        RunFolder(settings.run_dir).config, dataclasses.asdict(settings)
     )
-    return Settings(
-        **{
-            field.name: values[field.name]
-            for field in dataclasses.fields(Settings)
-        }
-    )
 
 
-def _leave(status):
-    """Ends the program, from one process of several without waiting."""
-    from keras_clmae import distribution
+def settings_to_run(values, resume=False):
+    """Settles what is to run, and refuses what cannot.
 
-    if distribution.current_plan().process_count > 1:
-        # An orderly end would wait for the others, which wait for this one.
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(status)
-    sys.exit(status)
+    Args:
+        values: dict. Arguments of `Settings`.
+        resume: bool. Whether to go on with the run in the folder, with the
+            settings stored there, whatever else is given.
 
+    Returns:
+        A `Settings`.
 
-def main(arguments=None):
-    settings, resume = parse_settings(arguments)
-    os.environ.setdefault("KERAS_BACKEND", "jax")
-    # Keras and its backend load here, so that --help answers at once.
-    from pretraining import run
-    from run_summary import print_closing
-
-    from keras_clmae import distribution
-    from keras_clmae.callbacks import TrainingInterrupted
-
-    started = time.time()
-    try:
-        result = run(settings, resume)
-    except TrainingInterrupted as interruption:
-        print(f"{interruption}. Go on with --resume.", file=sys.stderr)
-        if distribution.current_plan().is_over_jax_processes:
-            import jax
-
-            # All are here; without this the end of one would abort the others.
-            jax.distributed.shutdown()
-            # Nor shall it wait for them at its end.
-            _leave(128 + signal.SIGTERM)
-        sys.exit(128 + signal.SIGTERM)
-    except (ValueError, ImportError, OSError, FloatingPointError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        _leave(1)
-    except Exception:
-        if distribution.current_plan().process_count == 1:
-            raise
-        traceback.print_exc()
-        _leave(1)
-    if settings.verbose and distribution.is_first_process():
-        print_closing(settings, time.time() - started)
-    return result
-
-
-if __name__ == "__main__":
-    main()
+    Raises:
+        ValueError: if the folder holds a run already, or none to resume; or if
+            the folder of images does not exist.
+    """
+    if resume:
+        run_dir = values.get("run_dir")
+        if run_dir is None or not RunFolder(run_dir).has_run():
+            raise ValueError(
+                "`run_dir` must hold the config.yaml of the run to resume. "
+                f"Received: run_dir={run_dir!r}"
+            )
+        settings = read_settings(run_dir)
+    else:
+        settings = make_settings(values)
+        if RunFolder(settings.run_dir).has_run():
+            raise ValueError(
+                "`run_dir` holds a run already: choose another folder, or "
+                "resume it (--resume, `resume=True`). Received: "
+                f"run_dir={settings.run_dir!r}"
+            )
+    check_data_exists(settings.data)
+    return settings

@@ -1,4 +1,4 @@
-"""Parameters, work and memory of a training step, from the sizes alone."""
+"""Count parameters, work and memory of a training step from the sizes."""
 
 import dataclasses
 
@@ -70,20 +70,22 @@ def step_size(preset=None, **overrides):
         + tokens
     )
     # Last blocks compute what is read: the class token, the removed patches.
-    masker = (masking_layers - 1) * _block_flop(dim, tokens + 1)
-    masker += _block_flop(dim, tokens + 1, queries=1)
+    masking_module = (masking_layers - 1) * _block_flop(dim, tokens + 1)
+    masking_module += _block_flop(dim, tokens + 1, queries=1)
     inner = (decoder_layers - 1) * _block_flop(decoder_dim, tokens + 1)
-    judge = layers * _block_flop(dim, tokens + 1) + inner
-    judge += _block_flop(decoder_dim, tokens + 1, queries=tokens)
-    student = layers * _block_flop(dim, visible + 1) + inner
-    student += _block_flop(decoder_dim, tokens + 1, queries=tokens - visible)
+    masking_phase = layers * _block_flop(dim, tokens + 1) + inner
+    masking_phase += _block_flop(decoder_dim, tokens + 1, queries=tokens)
+    autoencoder_phase = layers * _block_flop(dim, visible + 1) + inner
+    autoencoder_phase += _block_flop(decoder_dim, tokens + 1, queries=tokens - visible)
     # Forward once, backward once more for the weights and once for the inputs.
-    flop = 3 * student + masker + 3 * masker + 2 * judge
+    # The autoencoder is frozen in the masking phase: inputs only.
+    flop = 3 * autoencoder_phase + masking_module
+    flop += 3 * masking_module + 2 * masking_phase
 
-    def kept(per_block, per_block_masker):
+    def kept(per_block, per_masking_block):
         units = layers * dim + decoder_layers * decoder_dim
         return (tokens + 1) * (
-            per_block * units + per_block_masker * masking_layers * dim
+            per_block * units + per_masking_block * masking_layers * dim
         )
 
     def kept_by_autoencoder(per_block):

@@ -1,11 +1,10 @@
-"""What a pretraining run says before it starts and when it is done."""
-
-import os
+"""Print what a pretraining run is about to do and what it left."""
 
 import keras
 from rich.console import Console
 from rich.table import Table
 
+from keras_clmae.runs.folder import RunFolder
 from keras_clmae.trainers.progress import duration
 
 
@@ -13,7 +12,7 @@ def print_opening(settings, plan, model, train, position, learning_rate):
     """Prints what is about to run, as one table.
 
     Args:
-        settings: `pretrain.Settings`.
+        settings: `Settings`.
         plan: what `keras_clmae.distribution.setup` gave.
         model: `CLMAE` or `MaskedAutoencoder`.
         train: the training batches.
@@ -30,7 +29,14 @@ def print_opening(settings, plan, model, train, position, learning_rate):
 
 
 def opening_rows(settings, plan, model, train, position, learning_rate):
-    """The rows of the opening table, as a dict from name to text."""
+    """Words the rows of the opening table.
+
+    Args:
+        settings: as in `print_opening`, like all others.
+
+    Returns:
+        dict from name to text.
+    """
     autoencoder = getattr(model, "autoencoder", model)
     encoder, decoder = autoencoder.encoder, autoencoder.decoder
     height, width, channels = autoencoder.image_shape
@@ -47,10 +53,7 @@ def opening_rows(settings, plan, model, train, position, learning_rate):
     }
     if settings.method == "clmae":
         masking = model.masking_module
-        rows["masking module"] = (
-            f"{_count(masking)}: {masking.num_layers} layers, "
-            f"{masking.num_heads} heads"
-        )
+        rows["masking module"] = f"{_count(masking)}: {_sizes(masking)}"
         rows["curriculum"] = _curriculum(settings)
     rows |= {
         "tokens": f"{encoder.num_tokens}, of which {autoencoder.num_visible} "
@@ -69,7 +72,7 @@ def opening_rows(settings, plan, model, train, position, learning_rate):
         + (f", from epoch {position.epoch + 1}" if any(position[:2]) else "")
         + (f", step {position.step + 1}" if position.step else ""),
         "learning rate": f"up to {learning_rate:g}, "
-        f"{settings.warmup_epochs} epochs of warm-up, then half a cosine"
+        f"{_warmup(settings)} of warm-up, then half a cosine"
         + (
             ""
             if settings.masking_learning_rate is None
@@ -85,61 +88,46 @@ def print_closing(settings, seconds):
     """Prints where everything lies and what to type next.
 
     Args:
-        settings: `pretrain.Settings`.
+        settings: `Settings`.
         seconds: float. What the run took.
     """
-    folder = settings.run_dir
+    folder = RunFolder(settings.run_dir)
     table = Table(
         show_header=False,
-        title=f"Done in {duration(seconds)}: {folder}",
+        title=f"Done in {duration(seconds)}: {folder.path}",
         title_style="bold",
         title_justify="left",
     )
     table.add_column(style="cyan")
     table.add_column()
-    for name, meaning in _CONTENTS.items():
-        if os.path.exists(os.path.join(folder, name)):
-            table.add_row(name, meaning)
+    for path, meaning in folder.contents().items():
+        table.add_row(path.removeprefix(folder.join("")), meaning)
     console = Console()
     console.print(table)
     console.print(
-        "Next (the first three need pictures with classes):", style="bold"
+        "Next (the first three need images with classes):", style="bold"
     )
     # Not wrapped: people copy these lines.
     for command in next_commands(settings):
         console.print(f"  {command}", soft_wrap=True, highlight=False)
 
 
-_CONTENTS = {
-    "model.keras": "the whole model; its encoder is what you keep",
-    "log.csv": "every number of every epoch",
-    "tensorboard": "the same and the pictures, for tensorboard --logdir",
-    "curriculum.png": "losses, curriculum and mask difficulty on one page",
-    "masks.png": "masks and reconstructions at start, middle and end",
-    "masks": "pictures and arrays of the masks over training",
-    "reconstructions": "pictures of reconstructions over training",
-    "checkpoints": "to go on from: pretrain.py --run_dir ... --resume",
-    "config.yaml": "all settings, as a recipe",
-    "normalization.json": "mean and standard deviation of the pixels",
-}
-
-
 def next_commands(settings):
-    """What one types after a run, as a list of lines."""
+    """Words the commands that score and draw a run, as a list of str."""
     folder, data = settings.run_dir, settings.data
     scored = f"{folder} {data}"
     if data != "digits" and isinstance(settings.validation, str):
         if settings.validation != "test":
             scored += f" --test_split {settings.validation}"
     lines = [
-        f"python scripts/knn.py {scored}",
-        f"python scripts/linear_probe.py {scored}",
-        f"python scripts/finetune.py {scored}",
-        f"python scripts/visualize.py reconstructions {folder}",
-        f"python scripts/visualize.py attention {folder}",
+        f"keras-clmae knn {scored}",
+        f"keras-clmae linear-probe {scored}",
+        f"keras-clmae finetune {scored}",
+        f"keras-clmae visualize reconstructions {folder}",
+        f"keras-clmae visualize attention {folder}",
     ]
     if settings.method == "clmae":
-        lines.append(f"python scripts/visualize.py animation {folder}")
+        lines.append(f"keras-clmae visualize animation {folder}")
     lines.append(
         'python -c "import keras_clmae; encoder = keras_clmae.evaluation.'
         f"load_encoder('{folder}')\""
@@ -148,7 +136,7 @@ def next_commands(settings):
 
 
 def device_names():
-    """The devices that Keras's backend sees, as a list of str."""
+    """Lists the devices that Keras's backend sees, as a list of str."""
     try:
         names = keras.distribution.list_devices()
     except AttributeError:
@@ -159,6 +147,21 @@ def device_names():
 
 def _title(settings):
     return {"clmae": "CL-MAE", "mae": "MAE, random masks"}[settings.method]
+
+
+def _sizes(masking):
+    """Sizes of a masking module; the class of a layer of the user's own."""
+    names = ("num_layers", "num_heads")
+    if not all(hasattr(masking, name) for name in names):
+        return type(masking).__name__
+    return f"{masking.num_layers} layers, {masking.num_heads} heads"
+
+
+def _warmup(settings):
+    epochs = settings.num_warmup_epochs
+    asked = settings.warmup_epochs
+    shortened = "" if asked in (None, epochs) else f" (instead of {asked})"
+    return f"{epochs} epochs{shortened}"
 
 
 def _count(part):

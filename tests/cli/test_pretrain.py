@@ -8,9 +8,6 @@ import time
 
 import keras
 import pytest
-
-# Loading a model needs its classes.
-import keras_clmae  # noqa: F401
 from tests.scripts.processes import PROGRAM
 from tests.scripts.processes import assert_same_end
 from tests.scripts.processes import checkpoints_of
@@ -20,6 +17,9 @@ from tests.scripts.processes import run
 from tests.scripts.processes import start
 from tests.scripts.processes import wait_for
 from tests.scripts.processes import wait_for_checkpoint
+
+# Loading a model needs its classes.
+import keras_clmae  # noqa: F401
 
 pytest.importorskip("jsonargparse")
 pytest.importorskip("tensorboardX")

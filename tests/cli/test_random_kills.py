@@ -11,7 +11,6 @@ import random
 import time
 
 import pytest
-
 from tests.scripts.processes import assert_same_end
 from tests.scripts.processes import checkpoints_of
 from tests.scripts.processes import kill

@@ -10,11 +10,11 @@ import time
 
 import keras
 import pytest
+from tests.scripts.processes import assert_same_end
+from tests.scripts.processes import start
 
 from tests.distribution.test_agreement import environment_of
 from tests.distribution.test_agreement import free_ports
-from tests.scripts.processes import assert_same_end
-from tests.scripts.processes import start
 
 pytest.importorskip("jsonargparse")
 pytest.importorskip("tensorboardX")

@@ -1,0 +1,3 @@
+"""Run the `keras-clmae` command: parse, call `runs` or `evaluation`, print."""
+
+from keras_clmae.cli.command import main
