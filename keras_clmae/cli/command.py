@@ -32,23 +32,26 @@ class UsageError(Exception):
     """The arguments cannot be used as they are."""
 
 
-def main(arguments=None):
+def main():
+    """Runs the command with the arguments of the process."""
+    run(sys.argv[1:])
+
+
+def run(arguments):
     """Runs the command.
 
     Args:
-        arguments: list of str. Defaults to those of the process.
+        arguments: list of str.
 
     Returns:
-        What the subcommand returns, which the tests look at; nothing and
-        status 0 for the process, or an int as its status.
+        What the subcommand made: the model, the record of scores, or `None`.
 
     Raises:
         SystemExit: with status 2 where the arguments are wrong, 1 where the
             work failed, and 130 where Ctrl-C ended it.
     """
-    arguments = sys.argv[1:] if arguments is None else list(arguments)
     try:
-        return _dispatch(arguments)
+        return _dispatch(list(arguments))
     except UsageError as error:
         _end(error, USAGE)
     except (ValueError, ImportError, OSError, FloatingPointError) as error:

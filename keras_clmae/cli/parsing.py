@@ -9,6 +9,11 @@ from keras_clmae.cli.command import UsageError
 from keras_clmae.runs.recipes import recipe_path
 from keras_clmae.runs.suggestions import did_you_mean
 
+# How jsonargparse words a value of another type.
+_VALUE = re.compile(
+    r'.*Parser key "([\w.]+)": Expected a (?:typing\.Literal\[(.*?)\]'
+    r"|<class '(\w+)'>)\. Got value: (.*)"
+)
 _OPTION = re.compile(r"(--[\w.-]+)(=.*)?", re.DOTALL)
 
 
@@ -33,6 +38,8 @@ def make_parser(subcommand, description):
         description=description,
         formatter_class=HelpFormatter,
         exit_on_error=False,
+        # `--epoch` is a typo, not an option that a later one may take away.
+        allow_abbrev=False,
     )
 
 
@@ -119,4 +126,12 @@ def _worded(parser, arguments, error):
                 f"{found[1]} is no option of `{parser.prog}`"
                 f"{suggestion or '; --help lists them'}"
             )
+    found = _VALUE.fullmatch(message)
+    if found:
+        name, choices, kind, value = found.groups(default="")
+        expected = f"one of {choices}" if choices else f"of type {kind}"
+        suggestion = did_you_mean(value, re.findall(r"\w+", choices))
+        return (
+            f"`{name}` must be {expected}. Received: {name}={value}{suggestion}"
+        )
     return message

@@ -29,7 +29,7 @@ def main(arguments):
             raise UsageError(
                 f"`paths` must exist. Received: {path!r}, which does not"
             )
-    load_package()
+    load_package(computes=False)
     from keras_clmae import evaluation
     from keras_clmae.saving import atomic_write
 

@@ -17,6 +17,16 @@ from keras_clmae.runs.yaml_files import write_yaml
 Statistics = Literal["imagenet", "from_data"] | list[list[float]]
 # The published warm-up, of 200 epochs.
 PUBLISHED_WARMUP = 40
+# Without which there is no model; the images have their shape.
+_SIZES = (
+    "patch_size",
+    "hidden_dim",
+    "num_layers",
+    "num_heads",
+    "decoder_hidden_dim",
+    "decoder_num_layers",
+    "decoder_num_heads",
+)
 # Names in run folders of earlier versions.
 _RENAMED = {"bands": "shown_channels"}
 
@@ -244,5 +254,12 @@ def settings_to_run(values, resume=False):
                 "resume it (--resume, `resume=True`). Received: "
                 f"run_dir={settings.run_dir!r}"
             )
+    missing = [name for name in _SIZES if name not in settings.model]
+    if settings.preset is None and missing:
+        raise ValueError(
+            "`preset` must name a size, or `model` must give all of "
+            f"{', '.join(_SIZES)}. Received: preset=None, without "
+            f"{', '.join(missing)}"
+        )
     check_data_exists(settings.data)
     return settings

@@ -1,4 +1,4 @@
-"""scripts/pretrain.py in processes of its own, small enough for tests."""
+"""Run `keras-clmae pretrain` in processes of its own, small enough for tests."""
 
 import csv
 import os
@@ -15,11 +15,11 @@ import numpy as np
 import keras_clmae  # noqa: F401
 
 ROOT = pathlib.Path(__file__).parents[2]
-PROGRAM = str(ROOT / "scripts" / "pretrain.py")
+COMMAND = [sys.executable, "-m", "keras_clmae"]
 NO_TENSORFLOW = str(pathlib.Path(__file__).parent / "no_tensorflow")
 # Seconds, not minutes: one layer each.
 SMALL = [
-    f"--config={ROOT / 'scripts' / 'recipes' / 'digits.yaml'}",
+    "--config=digits",
     "--model.hidden_dim=8",
     "--model.num_layers=1",
     "--model.num_heads=2",
@@ -43,7 +43,8 @@ def start(run_dir, *arguments, **environment):
             [NO_TENSORFLOW, environment.get("PYTHONPATH", "")]
         )
     return subprocess.Popen(
-        [sys.executable, PROGRAM, *SMALL, f"--run_dir={run_dir}", *arguments],
+        [*COMMAND, "pretrain", *SMALL, f"--run_dir={run_dir}", *arguments],
+        cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

@@ -8,15 +8,15 @@ import time
 
 import keras
 import pytest
-from tests.scripts.processes import PROGRAM
-from tests.scripts.processes import assert_same_end
-from tests.scripts.processes import checkpoints_of
-from tests.scripts.processes import kill
-from tests.scripts.processes import log_of
-from tests.scripts.processes import run
-from tests.scripts.processes import start
-from tests.scripts.processes import wait_for
-from tests.scripts.processes import wait_for_checkpoint
+from tests.cli.processes import PROGRAM
+from tests.cli.processes import assert_same_end
+from tests.cli.processes import checkpoints_of
+from tests.cli.processes import kill
+from tests.cli.processes import log_of
+from tests.cli.processes import run
+from tests.cli.processes import start
+from tests.cli.processes import wait_for
+from tests.cli.processes import wait_for_checkpoint
 
 # Loading a model needs its classes.
 import keras_clmae  # noqa: F401

@@ -1,8 +1,8 @@
 """Runs that are killed at random moments, and go on as if nothing had happened.
 
-    KILLS=20 python -m pytest tests/scripts/test_random_kills.py
+    KILLS=20 python -m pytest tests/cli/test_random_kills.py
 
-kills a run so many times. tests/scripts/test_pretrain.py kills one at chosen
+kills a run so many times. tests/cli/test_pretrain.py kills one at chosen
 moments.
 """
 
@@ -11,13 +11,13 @@ import random
 import time
 
 import pytest
-from tests.scripts.processes import assert_same_end
-from tests.scripts.processes import checkpoints_of
-from tests.scripts.processes import kill
-from tests.scripts.processes import run
-from tests.scripts.processes import start
-from tests.scripts.processes import wait_for
-from tests.scripts.processes import wait_for_checkpoint
+from tests.cli.processes import assert_same_end
+from tests.cli.processes import checkpoints_of
+from tests.cli.processes import kill
+from tests.cli.processes import run
+from tests.cli.processes import start
+from tests.cli.processes import wait_for
+from tests.cli.processes import wait_for_checkpoint
 
 pytest.importorskip("jsonargparse")
 pytest.importorskip("tensorboardX")
