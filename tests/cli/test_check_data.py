@@ -1,29 +1,24 @@
-"""The report on a folder of pictures."""
+"""The report on a folder of images."""
 
-import pathlib
-import subprocess
-import sys
+import pytest
 
+from keras_clmae import cli
 from tests.data.pictures import save_picture
 from tests.once import ONCE
 
+pytest.importorskip("jsonargparse")
 pytestmark = ONCE
 
-_SCRIPT = pathlib.Path(__file__).parents[2] / "scripts" / "check_data.py"
 
-
-def test_report_and_exit_status(tmp_path):
+def test_report_and_exit_status(tmp_path, capsys):
     save_picture(tmp_path / "whole.jpg")
-
-    def check(*arguments):
-        return subprocess.run(
-            [sys.executable, _SCRIPT, tmp_path, *arguments],
-            capture_output=True,
-            text=True,
-        )
-
-    assert check().returncode == 0
+    cli.run(["check-data", str(tmp_path)])
     (tmp_path / "empty.jpg").write_bytes(b"")
-    process = check("--channels", "3")
-    assert process.returncode == 1
-    assert "empty.jpg" in process.stdout and "it is empty" in process.stdout
+    with pytest.raises(SystemExit) as ended:
+        cli.run(["check-data", f"folder:{tmp_path}", "--channels", "3"])
+    assert ended.value.code == 1
+    printed = capsys.readouterr().out
+    assert "empty.jpg" in printed and "it is empty" in printed
+    with pytest.raises(SystemExit) as ended:
+        cli.run(["check-data", str(tmp_path / "nowhere")])
+    assert ended.value.code == 2

@@ -1,18 +1,17 @@
-"""The converter from the command line."""
+"""`keras-clmae convert`."""
 
-import importlib
 import json
-import pathlib
-import sys
 
 import keras
 import numpy as np
 import pytest
 
+from keras_clmae import cli
 from keras_clmae.conversion import checking
 from keras_clmae.conversion import formats
 from keras_clmae.data import digits_normalization
 from keras_clmae.models import ImageClassifier
+from keras_clmae.runs.normalization import source_normalization
 from tests.conversion.reference_models import array
 from tests.conversion.reference_models import assert_near
 from tests.tiny_models import tiny_autoencoder
@@ -23,7 +22,6 @@ pytest.importorskip("rich")
 if keras.backend.backend() != "torch":
     pytest.skip("the same on every backend", allow_module_level=True)
 
-SCRIPTS = pathlib.Path(__file__).parents[2] / "scripts"
 SQUARE = {"image_shape": (8, 8, 3)}
 HEADS = ("--num_heads=2", "--decoder_num_heads=2")
 
@@ -31,16 +29,18 @@ HEADS = ("--num_heads=2", "--decoder_num_heads=2")
 @pytest.fixture
 def convert(monkeypatch, capsys):
     """Runs the program; gives its exit status and what it printed."""
-    monkeypatch.syspath_prepend(SCRIPTS)
     monkeypatch.setenv("COLUMNS", "200")
-    program = importlib.import_module("convert_checkpoint")
 
     def run(*arguments):
-        status = program.main([str(argument) for argument in arguments])
-        return status, capsys.readouterr().out
+        status = 0
+        try:
+            cli.run(["convert", *map(str, arguments)])
+        except SystemExit as ended:
+            status = ended.code
+        printed = capsys.readouterr()
+        return status, printed.out + printed.err
 
-    yield run
-    sys.modules.pop("convert_checkpoint")
+    return run
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -78,7 +78,7 @@ def test_nothing_is_dropped_silently(convert, tmp_path):
     tiny_clmae(**SQUARE).save(tmp_path / "a.keras")
     target = tmp_path / "vit.safetensors"
     status, printed = convert(tmp_path / "a.keras", target)
-    assert status == 1 and "--allow-missing" in printed
+    assert status == 1 and "--allow_missing" in printed
     assert "masking_module" in printed or "decoder" in printed
     assert not target.exists()
     status, printed = convert(tmp_path / "a.keras", target, "--allow-missing")
@@ -127,7 +127,7 @@ def test_errors_are_one_line(convert, tmp_path, monkeypatch):
     a = tmp_path / "a.keras"
     for arguments, message in (
         (("nowhere", "x"), "`source` must be a .keras"),
-        (("nowhere", "x", "--source_format=odd"), "`source_format` must be"),
+        ((a, "x", "--source_format=odd"), "`source_format` must be"),
         ((a, tmp_path / "vit.safetensor"), "`target` must end in .keras,"),
         ((a, tmp_path / "x", "--mean=[0.5]"), "`mean` and `std` must be given"),
         (
@@ -138,7 +138,7 @@ def test_errors_are_one_line(convert, tmp_path, monkeypatch):
     ):
         status, printed = convert(*arguments)
         *before, last = printed.splitlines()
-        assert status == 1 and last.startswith("error: ") and message in last
+        assert status and last.startswith("error: ") and message in last
         # Of the licence.
         assert len(before) <= 1
     assert [path.name for path in tmp_path.iterdir()] == ["a.keras"]
@@ -186,7 +186,6 @@ def test_the_mean_and_deviation_of_the_training(convert, tmp_path):
 
 def test_the_mean_and_deviation_of_runs_without_a_file(convert, tmp_path):
     pytest.importorskip("sklearn")
-    module = importlib.import_module("source_normalization")
     path = tmp_path / "config.yaml"
     expected = digits_normalization()
     for text, channels, mean in (
@@ -198,7 +197,7 @@ def test_the_mean_and_deviation_of_runs_without_a_file(convert, tmp_path):
         ("model_type: vit", 3, None),
     ):
         path.write_text(text)
-        found = module.source_normalization(str(tmp_path), channels)
+        found = source_normalization(str(tmp_path), channels)
         if mean is None:
             assert found is None, text
         else:

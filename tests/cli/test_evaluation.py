@@ -1,12 +1,14 @@
-"""knn.py, linear_probe.py, finetune.py and report.py on the digits."""
+"""The scoring subcommands and `report` on the digits."""
 
-import importlib
 import json
 import pathlib
+import re
 
 import keras
 import pytest
 
+from keras_clmae import cli
+from keras_clmae import runs
 from keras_clmae.models import CLMAE
 from keras_clmae.models import ImageClassifier
 from keras_clmae.models import MaskedAutoencoder
@@ -15,14 +17,6 @@ from keras_clmae.models import MaskingModule
 pytest.importorskip("sklearn")
 pytest.importorskip("jsonargparse")
 pytest.importorskip("rich")
-
-SCRIPTS = pathlib.Path(__file__).resolve().parents[2] / "scripts"
-
-
-@pytest.fixture
-def program(monkeypatch):
-    monkeypatch.syspath_prepend(str(SCRIPTS))
-    return importlib.import_module
 
 
 @pytest.fixture
@@ -43,9 +37,9 @@ def run_folder(tmp_path):
     return folder
 
 
-def test_knn(program, run_folder):
-    record = program("knn").main(
-        [str(run_folder), "digits", "--baseline=random", "--k=[5,1]"]
+def test_knn(run_folder):
+    record = cli.run(
+        ["knn", str(run_folder), "digits", "--baseline=random", "--k=[5,1]"]
         + ["--protocol=clmae", "--verbose=0", "--seed=3"]
     )
     (path,) = run_folder.glob("*.json")
@@ -63,10 +57,10 @@ def test_knn(program, run_folder):
     assert accuracies[0] != accuracies[1]
 
 
-def test_no_score_is_lost(program, run_folder):
+def test_no_score_is_lost(run_folder):
     def score(*options):
         common = [str(run_folder), "digits", "--verbose=0"]
-        return program("knn").main([*common, *options])
+        return cli.run(["knn", *common, *options])
 
     def paths():
         return sorted(path.name for path in run_folder.glob("*.json"))
@@ -90,17 +84,20 @@ def test_no_score_is_lost(program, run_folder):
     assert again["scores"] == json.loads(json.dumps(first["scores"]))
 
 
-def test_linear_probe(program, run_folder, tmp_path):
+def test_linear_probe(run_folder, tmp_path):
     output = str(tmp_path / "scores" / "probe.json")
     common = [str(run_folder), "digits", "--verbose=0", f"--output={output}"]
-    probe = program("linear_probe")
-    closed_form = probe.main(common)["scores"]["pretrained"]["accuracy"]
+
+    def probe(arguments):
+        return cli.run(["linear-probe", *arguments])
+
+    closed_form = probe(common)["scores"]["pretrained"]["accuracy"]
     assert closed_form > 0.5
     arguments = ["--solver=sgd", "--probe_batch_size=128", "--epochs=12"]
-    record = probe.main(common + arguments)
+    record = probe(common + arguments)
     assert record["protocol"] == "linear probe sgd mean"
     assert record["scores"]["pretrained"]["accuracy"] > 0.5
-    record = probe.main(common + ["--few_shot=true", "--shots=[1,4]"])
+    record = probe(common + ["--few_shot=true", "--shots=[1,4]"])
     assert json.loads(pathlib.Path(output).read_text())["protocol"] == (
         "few-shot 4 a class mean"
     )
@@ -108,9 +105,15 @@ def test_linear_probe(program, run_folder, tmp_path):
     assert shots[4]["mean"] > shots[1]["mean"]
 
 
-def test_linear_probe_on_images(program, run_folder):
-    record = program("linear_probe").main(
-        [str(run_folder), "digits", "--verbose=0", "--solver=sgd"]
+def test_linear_probe_on_images(run_folder):
+    record = cli.run(
+        [
+            "linear-probe",
+            str(run_folder),
+            "digits",
+            "--verbose=0",
+            "--solver=sgd",
+        ]
         + ["--augment=true", "--probe_batch_size=128", "--epochs=3"]
         + ["--warmup_epochs=0", "--base_learning_rate=1"]
     )
@@ -118,10 +121,16 @@ def test_linear_probe_on_images(program, run_folder):
     assert record["scores"]["pretrained"]["accuracy"] > 0.3
 
 
-def test_finetune_and_its_classifier(program, run_folder, tmp_path):
+def test_finetune_and_its_classifier(run_folder, tmp_path):
     saved = tmp_path / "classifier.keras"
-    record = program("finetune").main(
-        [str(run_folder), "digits", "--verbose=0", f"--save={saved}"]
+    record = cli.run(
+        [
+            "finetune",
+            str(run_folder),
+            "digits",
+            "--verbose=0",
+            f"--save={saved}",
+        ]
         + ["--images_per_class=12", "--epochs=3", "--warmup_epochs=1"]
         + ["--base_learning_rate=1e-2", "--batch_size=30"]
     )
@@ -133,27 +142,27 @@ def test_finetune_and_its_classifier(program, run_folder, tmp_path):
     assert classifier.num_classes == 10
 
 
-def test_report(program, run_folder, tmp_path, capsys):
-    knn = program("knn")
+def test_report(run_folder, tmp_path, capsys):
     for seed in (0, 1):
-        knn.main(
-            [str(run_folder), "digits", "--verbose=0", f"--seed={seed}"]
+        cli.run(
+            ["knn", str(run_folder), "digits", "--verbose=0", f"--seed={seed}"]
             + ["--name=tiny"]
         )
     capsys.readouterr()
     output = tmp_path / "report.md"
-    program("report").main([str(run_folder), f"--output={output}"])
+    cli.run(["report", str(run_folder), f"--output={output}"])
     table = output.read_text()
     assert capsys.readouterr().out == table
     assert table.count("| tiny | digits | knn cosine_weighted k=20") == 1
     assert "| 2 |" in table
 
 
-def test_mask_statistics(program, run_folder, capsys):
-    masks = program("mask_statistics")
+def test_mask_statistics(run_folder, capsys):
+    arguments = ["mask-statistics", str(run_folder), "digits", "--verbose=0"]
     # Plain MAE learns no masks.
-    with pytest.raises(SystemExit, match="^error: `source` must hold a CLMAE"):
-        masks.main([str(run_folder), "digits", "--verbose=0"])
+    with pytest.raises(SystemExit):
+        cli.run(arguments)
+    assert "error: `source` must hold a CLMAE" in capsys.readouterr().err
     model = CLMAE.from_sizes(
         masking_module=MaskingModule(
             num_layers=1, num_heads=2, name="masking_module"
@@ -171,7 +180,7 @@ def test_mask_statistics(program, run_folder, capsys):
     head = model.masking_module.score_head
     head.set_weights([0 * value for value in head.get_weights()])
     model.save(run_folder / "model.keras")
-    record = masks.main([str(run_folder), "digits", "--verbose=0"])
+    record = cli.run(arguments)
     (path,) = run_folder.glob("mask_statistics_*.json")
     assert json.loads(path.read_text()) == record
     assert record["statistics"]["undecided_share"] == 1
@@ -181,8 +190,9 @@ def test_mask_statistics(program, run_folder, capsys):
     assert shown.count("The masks have collapsed") == 2
     assert "mask_overlap" in shown and "0.7500" in shown
     # It is no score.
-    with pytest.raises(SystemExit, match="at least one score"):
-        program("report").main([str(run_folder)])
+    with pytest.raises(SystemExit):
+        cli.run(["report", str(run_folder)])
+    assert "at least one score" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -194,7 +204,30 @@ def test_mask_statistics(program, run_folder, capsys):
         ("report", ["nowhere"], "`paths`.*'nowhere'"),
     ],
 )
-def test_one_line_errors(program, run_folder, name, arguments, message):
+def test_one_line_errors(run_folder, capsys, name, arguments, message):
     arguments = [each.format(run=run_folder) for each in arguments]
-    with pytest.raises(SystemExit, match=f"^error: .*{message}"):
-        program(name).main(arguments)
+    with pytest.raises(SystemExit):
+        cli.run([name, *arguments])
+    assert re.match(f"error: .*{message}.*\\n$", capsys.readouterr().err)
+
+
+def test_from_python(run_folder, tmp_path):
+    """The same score without any arguments to parse."""
+    paths = [str(tmp_path / f"{number}.json") for number in range(2)]
+    record = runs.knn(
+        str(run_folder), "digits", k=[3], verbose=0, output=paths[0]
+    )
+    by_command = cli.run(
+        ["knn", str(run_folder), "digits", "--k=[3]", "--verbose=0"]
+        + [f"--output={paths[1]}"]
+    )
+    assert record["scores"] == by_command["scores"]
+    assert json.loads(pathlib.Path(paths[0]).read_text())["protocol"] == (
+        "knn cosine_weighted k=3 mean"
+    )
+    for values, message in (
+        ({"protocl": "clmae"}, "'protocl'. Did you mean 'protocol'"),
+        ({"protocol": "clmea"}, "`protocol` must be one of .* 'clmae'\\?"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            runs.knn(str(run_folder), "digits", **values)

@@ -1,13 +1,15 @@
-"""The programs on folders of picture files, from pretraining to scores."""
+"""The command on folders of image files, from pretraining to scores."""
 
 import json
-import pathlib
-import sys
 
 import numpy as np
 import pytest
 
+from keras_clmae import cli
 from keras_clmae.data import PixelNormalization
+from keras_clmae.runs.online_knn import labeled_images
+from keras_clmae.runs.settings import Settings
+from keras_clmae.runs.summary import next_commands
 from tests.data.pictures import save_picture
 from tests.data.pictures import smooth_picture
 from tests.once import ONCE
@@ -16,7 +18,6 @@ for module in ("jsonargparse", "sklearn", "tensorboardX", "tensorflow"):
     pytest.importorskip(module)
 pytestmark = ONCE
 
-SCRIPTS = pathlib.Path(__file__).parents[2] / "scripts"
 SMALL = [
     "--model.patch_size=8",
     "--model.hidden_dim=8",
@@ -31,24 +32,6 @@ SMALL = [
     "--warmup_epochs=0",
     "--verbose=0",
 ]
-
-
-@pytest.fixture(scope="module")
-def programs():
-    """The programs as modules: a process each would take minutes."""
-    sys.path.insert(0, str(SCRIPTS))
-    try:
-        import finetune
-        import knn
-        import linear_probe
-        import pretrain
-
-        yield {
-            module.__name__: module.main
-            for module in (finetune, knn, linear_probe, pretrain)
-        }
-    finally:
-        sys.path.remove(str(SCRIPTS))
 
 
 @pytest.fixture(scope="module")
@@ -69,37 +52,45 @@ def pictures(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def run(programs, pictures, tmp_path_factory):
+def run(pictures, tmp_path_factory):
     run_dir = tmp_path_factory.mktemp("runs") / "mixed"
-    programs["pretrain"](
-        [*SMALL, f"--data=folder:{pictures}", f"--run_dir={run_dir}"]
+    cli.run(
+        [
+            "pretrain",
+            *SMALL,
+            f"--data=folder:{pictures}",
+            f"--run_dir={run_dir}",
+        ]
         + ["--channels=3", "--statistics=from_data", "--validation=test"]
     )
     return run_dir
 
 
-def test_pretraining_needs_a_choice_of_channels(
-    programs, pictures, tmp_path, capsys
-):
+def test_pretraining_needs_a_choice_of_channels(pictures, tmp_path, capsys):
     with pytest.raises(SystemExit):
-        programs["pretrain"](
-            [*SMALL, f"--data=folder:{pictures}", f"--run_dir={tmp_path}/run"]
+        cli.run(
+            [
+                "pretrain",
+                *SMALL,
+                f"--data=folder:{pictures}",
+                f"--run_dir={tmp_path}/run",
+            ]
         )
     assert "`channels` must be given" in capsys.readouterr().err
 
 
-def test_the_run_keeps_its_normalization(programs, pictures, run):
+def test_the_run_keeps_its_normalization(pictures, run):
     stored = json.loads((run / "normalization.json").read_text())
     assert len(stored["mean"]) == len(stored["std"]) == 3
     # Not ImageNet's: the pictures' own.
     assert abs(stored["mean"][0] - 0.485) > 1e-3
-    record = programs["knn"](
-        [str(run), f"folder:{pictures}", "--k=[1]", "--verbose=0"]
+    record = cli.run(
+        ["knn", str(run), f"folder:{pictures}", "--k=[1]", "--verbose=0"]
     )
     assert record["settings"]["normalization"] == stored
     assert 0 <= record["scores"]["pretrained"]["accuracy"] <= 1
-    other = programs["knn"](
-        [str(run), f"folder:{pictures}", "--k=[1]", "--verbose=0"]
+    other = cli.run(
+        ["knn", str(run), f"folder:{pictures}", "--k=[1]", "--verbose=0"]
         + ["--statistics=[[0.5, 0.5, 0.5], [0.2, 0.2, 0.2]]"]
     )
     assert other["settings"]["normalization"]["mean"] == [0.5] * 3
@@ -108,51 +99,58 @@ def test_the_run_keeps_its_normalization(programs, pictures, run):
 @pytest.mark.parametrize(
     ("name", "options"),
     [
-        ("linear_probe", []),
-        ("linear_probe", ["--solver=sgd", "--augment=true", "--epochs=1"]),
+        ("linear-probe", []),
+        ("linear-probe", ["--solver=sgd", "--augment=true", "--epochs=1"]),
         ("finetune", ["--epochs=1", "--batch_size=6"]),
         ("finetune", ["--epochs=1", "--images_per_class=2"]),
     ],
 )
-def test_other_scores(programs, pictures, run, name, options):
+def test_other_scores(pictures, run, name, options):
     if "--augment=true" in options:
         options = [*options, "--probe_batch_size=6", "--warmup_epochs=0"]
     if name == "finetune":
         pytest.importorskip("keras_cv")
         options = [*options, "--warmup_epochs=0"]
-    record = programs[name](
-        [str(run), f"folder:{pictures}", "--verbose=0", *options]
+    record = cli.run(
+        [name, str(run), f"folder:{pictures}", "--verbose=0", *options]
     )
     assert 0 <= record["scores"]["pretrained"]["accuracy"] <= 1
 
 
-def test_classes_are_mapped_by_name(programs, pictures, run):
+def test_classes_are_mapped_by_name(pictures, run, capsys):
     """Each picture's own copy is its nearest neighbour."""
-    record = programs["knn"](
-        [str(run), f"folder:{pictures}", "--k=[1]", "--verbose=0"]
+    record = cli.run(
+        ["knn", str(run), f"folder:{pictures}", "--k=[1]", "--verbose=0"]
         + ["--train_split=test", "--test_split=test"]
     )
     assert record["scores"]["pretrained"]["accuracy"] == 1
-    record = programs["knn"](
-        [str(run), f"folder:{pictures}", "--k=[1]", "--verbose=0"]
+    record = cli.run(
+        ["knn", str(run), f"folder:{pictures}", "--k=[1]", "--verbose=0"]
         + ["--test_split=train", "--train_split=train"]
     )
     assert record["scores"]["pretrained"]["accuracy"] == 1
     # Of these the JPEG files are in both.
-    record = programs["knn"](
-        [str(run), f"folder:{pictures}", "--k=[1]", "--verbose=0"]
+    record = cli.run(
+        ["knn", str(run), f"folder:{pictures}", "--k=[1]", "--verbose=0"]
     )
     assert record["scores"]["pretrained"]["accuracy"] >= 0.5
-    with pytest.raises(SystemExit, match="`class_names` must hold.*'a'"):
-        programs["knn"](
-            [str(run), f"folder:{pictures}", "--k=[1]", "--verbose=0"]
+    with pytest.raises(SystemExit):
+        cli.run(
+            ["knn", str(run), f"folder:{pictures}", "--k=[1]", "--verbose=0"]
             + ["--train_split=test", "--test_split=train"]
         )
+    error = capsys.readouterr().err
+    assert "`class_names` must hold" in error and "'a'" in error
 
 
-def test_without_validation(programs, pictures, tmp_path):
-    programs["pretrain"](
-        [*SMALL, f"--data=folder:{pictures / 'train' / 'c'}", "--channels=3"]
+def test_without_validation(pictures, tmp_path):
+    cli.run(
+        [
+            "pretrain",
+            *SMALL,
+            f"--data=folder:{pictures / 'train' / 'c'}",
+            "--channels=3",
+        ]
         + [f"--run_dir={tmp_path / 'run'}", "--method=mae", "--batch_size=4"]
     )
     header = (tmp_path / "run" / "log.csv").read_text().splitlines()[0]
@@ -160,12 +158,32 @@ def test_without_validation(programs, pictures, tmp_path):
     assert (tmp_path / "run" / "curriculum.png").exists()
 
 
-def test_other_channels_than_the_encoders(programs, pictures, run):
-    with pytest.raises(SystemExit, match="`channels` must be the encoder's, 3"):
-        programs["knn"]([str(run), f"folder:{pictures}", "--channels=1"])
+def test_other_channels_than_the_encoders(pictures, run, capsys):
+    with pytest.raises(SystemExit):
+        cli.run(["knn", str(run), f"folder:{pictures}", "--channels=1"])
+    assert "`channels` must be the encoder's, 3" in capsys.readouterr().err
 
 
-def test_six_channels(programs, tmp_path):
+def test_the_normalization_of_hugging_face(pictures, run, tmp_path):
+    """Scores see the images as the image processor of the folder does."""
+    pytest.importorskip("safetensors")
+    folder = str(tmp_path / "vit")
+    cli.run(
+        ["convert", str(run), folder, "--encoder_only"]
+        + ["--mean=[0.5, 0.4, 0.3]", "--std=[0.2, 0.2, 0.1]"]
+    )
+    # The data as the path of a folder.
+    record = cli.run(
+        ["knn", folder, str(pictures), "--k=[1]", "--verbose=0"]
+        + [f"--output={tmp_path / 'score.json'}"]
+    )
+    assert record["data"] == f"folder:{pictures}"
+    np.testing.assert_allclose(
+        record["settings"]["normalization"]["mean"], [0.5, 0.4, 0.3], rtol=1e-6
+    )
+
+
+def test_six_channels(tmp_path):
     for number in range(8):
         folder = tmp_path / "pictures" / "ab"[number % 2]
         folder.mkdir(parents=True, exist_ok=True)
@@ -173,36 +191,36 @@ def test_six_channels(programs, tmp_path):
         np.save(folder / f"{number}.npy", pixels)
     run_dir = tmp_path / "run"
     data = f"folder:{tmp_path / 'pictures'}"
-    programs["pretrain"](
-        [*SMALL, f"--data={data}", f"--run_dir={run_dir}"]
+    cli.run(
+        ["pretrain", *SMALL, f"--data={data}", f"--run_dir={run_dir}"]
         + ["--statistics=from_data", "--cache=memory", "--validation=0.25"]
     )
     stored = json.loads((run_dir / "normalization.json").read_text())
     assert len(stored["mean"]) == 6
-    record = programs["knn"](
-        [str(run_dir), data, "--verbose=0", "--k=[1]", "--test_split=train"]
+    record = cli.run(
+        [
+            "knn",
+            str(run_dir),
+            data,
+            "--verbose=0",
+            "--k=[1]",
+            "--test_split=train",
+        ]
     )
     assert record["scores"]["pretrained"]["accuracy"] == 1
 
 
 def settings_for(data, **values):
-    import pretrain
-
     values = {"image_size": 16, "channels": 3, "run_dir": "run", **values}
-    return pretrain.Settings(data=data, **values)
+    return Settings(data=data, **values)
 
 
 def draw(settings):
-    import online_knn_data
-    import pretraining
-
     normalization = PixelNormalization([0.5] * 3, [0.25] * 3)
-    return online_knn_data.labelled_images(
-        settings, pretraining.parts(settings), normalization
-    )
+    return labeled_images(settings, normalization)
 
 
-def test_images_for_k_nn_while_training(programs, pictures):
+def test_images_for_k_nn_while_training(pictures):
     settings = settings_for(
         f"folder:{pictures}", validation="test", knn_bank=9, knn_queries=100
     )
@@ -220,7 +238,7 @@ def test_images_for_k_nn_while_training(programs, pictures):
     assert len(set(means.round(5))) == 12
 
 
-def test_no_k_nn_without_classes(programs, pictures):
+def test_no_k_nn_without_classes(pictures):
     settings = settings_for(f"folder:{pictures / 'test' / 'b'}", knn_every=1)
     with pytest.warns(UserWarning, match="not in the folder of a class"):
         with pytest.raises(ValueError, match="`knn_every` must be left out"):
@@ -231,24 +249,20 @@ def test_no_k_nn_without_classes(programs, pictures):
     ("validation", "option"),
     [("test", ""), ("val", " --test_split val"), (0.1, ""), (None, "")],
 )
-def test_what_one_types_next(programs, validation, option):
-    import run_summary
-
+def test_what_one_types_next(validation, option):
     settings = settings_for("folder:photos", validation=validation)
-    (line,) = (
-        line for line in run_summary.next_commands(settings) if "knn.py" in line
-    )
-    assert line == f"python scripts/knn.py run folder:photos{option}"
+    (line,) = (line for line in next_commands(settings) if " knn " in line)
+    assert line == f"keras-clmae knn run folder:photos{option}"
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         (["--data=digits", "--channels=3"], "`channels`"),
-        (["--data=folder:somewhere", "--data_dir=here"], "`data_dir`"),
+        (["--data=folder:.", "--data_dir=here"], "`data_dir`"),
     ],
 )
-def test_options_that_do_not_fit(programs, tmp_path, options, message, capsys):
+def test_options_that_do_not_fit(tmp_path, options, message, capsys):
     with pytest.raises(SystemExit):
-        programs["pretrain"]([*SMALL, *options, f"--run_dir={tmp_path}/run"])
+        cli.run(["pretrain", *SMALL, *options, f"--run_dir={tmp_path}/run"])
     assert f"{message} must be left out" in capsys.readouterr().err

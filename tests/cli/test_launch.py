@@ -43,9 +43,9 @@ def test_shell_linter():
 def test_several_gpus():
     line = dry_run("launch_multi_gpu.sh", "--epochs=2", KERAS_BACKEND="jax")
     assert line.startswith("KERAS_BACKEND=jax python ")
-    assert line.endswith("pretrain.py --epochs=2")
+    assert line.endswith("-m keras_clmae pretrain --epochs=2")
     line = dry_run("launch_multi_gpu.sh", KERAS_BACKEND="torch", DEVICES="8")
-    assert "torchrun --standalone --nproc_per_node=8" in line
+    assert "torchrun --standalone --nproc_per_node=8 -m keras_clmae" in line
 
 
 def test_slurm(tmp_path):

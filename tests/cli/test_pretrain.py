@@ -1,14 +1,18 @@
-"""scripts/pretrain.py as a user runs, kills and resumes it: as a process."""
+"""Pretrain from the command line: run, kill and resume, and bad settings."""
 
 import shutil
 import signal
-import subprocess
-import sys
 import time
 
 import keras
 import pytest
-from tests.cli.processes import PROGRAM
+
+# Loading a model needs its classes.
+import keras_clmae  # noqa: F401
+from keras_clmae import cli
+from keras_clmae.callbacks import TrainingInterrupted
+from keras_clmae.runs import pretraining
+from tests.cli.processes import SMALL
 from tests.cli.processes import assert_same_end
 from tests.cli.processes import checkpoints_of
 from tests.cli.processes import kill
@@ -17,9 +21,6 @@ from tests.cli.processes import run
 from tests.cli.processes import start
 from tests.cli.processes import wait_for
 from tests.cli.processes import wait_for_checkpoint
-
-# Loading a model needs its classes.
-import keras_clmae  # noqa: F401
 
 pytest.importorskip("jsonargparse")
 pytest.importorskip("tensorboardX")
@@ -72,10 +73,20 @@ def test_run_folder(undisturbed):
         assert (undisturbed / name).stat().st_size > 10_000
 
 
-def test_an_existing_run_is_not_overwritten(undisturbed):
+def fails(capsys, run_dir, *arguments, status):
+    """Runs the command in this process; gives what it says when it fails."""
+    with pytest.raises(SystemExit) as ended:
+        cli.run(["pretrain", *SMALL, f"--run_dir={run_dir}", *arguments])
+    assert ended.value.code == status
+    *_, line = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: ")
+    return line
+
+
+def test_an_existing_run_is_not_overwritten(undisturbed, capsys):
     before = (undisturbed / "log.csv").read_bytes()
-    output = run(undisturbed, *SETTINGS, expected=2)
-    assert "`run_dir` holds a run already" in output
+    line = fails(capsys, undisturbed, *SETTINGS, status=2)
+    assert "`run_dir` holds a run already" in line
     assert (undisturbed / "log.csv").read_bytes() == before
 
 
@@ -114,65 +125,81 @@ def test_killed_twice_and_terminated(undisturbed, tmp_path):
     assert_same_end(undisturbed, run_dir)
 
 
-def test_nothing_to_resume(tmp_path):
-    output = run(tmp_path / "none", "--resume", expected=2)
-    assert "`run_dir` must hold the config.yaml" in output
+def test_nothing_to_resume(tmp_path, capsys):
+    line = fails(capsys, tmp_path / "none", "--resume", status=2)
+    assert "`run_dir` must hold the config.yaml" in line
 
 
-@pytest.mark.parametrize(
-    ("option", "message"),
-    [
-        ("--model.mask_ratio=1.5", "`mask_ratio` must be a number in (0, 1)"),
-        ("--epochs=1", "`warmup_epochs` must be from 0 to below `epochs`"),
-    ],
-)
-def test_bad_settings_end_in_one_line(option, message, tmp_path):
-    output = run(tmp_path / "bad", option, expected=1)
-    assert f"error: {message}" in output
-    assert "Traceback" not in output
-    assert not (tmp_path / "bad" / "config.yaml").exists()
+def test_bad_settings_end_in_one_line(tmp_path, capsys):
+    for option, message, status in (
+        ("--model.mask_ratio=1.5", "`mask_ratio` must be a number in", 1),
+        ("--warmup_epochs=-1", "`warmup_epochs` must be 0 or more", 2),
+        ("--data=nowhere", "`data` must be `digits`, an existing", 2),
+        ("--batch_size=2000", "Take a smaller one. Received", 1),
+    ):
+        line = fails(capsys, tmp_path / "bad", option, status=status)
+        assert message in line
+    assert not (tmp_path / "bad").exists()
 
 
-def test_plain_mae(tmp_path):
-    output = run(tmp_path / "mae", "--method=mae", "--epochs=2")
+def test_plain_mae(tmp_path, capsys):
+    """In one epoch, for which the warm-up of `SMALL` is too long."""
+    folder = tmp_path / "mae"
+    cli.run(
+        ["pretrain", *SMALL, f"--run_dir={folder}", "--method=mae"]
+        + ["--epochs=1"]
+    )
+    output = capsys.readouterr().out
     assert "MAE, random masks" in output
-    pictures = sorted((tmp_path / "mae" / "reconstructions").iterdir())
+    assert "0 epochs (instead of 1) of warm-up" in " ".join(output.split())
+    pictures = sorted((folder / "reconstructions").iterdir())
     assert [path.name for path in pictures] == [
-        f"epoch_0000{epoch}.png" for epoch in range(3)
+        f"epoch_0000{epoch}.png" for epoch in range(2)
     ]
     assert "images/s" in output
-    assert "python scripts/knn.py" in output
-    model = keras.saving.load_model(tmp_path / "mae" / "model.keras")
+    assert f"keras-clmae knn {folder} digits" in output
+    model = keras.saving.load_model(folder / "model.keras")
     assert type(model).__name__ == "MaskedAutoencoder"
 
 
-def test_a_loss_that_is_not_finite_ends_in_one_line(tmp_path):
-    output = run(
+def test_a_loss_that_is_not_finite_ends_in_one_line(tmp_path, capsys):
+    line = fails(
+        capsys,
         tmp_path / "diverged",
         "--method=mae",
         "--epochs=2",
+        "--warmup_epochs=0",
         "--base_learning_rate=1e30",
         "--verbose=0",
-        expected=1,
+        status=1,
     )
-    assert "error: `loss` is " in output and " at step " in output
-    assert "Traceback" not in output
+    assert "error: `loss` is " in line and " at step " in line
 
 
-def test_a_damaged_checkpoint_is_named(undisturbed, tmp_path):
+def test_a_damaged_checkpoint_is_named(undisturbed, tmp_path, capsys):
     run_dir = tmp_path / "run"
     shutil.copytree(undisturbed, run_dir)
     newest = run_dir / "checkpoints" / f"epoch_{EPOCHS:05d}.weights.h5"
     newest.write_bytes(newest.read_bytes()[:-1000])
-    output = run(run_dir, "--resume", expected=1)
-    assert f"error: The checkpoint {newest} must hold, whole," in output
-    assert "Traceback" not in output
+    line = fails(capsys, run_dir, "--resume", status=1)
+    assert f"error: The checkpoint {newest} must hold, whole," in line
 
 
-def test_help_reads_well():
-    done = subprocess.run(
-        [sys.executable, PROGRAM, "--help"], capture_output=True, text=True
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+def test_how_to_go_on(name, tmp_path, capsys, monkeypatch):
+    """What a run that was stopped says, and its exit status."""
+    number = getattr(signal, name)
+
+    def stopped(settings, resume):
+        interruption = TrainingInterrupted("Stopped on request")
+        interruption.signal = number
+        raise interruption
+
+    monkeypatch.setattr(pretraining, "run", stopped)
+    with pytest.raises(SystemExit) as ended:
+        cli.run(["pretrain", *SMALL, f"--run_dir={tmp_path}"])
+    assert ended.value.code == 128 + number
+    assert capsys.readouterr().err == (
+        "Stopped on request. Go on with: keras-clmae pretrain --run_dir "
+        f"{tmp_path} --resume\n"
     )
-    assert done.returncode == 0
-    for words in ("Folder of the run", "--resume", "--curriculum", "--config"):
-        assert words in done.stdout

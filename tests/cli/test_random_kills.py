@@ -11,6 +11,7 @@ import random
 import time
 
 import pytest
+
 from tests.cli.processes import assert_same_end
 from tests.cli.processes import checkpoints_of
 from tests.cli.processes import kill

@@ -1,12 +1,10 @@
-"""scripts/visualize.py on the folder of a run."""
-
-import pathlib
-import sys
-import types
+"""`keras-clmae visualize` on the folder of a run."""
 
 import numpy as np
 import pytest
 
+from keras_clmae import cli
+from keras_clmae.runs.folder import RunFolder
 from tests.once import ONCE
 
 for module in ("jsonargparse", "matplotlib", "sklearn", "tensorboardX"):
@@ -14,7 +12,6 @@ for module in ("jsonargparse", "matplotlib", "sklearn", "tensorboardX"):
 pytestmark = ONCE
 PIL_Image = pytest.importorskip("PIL.Image")
 
-SCRIPTS = pathlib.Path(__file__).parents[2] / "scripts"
 SIZES = {
     "patch_size": 2,
     "hidden_dim": 8,
@@ -28,23 +25,11 @@ SIZES = {
 
 
 @pytest.fixture(scope="module")
-def programs():
-    """The programs as modules: a process each would take minutes."""
-    sys.path.insert(0, str(SCRIPTS))
-    try:
-        import pretrain
-        import visualize
-
-        yield {"pretrain": pretrain.main, "visualize": visualize.main}
-    finally:
-        sys.path.remove(str(SCRIPTS))
-
-
-@pytest.fixture(scope="module")
-def runs(programs, tmp_path_factory):
+def runs(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs")
-    programs["pretrain"](
+    cli.run(
         [
+            "pretrain",
             f"--run_dir={folder / 'clmae'}",
             *(f"--model.{name}={value}" for name, value in SIZES.items()),
             "--batch_size=512",
@@ -66,20 +51,17 @@ def runs(programs, tmp_path_factory):
     return folder
 
 
-def test_the_end_of_an_epoch_is_its_checkpoint(programs, tmp_path):
-    import visualize_runs
-
+def test_the_end_of_an_epoch_is_its_checkpoint(tmp_path):
     folder = tmp_path / "checkpoints"
     folder.mkdir()
     end = folder / "epoch_00002.weights.h5"
     stopped = folder / "epoch_00002_step_00000001.weights.h5"
     end.touch()
     stopped.touch()
-    run = visualize_runs._Run.__new__(visualize_runs._Run)
-    run.settings = types.SimpleNamespace(run_dir=str(tmp_path))
-    assert run.checkpoints() == {2: str(end)}
+    run = RunFolder(tmp_path)
+    assert run.list_checkpoints() == {2: str(end)}
     end.unlink()
-    assert run.checkpoints() == {2: str(stopped)}
+    assert run.list_checkpoints() == {2: str(stopped)}
 
 
 def names(folder):
@@ -104,7 +86,7 @@ def test_galleries_of_a_run(runs):
         (["masks"], "clmae", "masks_now.png"),
         (["masks", "--epoch=2"], "clmae", "masks_now.png"),
         (
-            ["reconstructions", "--bands=[0]"],
+            ["reconstructions", "--shown_channels=[0]"],
             "clmae",
             "reconstructions_now.png",
         ),
@@ -113,10 +95,10 @@ def test_galleries_of_a_run(runs):
         (["attention", "--block=0"], "clmae", "attention.png"),
     ],
 )
-def test_pictures(programs, runs, capsys, command, method, written):
+def test_pictures(runs, capsys, command, method, written):
     path = runs / method / written
     path.unlink(missing_ok=True)
-    programs["visualize"]([command[0], str(runs / method), *command[1:]])
+    cli.run(["visualize", command[0], str(runs / method), *command[1:]])
     assert capsys.readouterr().out.strip() == str(path)
     with PIL_Image.open(path) as picture:
         picture.load()
@@ -124,11 +106,17 @@ def test_pictures(programs, runs, capsys, command, method, written):
         assert min(picture.size) > 300
 
 
-def test_animation(programs, runs, tmp_path):
+def test_animation(runs, tmp_path):
     """Epoch 1 is in no gallery, but has a checkpoint."""
     path = tmp_path / "film.gif"
-    programs["visualize"](
-        ["animation", str(runs / "clmae"), f"--output={path}", "--image=1"]
+    cli.run(
+        [
+            "visualize",
+            "animation",
+            str(runs / "clmae"),
+            f"--output={path}",
+            "--image=1",
+        ]
     )
     with PIL_Image.open(path) as animation:
         assert animation.n_frames == 4
@@ -144,28 +132,29 @@ def test_animation(programs, runs, tmp_path):
         (["animation", "clmae", "--image=9"], "`image` must be from 0 to 5"),
     ],
 )
-def test_bad_input_ends_in_one_line(programs, runs, command, message):
-    with pytest.raises(SystemExit, match=message):
-        programs["visualize"](
-            [command[0], str(runs / command[1]), *command[2:]]
-        )
+def test_bad_input_ends_in_one_line(runs, capsys, command, message):
+    with pytest.raises(SystemExit):
+        cli.run(["visualize", command[0], str(runs / command[1]), *command[2:]])
+    error = capsys.readouterr().err
+    assert message in error and error.count("\n") == 1
 
 
-def test_augmentations(programs, tmp_path):
+def test_augmentations(tmp_path):
     pytest.importorskip("keras_cv")
     from tests.data.pictures import save_picture
 
     for number in range(3):
         save_picture(tmp_path / "pictures" / f"{number}.png", seed=number)
     path = tmp_path / "augmentations.png"
-    programs["visualize"](
+    cli.run(
         [
+            "visualize",
             "augmentations",
             f"folder:{tmp_path / 'pictures'}",
             str(path),
             "--image_size=16",
             "--count=3",
-            "--bands=[1]",
+            "--shown_channels=[1]",
             "--statistics=from_data",
         ]
     )

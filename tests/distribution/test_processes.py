@@ -10,9 +10,9 @@ import time
 
 import keras
 import pytest
+
 from tests.cli.processes import assert_same_end
 from tests.cli.processes import start
-
 from tests.distribution.test_agreement import environment_of
 from tests.distribution.test_agreement import free_ports
 

@@ -1,4 +1,4 @@
-"""What scripts/step_size.py computes, against models that are built."""
+"""What `runs.step_size` computes, against models that are built."""
 
 import importlib
 import pathlib
@@ -10,6 +10,7 @@ import pytest
 from keras_clmae.models import CLMAE
 from keras_clmae.models import MaskingModule
 from keras_clmae.models.presets import PRESETS
+from keras_clmae.runs.step_size import step_size
 from tests.once import ONCE
 
 SCRIPTS = pathlib.Path(__file__).parents[2] / "scripts"
@@ -55,8 +56,8 @@ def bytes_kept(model, images, frozen, loss_of):
 
 
 @pytest.mark.parametrize("checkpointing", [False, True])
-def test_against_a_built_model(monkeypatch, checkpointing):
-    sizes = load(monkeypatch, "step_size").step_size("tiny_patch4_32")
+def test_against_a_built_model(checkpointing):
+    sizes = step_size("tiny_patch4_32")
     model = CLMAE.from_preset(
         "clmae_tiny_patch4_32",
         load_weights=False,
@@ -84,7 +85,7 @@ def test_against_a_built_model(monkeypatch, checkpointing):
 
 
 @pytest.mark.parametrize("preset", PRESETS)
-def test_parameters_of_all_presets(monkeypatch, preset):
+def test_parameters_of_all_presets(preset):
     """One block of each kind is built; the others are as large."""
     model = CLMAE.from_preset(
         f"clmae_{preset}",
@@ -110,7 +111,7 @@ def test_parameters_of_all_presets(monkeypatch, preset):
         model.masking_variables,
         (model.masking_module, MaskingModule().num_layers - 1),
     )
-    sizes = load(monkeypatch, "step_size").step_size(preset)
+    sizes = step_size(preset)
     assert sizes.autoencoder_parameters == autoencoder
     assert sizes.masking_parameters == masking
     row = f"| `{preset}` | {autoencoder / 1e6:.1f} M | {masking / 1e6:.1f} M |"
@@ -118,8 +119,8 @@ def test_parameters_of_all_presets(monkeypatch, preset):
     assert row in table.read_text(encoding="utf-8")
 
 
-def test_work_of_published_sizes(monkeypatch):
-    sizes = load(monkeypatch, "step_size").step_size("base_patch16_224")
+def test_work_of_published_sizes():
+    sizes = step_size("base_patch16_224")
     # torch.utils.flop_counter counts 210.42 GFLOP for the published code, and
     # tests/trainers/test_counted_work.py less than 0.95 of it for ours.
     assert 0.75 * 210.42e9 < sizes.flop_per_image < 0.95 * 210.42e9

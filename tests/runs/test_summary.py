@@ -1,17 +1,18 @@
-"""What scripts/pretrain.py says before a run starts."""
-
-import importlib
-import pathlib
+"""What a run says before it starts."""
 
 import keras
 import pytest
+
+import keras_clmae
+from keras_clmae.runs import pretraining
+from keras_clmae.runs.summary import opening_rows
+from keras_clmae.runs.settings import Settings
 
 for module in ("jsonargparse", "rich", "sklearn"):
     pytest.importorskip(module)
 if keras.backend.backend() != "torch":
     pytest.skip("the same on every backend", allow_module_level=True)
 
-SCRIPTS = pathlib.Path(__file__).parents[2] / "scripts"
 SIZES = {
     "patch_size": 2,
     "hidden_dim": 8,
@@ -27,18 +28,14 @@ MASKING = {"num_layers": 1, "num_heads": 4}
 @pytest.fixture
 def open_run(monkeypatch, tmp_path, capsys):
     """Runs everything up to the training; gives what was printed."""
-    monkeypatch.syspath_prepend(SCRIPTS)
     monkeypatch.setenv("COLUMNS", "120")
-    pretrain, pretraining = map(
-        importlib.import_module, ("pretrain", "pretraining")
-    )
-    for name in ("train_from", "save_whole", "draw_pictures"):
+    for name in ("train_from", "save_model", "draw_run_figures"):
         monkeypatch.setattr(pretraining, name, lambda *_, **__: None)
 
     def open_run(**settings):
         number = len(list(tmp_path.iterdir()))
         model = pretraining.run(
-            pretrain.Settings(
+            Settings(
                 run_dir=str(tmp_path / str(number)),
                 model=SIZES,
                 masking_module=MASKING,
@@ -94,3 +91,36 @@ def test_nothing_is_printed_when_nothing_is_asked_for(open_run):
     # Plain MAE has no masking module.
     _, printed = open_run(method="mae")
     assert "random masks" in printed and "masking module" not in printed
+
+
+@keras.saving.register_keras_serializable(package="tests_summary")
+class LinearMasker(keras.layers.Layer):
+    """The masking layer of CONTRIBUTING: it has no layers and no heads."""
+
+    def build(self, tokens_shape):
+        self.score = keras.layers.Dense(
+            1, activation="sigmoid", dtype="float32", name="score"
+        )
+        self.score.build(tokens_shape)
+
+    def call(self, tokens):
+        return keras.ops.squeeze(self.score(tokens), axis=-1)
+
+
+def test_a_masking_layer_of_the_users_own(tmp_path):
+    model = keras_clmae.models.CLMAE.from_sizes(
+        masking_module=LinearMasker(name="masking_module"),
+        image_shape=(8, 8, 1),
+        **SIZES,
+    )
+    settings = Settings(run_dir=str(tmp_path), model=SIZES, epochs=1)
+    rows = opening_rows(
+        settings,
+        keras_clmae.distribution.current_plan(),
+        model,
+        keras_clmae.data.digits(64),
+        keras_clmae.callbacks.TrainingPosition(),
+        1e-3,
+    )
+    # A weight for each of 8 units, and a bias.
+    assert rows["masking module"] == "9 parameters: LinearMasker"
