@@ -59,6 +59,6 @@ def summary_writer_class():
     except ImportError:
         raise ImportError(
             "TensorBoard events need tensorboardX: "
-            "pip install keras-clmae[scripts]"
+            "pip install keras-clmae[cli]"
         ) from None
     return tensorboardX.SummaryWriter

@@ -25,7 +25,7 @@ def new_figure(width, height):
         from matplotlib.figure import Figure
     except ImportError:
         raise ImportError(
-            "Pictures need matplotlib: pip install keras-clmae[scripts]"
+            "Pictures need matplotlib: pip install keras-clmae[cli]"
         ) from None
     return Figure(figsize=(width, height), layout="constrained")
 

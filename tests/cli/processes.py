@@ -1,4 +1,4 @@
-"""Run `keras-clmae pretrain` in processes of its own, small enough for tests."""
+"""Run `keras-clmae pretrain` in processes of its own, for tests."""
 
 import csv
 import os
