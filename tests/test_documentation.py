@@ -19,7 +19,6 @@ import tomllib
 import keras
 import pytest
 
-import keras_clmae
 from keras_clmae import cli
 from tests.once import ONCE
 
@@ -150,7 +149,9 @@ def check_command(words, monkeypatch):
     elif program == "keras-clmae":
         parse(arguments, monkeypatch)
     elif program == "python":
-        print_config(pathlib.Path(arguments[0]).stem, arguments[1:], monkeypatch)
+        print_config(
+            pathlib.Path(arguments[0]).stem, arguments[1:], monkeypatch
+        )
     elif scripts and scripts[0].startswith("scripts/launch_"):
         launched = words[words.index(scripts[0]) + 1 :]
         parse(["pretrain", *launched], monkeypatch)
@@ -226,9 +227,7 @@ def test_recipes(page, tmp_path, monkeypatch):
         recipe.write_text(code)
         data = re.findall(r"^data: (folder:.*)$", code, re.M)
         make_paths(["pretrain", *data])
-        parse(
-            ["pretrain", f"--config={recipe}", "--run_dir=new"], monkeypatch
-        )
+        parse(["pretrain", f"--config={recipe}", "--run_dir=new"], monkeypatch)
 
 
 def test_files_that_are_named_exist():

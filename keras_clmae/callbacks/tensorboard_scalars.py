@@ -58,7 +58,6 @@ def summary_writer_class():
         import tensorboardX
     except ImportError:
         raise ImportError(
-            "TensorBoard events need tensorboardX: "
-            "pip install keras-clmae[cli]"
+            "TensorBoard events need tensorboardX: pip install keras-clmae[cli]"
         ) from None
     return tensorboardX.SummaryWriter
