@@ -4,7 +4,7 @@ Nothing here or in the subcommands imports Keras before the arguments are known
 to be good.
 """
 
-import importlib
+import importlib.util
 import os
 import sys
 
