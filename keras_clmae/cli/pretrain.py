@@ -65,6 +65,7 @@ def main(arguments):
     load_package()
     from keras_clmae import distribution
     from keras_clmae.callbacks import TrainingInterrupted
+    from keras_clmae.distribution.leaving import leave_jax_processes
     from keras_clmae.runs.pretraining import run
     from keras_clmae.runs.summary import print_closing
 
@@ -75,11 +76,7 @@ def main(arguments):
     except TrainingInterrupted as interruption:
         print(f"{interruption}. Go on with: {go_on}", file=sys.stderr)
         status = 128 + getattr(interruption, "signal", signal.SIGTERM)
-        if distribution.current_plan().is_over_jax_processes:
-            import jax
-
-            # All are here; without this the end of one would abort the others.
-            jax.distributed.shutdown()
+        leave_jax_processes()
         # Nor shall it wait for them at its end.
         leave(status)
     except KeyboardInterrupt:

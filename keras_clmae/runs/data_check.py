@@ -33,6 +33,12 @@ def check_data(
 
     Returns:
         bool. Whether all is well.
+
+    Example:
+
+    ```python
+    assert keras_clmae.runs.check_data("photos")
+    ```
     """
     from keras_clmae.data.damage import diagnose
     from keras_clmae.data.damage import display_name

@@ -100,7 +100,13 @@ class Settings:
             there are any, else others of the training data.
         shown_channels: The one or three channels that figures show. Without
             it, the first three.
-        verbose: 1 a line an epoch that moves, 2 one that does not, 0 nothing.
+        verbose: 1 a line per epoch that moves, 2 one that does not, 0 nothing.
+
+    Example:
+
+    >>> settings = keras_clmae.runs.Settings("runs/mine", epochs=100)
+    >>> settings.num_warmup_epochs
+    20
     """
 
     run_dir: str

@@ -58,7 +58,7 @@ def opening_rows(settings, plan, model, train, position, learning_rate):
     rows |= {
         "tokens": f"{encoder.num_tokens}, of which {autoencoder.num_visible} "
         "stay visible",
-        "backend": f"Keras {keras.__version__} on {keras.backend.backend()}",
+        "backend": f"Keras {keras.__version__} on {keras.config.backend()}",
         "precision": settings.precision,
         "devices": ", ".join(device_names())
         + (
