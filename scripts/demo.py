@@ -17,8 +17,8 @@ from keras_clmae import data
 from keras_clmae.evaluation import extract_features
 from keras_clmae.evaluation import knn_accuracy
 from keras_clmae.runs import load_recipe
+from keras_clmae.runs.building import build_model
 from keras_clmae.runs.folder import RunFolder
-from keras_clmae.runs.pretraining import build_model
 from keras_clmae.runs.pretraining import run
 from keras_clmae.runs.settings import settings_to_run
 

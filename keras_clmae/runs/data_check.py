@@ -24,12 +24,12 @@ def check_data(
     """Checks the images of a folder, and prints what is wrong with them.
 
     Args:
-        path: Folder of pictures.
+        path: Folder of images.
         labels: Whether each folder directly below it is a class.
         channels: 1, 3 or 4 if training is to convert to this number.
         num_classes: Largest number of classes that is allowed.
-        workers: Pictures that are read at the same time.
-        shown: How many of the damaged pictures to list.
+        workers: Images that are read at the same time.
+        shown: How many of the damaged images to list.
 
     Returns:
         bool. Whether all is well.
@@ -89,12 +89,12 @@ def check_data(
 
 def _print_summary(console, pictures, channels, damaged, shown):
     table = Table("what", "count")
-    table.add_row("pictures", str(len(pictures)))
+    table.add_row("images", str(len(pictures)))
     table.add_row("channels", str(channels))
     if pictures.class_names is not None:
         table.add_row("classes", str(len(pictures.class_names)))
         counts = collections.Counter(pictures.labels.tolist()).values()
-        table.add_row("pictures a class", f"{min(counts)} to {max(counts)}")
+        table.add_row("images per class", f"{min(counts)} to {max(counts)}")
     table.add_row("cannot be read", str(len(damaged)))
     for reason, count in collections.Counter(
         reason for _, reason in damaged

@@ -269,9 +269,9 @@ class _Run:
 
     def untrained(self):
         """Makes the compiled model that checkpoints are loaded into."""
-        from keras_clmae.runs.pretraining import build_model
-        from keras_clmae.runs.pretraining import compile_model
-        from keras_clmae.runs.pretraining import precision
+        from keras_clmae.runs.building import build_model
+        from keras_clmae.runs.building import compile_model
+        from keras_clmae.runs.building import precision
 
         with precision(self.settings.precision):
             model = build_model(self.settings, self.images.shape[1:])

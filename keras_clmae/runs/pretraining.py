@@ -1,19 +1,18 @@
 """Pretrain as settings say, into a run folder."""
 
-import contextlib
 import importlib.util
 import os
 import tempfile
 
 import keras
 
-import keras_clmae
 from keras_clmae import callbacks
 from keras_clmae import data
 from keras_clmae import distribution
-from keras_clmae import models
-from keras_clmae.optimizers import AdamW
-from keras_clmae.optimizers import warmup_cosine
+from keras_clmae.runs.building import build_model
+from keras_clmae.runs.building import compile_model
+from keras_clmae.runs.building import highest_learning_rate
+from keras_clmae.runs.building import precision
 from keras_clmae.runs.folder import RunFolder
 from keras_clmae.runs.loading import first_images
 from keras_clmae.runs.loading import load_data
@@ -24,7 +23,6 @@ from keras_clmae.runs.settings import settings_to_run
 from keras_clmae.runs.settings import write_settings
 from keras_clmae.runs.stopping import StopRequest
 from keras_clmae.runs.summary import print_opening
-from keras_clmae.trainers import NO_WEIGHT_DECAY
 from keras_clmae.trainers import keep_freed_memory
 
 # Figures of each gallery in a run, unless the settings say otherwise.
@@ -113,17 +111,6 @@ def run(settings, resume=False):
         if distribution.is_first_process():
             draw_run_figures(settings, model, inverse)
         return model
-
-
-@contextlib.contextmanager
-def precision(policy):
-    """Makes layers in a dtype policy, inside a block."""
-    before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(policy)
-    try:
-        yield
-    finally:
-        keras.config.set_dtype_policy(before)
 
 
 def _check_installed():
@@ -239,93 +226,6 @@ def finish_epoch(epoch, model, settings, validation, chosen):
     logs |= {f"val_{name}": value for name, value in validated.items()}
     hooks.on_epoch_end(epoch, logs)
     hooks.on_train_end()
-
-
-def build_model(settings, image_shape):
-    """Makes the model for images of `image_shape`."""
-    model_class = {"clmae": models.CLMAE, "mae": models.MaskedAutoencoder}[
-        settings.method
-    ]
-    sizes = {**settings.model, "image_shape": tuple(image_shape)}
-    if settings.method == "clmae" and settings.masking_module:
-        # As the module that CLMAE makes itself.
-        inherited = {
-            "gradient_checkpointing": sizes.get("gradient_checkpointing", False)
-        }
-        sizes["masking_module"] = models.MaskingModule(
-            **{**inherited, **settings.masking_module}, name="masking_module"
-        )
-    if settings.preset is None:
-        return model_class.from_sizes(seed=settings.seed, **sizes)
-    return model_class.from_preset(
-        model_class.preset_prefix + settings.preset,
-        load_weights=False,
-        seed=settings.seed,
-        **sizes,
-    )
-
-
-def highest_learning_rate(settings):
-    """The learning rate after warm-up, of the global batch."""
-    if not settings.scale_learning_rate:
-        return settings.base_learning_rate
-    # The rule of MAE's appendix A.1 (https://arxiv.org/abs/2111.06377), from
-    # https://arxiv.org/abs/1706.02677.
-    return settings.base_learning_rate * settings.batch_size / 256
-
-
-def compile_model(model, settings, steps_per_epoch):
-    """Compiles with MAE's optimizer and the curriculum of the settings."""
-    total_steps = settings.epochs * steps_per_epoch
-
-    def adamw(learning_rate):
-        return AdamW(
-            learning_rate, weight_decay=settings.weight_decay, beta_2=0.95
-        )
-
-    optimizer = adamw(
-        warmup_cosine(
-            highest_learning_rate(settings),
-            total_steps,
-            settings.num_warmup_epochs * steps_per_epoch,
-        )
-    )
-    common = {
-        "jit_compile": settings.jit_compile,
-        "steps_per_execution": settings.steps_per_execution,
-    }
-    if settings.method == "mae":
-        optimizer.exclude_from_weight_decay(var_names=list(NO_WEIGHT_DECAY))
-        model.compile(optimizer, **common)
-        # Restoring needs its variables to exist.
-        optimizer.build(model.trainable_variables)
-        return
-    masking_optimizer = None
-    if settings.masking_learning_rate is not None:
-        masking_optimizer = adamw(settings.masking_learning_rate)
-    model.compile(
-        optimizer,
-        masking_optimizer,
-        curriculum=make_curriculum(settings, total_steps, steps_per_epoch),
-        masking_update_period=settings.masking_update_period,
-        update=settings.update,
-        **common,
-    )
-
-
-def make_curriculum(settings, total_steps, steps_per_epoch):
-    """Makes the curriculum that the settings name."""
-    if settings.curriculum == "constant":
-        return keras_clmae.ConstantCurriculum(settings.initial_factor)
-    ends = (settings.initial_factor, settings.final_factor)
-    if settings.curriculum == "cosine":
-        return keras_clmae.CosineCurriculum(total_steps, *ends)
-    per_epoch = settings.curriculum == "linear_per_epoch"
-    return keras_clmae.LinearCurriculum(
-        total_steps,
-        *ends,
-        steps_per_epoch=steps_per_epoch if per_epoch else None,
-    )
 
 
 def make_online_knn(settings, normalization):

@@ -40,7 +40,7 @@ class Settings:
         data: `digits` (embedded, no download), `folder:PATH`, the path of a
             folder, or `tfds:NAME`.
         validation: What to validate on, for folders and TFDS: the share of a
-            folder's pictures, or the name of a split. Nothing by default; the
+            folder's images, or the name of a split. Nothing by default; the
             digits have their own split.
         method: `clmae`, or `mae` for the baseline with random masks.
         preset: Name of a size without its prefix, such as `tiny_patch4_32`.
@@ -50,15 +50,15 @@ class Settings:
         masking_module: Arguments of the masking module, such as `num_layers` or
             `head`.
         image_size: Side of the images in pixels, for folders and TFDS.
-        channels: 1, 3 or 4 to convert all pictures to this number. Without it
+        channels: 1, 3 or 4 to convert all images to this number. Without it
             they are taken as they are.
         statistics: Mean and standard deviation by which pixels are
-            standardised: `imagenet`, `from_data` (measured in one pass), or
-            two lists of one number a channel, such as `[[0.5], [0.2]]`, where
+            standardized: `imagenet`, `from_data` (measured in one pass), or
+            two lists of one number per channel, such as `[[0.5], [0.2]]`, where
             white is 1. The run folder keeps them in normalization.json.
         cache: `memory`, or a folder for copies on a faster disk.
         data_dir: Where TFDS keeps its data sets.
-        batch_size: Images in a step, on all devices together.
+        batch_size: Images per step, on all devices together.
         epochs: Passes over the images.
         base_learning_rate: Highest learning rate, for a batch of 256 images.
         scale_learning_rate: Whether the learning rate is multiplied by
@@ -89,10 +89,10 @@ class Settings:
             TPU); otherwise the launcher's environment tells.
         checkpoint_every: Epochs from one checkpoint to the next.
         keep: Number of newest checkpoints that stay.
-        pictures_every: Epochs from one picture of masks and reconstructions to
+        pictures_every: Epochs from one figure of masks and reconstructions to
             the next. Without it, about twenty over the run.
         knn_every: Epochs from one k-NN accuracy of the encoder to the next,
-            in the log and TensorBoard; the pictures must have classes.
+            in the log and TensorBoard; the images must have classes.
             Without it, none is measured.
         knn_bank: Images among which neighbours are looked for. They are held
             in memory: 0.6 MB each of 224 x 224 x 3.
