@@ -43,7 +43,7 @@ class Settings:
             folder's images, or the name of a split. Nothing by default; the
             digits have their own split.
         method: `clmae`, or `mae` for the baseline with random masks.
-        preset: Name of a size without its prefix, such as `tiny_patch4_32`.
+        preset: Name of a size, such as `tiny_patch4_32`.
             Without it, `model` gives all sizes.
         model: Sizes and arguments of the model, such as `hidden_dim` or
             `mask_ratio`; with `preset`, those that differ.
