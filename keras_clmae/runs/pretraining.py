@@ -104,8 +104,13 @@ def run(settings, resume=False):
         chosen = make_callbacks(
             settings, images, inverse, resume, position, stop, knn
         )
-        with stop.set_by_signals():
-            train_from(position, model, settings, train, validation, chosen)
+        try:
+            with stop.set_by_signals():
+                train_from(position, model, settings, train, validation, chosen)
+        finally:
+            for callback in chosen:
+                if isinstance(callback, RunLog):
+                    callback.close()
         folder = RunFolder(settings.run_dir)
         save_model(model, folder.model)
         if distribution.is_first_process():
