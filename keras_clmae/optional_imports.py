@@ -15,8 +15,8 @@ _EXTRAS = {
     "kagglehub": "hub",
     "keras_hub": "keras-hub",
     "orbax": "jax-hosts",
-    "matplotlib": "scripts",
-    "tensorboardX": "scripts",
+    "matplotlib": "cli",
+    "tensorboardX": "cli",
 }
 
 

@@ -156,7 +156,7 @@ class _KerasStep:
         from keras_clmae.optimizers import AdamW
         from keras_clmae.trainers import keep_freed_memory
 
-        # As `pretrain.py` does.
+        # As `keras-clmae pretrain` does.
         keep_freed_memory()
         if contestant.precision == "bfloat16":
             keras.config.set_dtype_policy("mixed_bfloat16")

@@ -57,7 +57,7 @@ def scaling(
         gpus_per_node: GPUs in a node.
         latency_microseconds: Of one message.
     """
-    from step_size import step_size
+    from keras_clmae.runs.step_size import step_size
 
     size = step_size(preset)
     table = Table("devices", "images/s", "MB sent by each device a step")

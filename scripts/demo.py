@@ -4,25 +4,23 @@
 """
 
 import argparse
-import dataclasses
 import os
 import sys
 
 os.environ.setdefault("KERAS_BACKEND", "jax")
 
 import keras
-from pretrain import Settings
-from pretrain import parse_settings
-from pretraining import build_model
-from pretraining import run
 from rich.console import Console
 from rich.table import Table
 
 from keras_clmae import data
 from keras_clmae.evaluation import extract_features
 from keras_clmae.evaluation import knn_accuracy
-
-RECIPE = os.path.join(os.path.dirname(__file__), "recipes", "digits.yaml")
+from keras_clmae.runs import load_recipe
+from keras_clmae.runs.building import build_model
+from keras_clmae.runs.folder import RunFolder
+from keras_clmae.runs.pretraining import run
+from keras_clmae.runs.settings import settings_to_run
 
 
 def knn_on_digits(encoder):
@@ -47,27 +45,24 @@ def main():
     parser.add_argument(
         "--epochs",
         type=int,
-        help="Instead of the recipe's; at most half of them for warm-up.",
+        help="Instead of the recipe's.",
     )
     options = parser.parse_args()
     if options.epochs is not None and options.epochs < 1:
         parser.error(f"--epochs must be at least 1, not {options.epochs}")
     scores = {}
+    recipe = load_recipe("digits")
+    if options.epochs is not None:
+        recipe["epochs"] = options.epochs
     for method in ("clmae", "mae"):
-        settings, _ = parse_settings(
-            [
-                f"--config={RECIPE}",
-                f"--run_dir={os.path.join(options.run_dir, method)}",
-                f"--method={method}",
-                "--verbose=2" if not sys.stdout.isatty() else "--verbose=1",
-            ]
+        settings = settings_to_run(
+            {
+                **recipe,
+                "run_dir": os.path.join(options.run_dir, method),
+                "method": method,
+                "verbose": 1 if sys.stdout.isatty() else 2,
+            }
         )
-        if options.epochs is not None:
-            settings = dataclasses.replace(
-                settings,
-                epochs=options.epochs,
-                warmup_epochs=min(settings.warmup_epochs, options.epochs // 2),
-            )
         if not scores:
             scores["before pretraining"] = knn_on_digits(
                 untrained_encoder(settings)
@@ -84,8 +79,9 @@ def main():
         table.add_row(name, f"{score:.1f} %")
     console = Console()
     console.print(table)
-    for picture in ("curriculum.png", "masks.png"):
-        console.print(os.path.join(options.run_dir, "clmae", picture))
+    folder = RunFolder(os.path.join(options.run_dir, "clmae"))
+    for path in (folder.curriculum_figure, folder.masks_figure):
+        console.print(path)
 
 
 def free_folder(name):
@@ -97,7 +93,7 @@ def free_folder(name):
     return candidate
 
 
-def untrained_encoder(settings: Settings):
+def untrained_encoder(settings):
     """The encoder that pretraining starts from."""
     keras.utils.set_random_seed(settings.seed)
     return build_model(settings, (8, 8, 1)).encoder

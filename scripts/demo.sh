@@ -13,5 +13,5 @@ case $KERAS_BACKEND in
         ;;
 esac
 source scripts/environment.sh
-install scripts "$KERAS_BACKEND"
+install cli "$KERAS_BACKEND"
 exec .venv/bin/python scripts/demo.py "$@"

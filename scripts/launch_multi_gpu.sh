@@ -1,13 +1,12 @@
 #!/usr/bin/env bash
 # Pretrains on all devices of this host:
-#   bash scripts/launch_multi_gpu.sh --config scripts/recipes/cifar10.yaml
-# All arguments go to scripts/pretrain.py. JAX and TensorFlow use one process,
-# PyTorch one a device, started by torchrun, which ends all when one fails.
+#   bash scripts/launch_multi_gpu.sh --config cifar10
+# All arguments go to `keras-clmae pretrain`. JAX and TensorFlow use one process,
+# PyTorch one per device, started by torchrun, which ends all when one fails.
 #   KERAS_BACKEND  jax (default), tensorflow or torch
 #   DEVICES        processes on PyTorch (default: the GPUs that nvidia-smi lists)
 #   DRY_RUN=1      prints the command instead of running it
 set -euo pipefail
-here=$(dirname "$0")
 export KERAS_BACKEND=${KERAS_BACKEND:-jax}
 
 count_gpus() {
@@ -21,7 +20,7 @@ if [ "$KERAS_BACKEND" = torch ]; then
 else
     command=("${PYTHON:-python}")
 fi
-command+=("$here/pretrain.py" "$@")
+command+=(-m keras_clmae pretrain "$@")
 
 if [ -n "${DRY_RUN:-}" ]; then
     echo "KERAS_BACKEND=$KERAS_BACKEND ${command[*]}"

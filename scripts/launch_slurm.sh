@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Pretrains under Slurm, and again after a pre-emption, until it is done:
 #   sbatch --nodes=2 --gpus-per-node=8 scripts/launch_slurm.sh \
-#       --config scripts/recipes/imagenet_base.yaml --run_dir runs/base
-# All arguments go to scripts/pretrain.py; --run_dir must be among them, on a
+#       --config imagenet_base --run_dir runs/base
+# All arguments go to `keras-clmae pretrain`; --run_dir must be among them, on a
 # file system that all nodes see. JAX starts one process a node, PyTorch one a
 # GPU. (TensorFlow on several nodes needs TF_CONFIG; see docs/many_devices.md.)
 # Slurm sends SIGTERM two minutes before it ends the job: the state is saved,
@@ -15,8 +15,6 @@
 #SBATCH --open-mode=append
 set -euo pipefail
 export KERAS_BACKEND=${KERAS_BACKEND:-jax}
-# Slurm runs a copy of this file; the programs are where it was submitted.
-here=${SLURM_SUBMIT_DIR:-.}/scripts
 
 run_dir=
 arguments=("$@")
@@ -50,7 +48,7 @@ export MASTER_ADDR MASTER_PORT
 
 # --kill-on-bad-exit: every process stops when one fails.
 command=(srun "--ntasks-per-node=$tasks_per_node" --kill-on-bad-exit=1
-    "${PYTHON:-python}" "$here/pretrain.py" "${arguments[@]}")
+    "${PYTHON:-python}" -m keras_clmae pretrain "${arguments[@]}")
 if [ -n "${DRY_RUN:-}" ]; then
     echo "KERAS_BACKEND=$KERAS_BACKEND MASTER_ADDR=$MASTER_ADDR" \
         "MASTER_PORT=$MASTER_PORT ${command[*]}"

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Pretrains on all hosts of a Cloud TPU VM, with JAX; run it on your machine:
 #   TPU_NAME=my-tpu ZONE=us-central2-b bash scripts/launch_tpu_vm.sh \
-#       --config scripts/recipes/imagenet_base.yaml --run_dir gs-mounted/base
-# All arguments go to scripts/pretrain.py. The repository must be in ~/keras_clmae
+#       --config imagenet_base --run_dir gs-mounted/base
+# All arguments go to `keras-clmae pretrain`. The repository must be in ~/keras_clmae
 # on every host (FOLDER names another place), with its packages installed, and
 # --run_dir on a file system that all hosts see.
 #   TPU_NAME, ZONE  of the TPU VM; must be given
@@ -12,7 +12,7 @@ set -euo pipefail
 : "${TPU_NAME:?must be the name of the TPU VM}" "${ZONE:?must be its zone}"
 
 # The hosts find each other by what the TPU runtime tells JAX.
-remote="cd ${FOLDER:-keras_clmae} && KERAS_BACKEND=jax python scripts/pretrain.py"
+remote="cd ${FOLDER:-keras_clmae} && KERAS_BACKEND=jax python -m keras_clmae pretrain"
 remote+=" --multi_host=true$(printf ' %q' "$@")"
 command=(gcloud compute tpus tpu-vm ssh "$TPU_NAME" "--zone=$ZONE"
     --worker=all "--command=$remote")

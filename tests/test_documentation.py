@@ -1,12 +1,11 @@
 """README, CONTRIBUTING and docs/: their code runs, their commands parse.
 
 Python blocks of a page run in order, as one program, with one layer and in one
-epoch. Commands are parsed by their own programs, whose work the tests in
-tests/scripts do.
+epoch. Commands are parsed as they are typed; the tests in tests/cli do their
+work.
 """
 
 import ast
-import functools
 import importlib
 import os
 import pathlib
@@ -20,7 +19,7 @@ import tomllib
 import keras
 import pytest
 
-import keras_clmae
+from keras_clmae import cli
 from tests.once import ONCE
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -147,12 +146,15 @@ def check_command(words, monkeypatch):
     if program == "pip":
         extras = re.search(r"\[(.*)\]", arguments[-1])[1].split(",")
         assert set(extras) <= set(pyproject()["optional-dependencies"]), extras
+    elif program == "keras-clmae":
+        parse(arguments, monkeypatch)
     elif program == "python":
-        name = pathlib.Path(arguments[0]).stem
-        PARSERS.get(name, print_config)(name, arguments[1:], monkeypatch)
+        print_config(
+            pathlib.Path(arguments[0]).stem, arguments[1:], monkeypatch
+        )
     elif scripts and scripts[0].startswith("scripts/launch_"):
         launched = words[words.index(scripts[0]) + 1 :]
-        parse_pretrain("pretrain", launched, monkeypatch)
+        parse(["pretrain", *launched], monkeypatch)
     else:
         assert program in ("bash", "export", "ruff", "mkdocs"), words
 
@@ -161,44 +163,48 @@ def pyproject():
     return tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 
-def parse_pretrain(name, arguments, monkeypatch):
-    if "--resume" in arguments:
-        folder = pathlib.Path(arguments[arguments.index("--run_dir") + 1])
-        folder.mkdir(parents=True)
-        (folder / "config.yaml").write_text(f"run_dir: {folder}\n")
-    importlib.import_module(name).parse_settings(arguments)
+class Parsed(Exception):
+    """The arguments are good: the command would now load the package."""
 
 
-def parse_evaluation(name, arguments, monkeypatch):
-    seen = []
-    monkeypatch.setattr(
-        importlib.import_module("evaluating"), "_run", lambda *_: seen.append(1)
-    )
-    importlib.import_module(name).main(arguments)
-    assert seen
+def parse(words, monkeypatch):
+    """Runs `keras-clmae` up to where its work begins."""
+    make_paths(words)
+
+    def load_package(**_):
+        raise Parsed
+
+    name = words[0].replace("-", "_")
+    if name in ("knn", "linear_probe", "finetune", "mask_statistics"):
+        name = "evaluation"
+    module = importlib.import_module(f"keras_clmae.cli.{name}")
+    if not hasattr(module, "load_package"):
+        # It does all its work without.
+        cli.run(words)
+        return
+    monkeypatch.setattr(module, "load_package", load_package)
+    with pytest.raises(Parsed):
+        cli.run(words)
 
 
-def parse_mask_statistics(name, arguments, monkeypatch):
-    module = importlib.import_module(name)
-    monkeypatch.setattr(module, "describe", lambda options: options)
-    assert module.main(arguments).source == arguments[0]
-
-
-def parse_conversion(name, arguments, monkeypatch):
-    module = importlib.import_module(name)
-
-    @functools.wraps(module.convert_checkpoint)
-    def convert_checkpoint(**options):
-        return options
-
-    monkeypatch.setattr(module, "convert_checkpoint", convert_checkpoint)
-    assert module.main(arguments)["source"] == arguments[0]
-
-
-def parse_report(name, arguments, monkeypatch):
-    monkeypatch.setattr(keras_clmae.evaluation, "read_records", list)
-    monkeypatch.setattr(keras_clmae.evaluation, "markdown_table", str)
-    importlib.import_module(name).main(arguments)
+def make_paths(words):
+    """Makes what a command reads: folders of images, runs, files."""
+    command, *others = words
+    starts = command == "pretrain" and "--resume" not in words
+    # What the recipe names.
+    others.append("folder:cifar10")
+    for word in others:
+        path = pathlib.Path(word.removeprefix("folder:"))
+        if word.startswith("folder:") or word == "photos":
+            path.mkdir(parents=True, exist_ok=True)
+        elif path.parts[:1] == ("runs",) and not starts:
+            folder = path.parent if path.suffix else path
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / "config.yaml").write_text(f"run_dir: {folder}\n")
+        if command == "convert" and path.suffix:
+            path.touch()
+        elif command == "check-data" and not word.startswith("-"):
+            path.mkdir(parents=True, exist_ok=True)
 
 
 def print_config(name, arguments, monkeypatch):
@@ -211,26 +217,17 @@ def print_config(name, arguments, monkeypatch):
     assert ended.value.code in (0, None)
 
 
-PARSERS = {
-    "pretrain": parse_pretrain,
-    "knn": parse_evaluation,
-    "linear_probe": parse_evaluation,
-    "finetune": parse_evaluation,
-    "mask_statistics": parse_mask_statistics,
-    "convert_checkpoint": parse_conversion,
-    "report": parse_report,
-}
-
-
 @ONCE
 @pytest.mark.parametrize("page", pages_with("yaml"))
 def test_recipes(page, tmp_path, monkeypatch):
     pytest.importorskip("jsonargparse")
-    monkeypatch.syspath_prepend(str(ROOT / "scripts"))
+    monkeypatch.chdir(tmp_path)
     for code in blocks(page, "yaml"):
         recipe = tmp_path / "recipe.yaml"
         recipe.write_text(code)
-        parse_pretrain("pretrain", [f"--config={recipe}"], monkeypatch)
+        data = re.findall(r"^data: (folder:.*)$", code, re.M)
+        make_paths(["pretrain", *data])
+        parse(["pretrain", f"--config={recipe}", "--run_dir=new"], monkeypatch)
 
 
 def test_files_that_are_named_exist():
@@ -252,10 +249,10 @@ def test_api_pages_name_everything_public():
         tree = ast.parse(pathlib.Path(module.__file__).read_text())
         public = {
             alias.name
-            for node in tree.body
+            for node in ast.walk(tree)
             if isinstance(node, ast.ImportFrom)
             for alias in node.names
-            if alias.name != "__version__"
+            if alias.name not in ("__version__", "TYPE_CHECKING")
         }
         if path.stem == "index":
             folders = {p.stem for p in (DOCS / "api").glob("*.md")}

@@ -1,4 +1,4 @@
-"""Data sets by one string, as the programs in `scripts` take them."""
+"""Data sets by one string, as the command takes them."""
 
 import os
 import re

@@ -167,7 +167,7 @@ def _report_gaps(batches, sampler, report):
             raise ValueError(
                 "Too many pictures cannot be read: the others make "
                 f"{step} of {sampler.steps_per_epoch} batches. Remove those "
-                "that the warnings named; scripts/check_data.py lists all of "
+                "that the warnings named; keras-clmae check-data lists all of "
                 "a folder. A training order does without them."
             )
         return np.int64(0)

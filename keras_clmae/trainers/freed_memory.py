@@ -20,7 +20,7 @@ def keep_freed_memory():
     end, and the system clears every page anew: a fifth of the processor time of
     a step of ViT-Ti (`docs/performance.md`). This tells the C library to
     keep what is freed, for the whole process and until it ends. Call it before
-    JAX computes anything; the programs in `scripts/` do.
+    JAX computes anything; `keras_clmae.runs` does.
 
     Returns:
         bool. Whether anything was set: only on JAX without an accelerator, on

@@ -1,6 +1,6 @@
 """Pictures of a training: its curves, masks, reconstructions and attention.
 
-Needs matplotlib (`pip install keras-clmae[scripts]`).
+Needs matplotlib (`pip install keras-clmae[cli]`).
 """
 
 from keras_clmae.visualization.animation import mask_animation

@@ -1,7 +1,7 @@
 """pretrain.py on several devices: one process fails, and the run goes on.
 
 JAX and TensorFlow compile for minutes here: there with `KILLS` set only, as
-the random kills of tests/scripts/test_random_kills.py.
+the random kills of tests/cli/test_random_kills.py.
 """
 
 import os
@@ -11,10 +11,10 @@ import time
 import keras
 import pytest
 
+from tests.cli.processes import assert_same_end
+from tests.cli.processes import start
 from tests.distribution.test_agreement import environment_of
 from tests.distribution.test_agreement import free_ports
-from tests.scripts.processes import assert_same_end
-from tests.scripts.processes import start
 
 pytest.importorskip("jsonargparse")
 pytest.importorskip("tensorboardX")

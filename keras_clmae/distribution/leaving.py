@@ -1,0 +1,14 @@
+"""End one process of several without breaking or awaiting the others."""
+
+from keras_clmae.distribution.plan import current_plan
+
+
+def leave_jax_processes():
+    """Takes leave of the other JAX processes, where there are any.
+
+    All of them must call it. Without it the end of one aborts the others.
+    """
+    if current_plan().is_over_jax_processes:
+        import jax
+
+        jax.distributed.shutdown()

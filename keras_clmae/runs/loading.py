@@ -1,0 +1,120 @@
+"""Load the images that the settings of a run name."""
+
+import keras
+import numpy as np
+
+from keras_clmae import data
+from keras_clmae import distribution
+from keras_clmae.runs.folder import RunFolder
+
+# Images in the figures of a run.
+NUM_SHOWN_IMAGES = 6
+
+
+def source_arguments(settings):
+    """Arguments of `from_spec` that depend on the kind of data.
+
+    Args:
+        settings: has `data`, `channels`, `cache` and `data_dir`.
+
+    Returns:
+        dict.
+
+    Raises:
+        ValueError: if a setting does not fit the kind of data.
+    """
+    kind = settings.data.partition(":")[0]
+    unfit = {"digits": ("channels", "cache", "data_dir"), "tfds": ()}.get(
+        kind, ("data_dir",)
+    )
+    for name in unfit:
+        value = getattr(settings, name)
+        if value is not None:
+            raise ValueError(
+                f"`{name}` must be left out with `data={settings.data}`. "
+                f"Received: {name}={value!r}"
+            )
+    if kind == "digits":
+        return {}
+    arguments = {"channels": settings.channels, "cache": settings.cache}
+    if kind == "tfds":
+        arguments["data_dir"] = settings.data_dir
+    return arguments
+
+
+def data_splits(settings):
+    """Arguments of `from_spec` for training and for validation, or `None`."""
+    if settings.validation is None:
+        return {}, None
+    if isinstance(settings.validation, str):
+        return {}, {"split": settings.validation}
+    share = {"validation_split": settings.validation}
+    return {**share, "subset": "training"}, {**share, "subset": "validation"}
+
+
+def load_data(settings):
+    """Makes the training and validation batches.
+
+    Args:
+        settings: `Settings`.
+
+    Returns:
+        A pair of data sets; the second may be `None`.
+
+    Raises:
+        ValueError: if the settings do not fit the images.
+    """
+    try:
+        return _load_data(settings)
+    except ValueError as error:
+        # Advice for calls of `keras_clmae.data`; a run has no such setting.
+        message = str(error).replace(", or `drop_remainder=False`", "")
+        raise ValueError(message) from error
+
+
+def _load_data(settings):
+    plan = distribution.current_plan()
+    batch_size = plan.local_batch_size(settings.batch_size)
+    # On several devices every batch splits evenly, those of validation too.
+    even = {"drop_remainder": True} if plan.num_batch_shards > 1 else {}
+    source = source_arguments(settings)
+    if settings.data == "digits":
+        return (
+            data.digits(batch_size, "train", seed=settings.seed),
+            data.digits(batch_size, "test", **even),
+        )
+
+    def load(transform, statistics, split, **arguments):
+        return data.from_spec(
+            settings.data,
+            image_size=settings.image_size,
+            batch_size=batch_size,
+            seed=settings.seed,
+            transform=transform,
+            statistics=statistics,
+            **source,
+            **split,
+            **arguments,
+        )
+
+    training, validation = data_splits(settings)
+    # A run that goes on does not measure its images again.
+    statistics = stored_normalization(settings) or settings.statistics
+    train = load("pretrain", statistics, training)
+    if validation is None:
+        return train, None
+    # Standardized as in training.
+    return train, load("evaluation", train.normalization, validation, **even)
+
+
+def stored_normalization(settings):
+    """Reads what an earlier start of the run standardized pixels by."""
+    folder = RunFolder(settings.run_dir)
+    return folder.read_normalization() if folder.has_run() else None
+
+
+def first_images(batches, count=NUM_SHOWN_IMAGES):
+    """The first images of the first batch, as many as the figures show."""
+    batch = next(iter(batches))
+    images, _, _ = keras.utils.unpack_x_y_sample_weight(batch)
+    return np.asarray(images[:count])

@@ -1,0 +1,319 @@
+"""Pretrain as settings say, into a run folder."""
+
+import importlib.util
+import os
+import tempfile
+
+import keras
+
+from keras_clmae import callbacks
+from keras_clmae import data
+from keras_clmae import distribution
+from keras_clmae.runs.building import build_model
+from keras_clmae.runs.building import compile_model
+from keras_clmae.runs.building import highest_learning_rate
+from keras_clmae.runs.building import precision
+from keras_clmae.runs.folder import RunFolder
+from keras_clmae.runs.loading import first_images
+from keras_clmae.runs.loading import load_data
+from keras_clmae.runs.online_knn import labeled_images
+from keras_clmae.runs.run_figures import draw_run_figures
+from keras_clmae.runs.run_log import RunLog
+from keras_clmae.runs.settings import settings_to_run
+from keras_clmae.runs.settings import write_settings
+from keras_clmae.runs.stopping import StopRequest
+from keras_clmae.runs.summary import print_opening
+from keras_clmae.trainers import keep_freed_memory
+
+# Figures of each gallery in a run, unless the settings say otherwise.
+NUM_GALLERIES = 20
+
+
+def pretrain(run_dir, resume=False, **settings):
+    """Pretrains CL-MAE, or plain MAE, into a run folder.
+
+    The same as `keras-clmae pretrain`: the same settings, files and resume.
+    The first Ctrl-C, or SIGTERM, saves the state and ends the training; a
+    second Ctrl-C ends it at once.
+
+    Args:
+        run_dir: str. Folder of the run. It must not hold another run.
+        resume: bool. Whether to go on from the newest checkpoint of the folder,
+            with the settings stored there, whatever else is given. Defaults to
+            `False`.
+        **settings: the other fields of `Settings`, such as `data="digits"` or
+            `epochs=60`. `load_recipe` gives those of a recipe.
+
+    Returns:
+        The trained `CLMAE` or `MaskedAutoencoder`.
+
+    Raises:
+        ValueError: if a setting is unknown or wrong, the folder holds a run
+            already, or there is none to resume.
+        ImportError: if matplotlib or tensorboardX is missing.
+        TrainingInterrupted: after the state was saved on request.
+
+    Example:
+
+    ```python
+    recipe = keras_clmae.runs.load_recipe("digits")
+    recipe["run_dir"] = "runs/mine"
+    model = keras_clmae.runs.pretrain(**recipe)
+    ```
+    """
+    return run(settings_to_run({**settings, "run_dir": run_dir}, resume), resume)
+
+
+def run(settings, resume=False):
+    """Pretrains as checked settings say.
+
+    Args:
+        settings: `Settings`.
+        resume: bool. Whether to go on from the newest checkpoint.
+
+    Returns:
+        The trained `CLMAE` or `MaskedAutoencoder`.
+    """
+    _check_installed()
+    keep_freed_memory()
+    plan = distribution.setup(
+        settings.distribution,
+        model_devices=settings.model_devices,
+        simulated_devices=settings.simulated_devices,
+        multi_host=settings.multi_host,
+    )
+    keras.utils.set_random_seed(settings.seed)
+    with precision(settings.precision):
+        train, validation = load_data(settings)
+        images = first_images(validation or train)
+        model = build_model(settings, images.shape[1:])
+        compile_model(model, settings, train.steps_per_epoch)
+        knn = make_online_knn(settings, train.normalization)
+        position = prepare_folder(settings, model, train.normalization, resume)
+        inverse = train.normalization.inverse
+        if settings.verbose and distribution.is_first_process():
+            print_opening(
+                settings,
+                plan,
+                model,
+                train,
+                position,
+                highest_learning_rate(settings),
+            )
+        stop = StopRequest()
+        chosen = make_callbacks(
+            settings, images, inverse, resume, position, stop, knn
+        )
+        try:
+            with stop.set_by_signals():
+                train_from(position, model, settings, train, validation, chosen)
+        finally:
+            for callback in chosen:
+                if isinstance(callback, RunLog):
+                    callback.close()
+        folder = RunFolder(settings.run_dir)
+        save_model(model, folder.model)
+        if distribution.is_first_process():
+            draw_run_figures(settings, model, inverse)
+        return model
+
+
+def _check_installed():
+    """Raises `ImportError` before the run, not when it first draws."""
+    for module in ("matplotlib", "tensorboardX"):
+        if importlib.util.find_spec(module) is None:
+            raise ImportError(
+                f"A run needs {module}: pip install \"keras-clmae[cli]\""
+            )
+
+
+def prepare_folder(settings, model, normalization, resume):
+    """Writes the settings, or restores the run.
+
+    Args:
+        settings: `Settings`.
+        model: compiled model.
+        normalization: `PixelNormalization` of the training.
+        resume: bool. Whether to restore.
+
+    Returns:
+        The `TrainingPosition` that the run starts from.
+    """
+    folder = RunFolder(settings.run_dir)
+    if resume:
+        restore = (
+            callbacks.restore_newest_of_hosts
+            if distribution.current_plan().is_over_jax_processes
+            else callbacks.restore_newest
+        )
+        position = restore(model, folder.checkpoints)
+        if distribution.is_first_process():
+            folder.forget_epochs(position.epoch)
+        return position
+    if distribution.is_first_process():
+        os.makedirs(folder.path, exist_ok=True)
+        folder.write_normalization(normalization)
+        write_settings(settings)
+    return callbacks.TrainingPosition()
+
+
+def save_model(model, path):
+    """Saves a `.keras` file that is whole or absent, in the first process."""
+    from keras_clmae.saving import atomic_write
+
+    if distribution.is_first_process():
+        with (
+            atomic_write(path) as unfinished,
+            distribution.readable_weights(model),
+        ):
+            model.save(unfinished)
+    elif distribution.current_plan().is_over_jax_processes:
+        # Reading the weights takes all processes.
+        with (
+            tempfile.TemporaryDirectory() as folder,
+            distribution.readable_weights(model),
+        ):
+            model.save(os.path.join(folder, "whole.keras"))
+
+
+def train_from(position, model, settings, train, validation, chosen):
+    """Trains from `position` to the end; a resumed run like any other.
+
+    The order of the images depends on seed and epoch only.
+
+    Args:
+        position: `TrainingPosition` that the model's state is of.
+        model: compiled model.
+        settings: `Settings`.
+        train: training batches.
+        validation: validation batches, or `None`.
+        chosen: callbacks.
+    """
+    arguments = {
+        "validation_data": validation,
+        "shuffle": False,
+        "callbacks": chosen,
+        # `Progress` is among the callbacks.
+        "verbose": 0,
+    }
+    epoch = position.epoch
+    train.set_epoch(epoch)
+    if position.step:
+        if position.step < train.steps_per_epoch:
+            model.fit(
+                data.remaining_steps(train, position.step),
+                initial_epoch=epoch,
+                epochs=epoch + 1,
+                **arguments,
+            )
+        else:
+            finish_epoch(epoch, model, settings, validation, chosen)
+        epoch += 1
+        train.set_epoch(epoch)
+    model.fit(train, initial_epoch=epoch, epochs=settings.epochs, **arguments)
+
+
+def finish_epoch(epoch, model, settings, validation, chosen):
+    """Does what was left of an epoch that was stopped in its validation."""
+    hooks = keras.callbacks.CallbackList(
+        chosen, model=model, epochs=settings.epochs
+    )
+    hooks.on_train_begin()
+    # Restores the sums behind the log of the training.
+    hooks.on_epoch_begin(epoch)
+    logs = (
+        model.training_logs()
+        if settings.method == "clmae"
+        else model.get_metrics_result()
+    )
+    logs = {name: float(value) for name, value in logs.items()}
+    validated = model.evaluate(validation, return_dict=True, verbose=0)
+    logs |= {f"val_{name}": value for name, value in validated.items()}
+    hooks.on_epoch_end(epoch, logs)
+    hooks.on_train_end()
+
+
+def make_online_knn(settings, normalization):
+    """`OnlineKNN` as the settings ask for it, or `None`."""
+    if settings.knn_every is None:
+        return None
+    if distribution.current_plan().is_over_jax_processes:
+        raise ValueError(
+            "`knn_every` must be left out with several JAX processes: one of "
+            "them cannot call the model by itself. "
+            f"Received: knn_every={settings.knn_every}"
+        )
+    if not distribution.is_first_process():
+        return None
+    return callbacks.OnlineKNN(
+        *labeled_images(settings, normalization),
+        epochs=settings.knn_every,
+    )
+
+
+def make_callbacks(settings, images, inverse, resume, position, stop, knn):
+    """Progress, the log, the galleries and, last, the checkpoint.
+
+    Of several processes the first one does all this; the others end when it
+    has. When the event `stop` of one is set, all end at the next step, with the
+    state saved. Several JAX processes save together.
+    """
+
+    folder = RunFolder(settings.run_dir)
+    # Its number is for the others to show and to write.
+    chosen = [] if knn is None else [knn]
+    sometimes = [callback.name for callback in chosen]
+    if distribution.is_first_process():
+        if settings.verbose:
+            chosen.append(
+                callbacks.Progress(
+                    settings.batch_size,
+                    settings.verbose,
+                    show=sometimes,
+                    log_name="images_per_second",
+                )
+            )
+        chosen += [
+            RunLog(folder.log, append=resume, sometimes=sometimes),
+            callbacks.TensorBoardScalars(folder.tensorboard),
+        ]
+    schedule = {
+        "every": settings.checkpoint_every,
+        "keep": settings.keep,
+        "position": position,
+    }
+    if distribution.current_plan().is_over_jax_processes:
+        return [
+            *chosen,
+            callbacks.HostsCheckpoint(folder.checkpoints, **schedule),
+        ]
+    checkpoint = callbacks.RunCheckpoint(
+        folder.checkpoints, **schedule, stop_event=stop
+    )
+    if not distribution.is_first_process():
+        return [checkpoint]
+    galleries = {folder.reconstructions: callbacks.ReconstructionGallery}
+    if settings.method == "clmae":
+        galleries[folder.masks] = callbacks.MaskGallery
+    chosen += [
+        gallery(
+            images,
+            path,
+            every=pictures_every(settings),
+            inverse=inverse,
+            bands=settings.shown_channels,
+            tensorboard=os.path.join(
+                folder.tensorboard, os.path.basename(path)
+            ),
+        )
+        for path, gallery in galleries.items()
+    ]
+    # What an epoch left behind is complete before it counts as finished.
+    return [*chosen, checkpoint]
+
+
+def pictures_every(settings):
+    """Epochs from one picture to the next."""
+    if settings.pictures_every is not None:
+        return settings.pictures_every
+    return max(settings.epochs // NUM_GALLERIES, 1)

@@ -1,0 +1,271 @@
+"""The settings of a pretraining run, checked without importing Keras."""
+
+import dataclasses
+from typing import Any
+from typing import Literal
+
+from keras_clmae.runs.checks import check_data_exists
+from keras_clmae.runs.checks import check_literals
+from keras_clmae.runs.checks import check_positive_integer
+from keras_clmae.runs.checks import data_spec
+from keras_clmae.runs.checks import settings_of
+from keras_clmae.runs.folder import RunFolder
+from keras_clmae.runs.yaml_files import read_yaml
+from keras_clmae.runs.yaml_files import write_yaml
+
+# How the setting `statistics` is given.
+Statistics = Literal["imagenet", "from_data"] | list[list[float]]
+# The published warm-up, of 200 epochs.
+PUBLISHED_WARMUP = 40
+# Without which there is no model; the images have their shape.
+_SIZES = (
+    "patch_size",
+    "hidden_dim",
+    "num_layers",
+    "num_heads",
+    "decoder_hidden_dim",
+    "decoder_num_layers",
+    "decoder_num_heads",
+)
+# Names in run folders of earlier versions.
+_RENAMED = {"bands": "shown_channels"}
+
+
+@dataclasses.dataclass
+class Settings:
+    """The settings of a pretraining run.
+
+    Args:
+        run_dir: Folder of the run. It must not hold another run.
+        data: `digits` (embedded, no download), `folder:PATH`, the path of a
+            folder, or `tfds:NAME`.
+        validation: What to validate on, for folders and TFDS: the share of a
+            folder's images, or the name of a split. Nothing by default; the
+            digits have their own split.
+        method: `clmae`, or `mae` for the baseline with random masks.
+        preset: Name of a size, such as `tiny_patch4_32`.
+            Without it, `model` gives all sizes.
+        model: Sizes and arguments of the model, such as `hidden_dim` or
+            `mask_ratio`; with `preset`, those that differ.
+        masking_module: Arguments of the masking module, such as `num_layers` or
+            `head`.
+        image_size: Side of the images in pixels, for folders and TFDS.
+        channels: 1, 3 or 4 to convert all images to this number. Without it
+            they are taken as they are.
+        statistics: Mean and standard deviation by which pixels are
+            standardized: `imagenet`, `from_data` (measured in one pass), or
+            two lists of one number per channel, such as `[[0.5], [0.2]]`, where
+            white is 1. The run folder keeps them in normalization.json.
+        cache: `memory`, or a folder for copies on a faster disk.
+        data_dir: Where TFDS keeps its data sets.
+        batch_size: Images per step, on all devices together.
+        epochs: Passes over the images.
+        base_learning_rate: Highest learning rate, for a batch of 256 images.
+        scale_learning_rate: Whether the learning rate is multiplied by
+            batch_size / 256, however many devices share the batch.
+        warmup_epochs: Epochs in which the learning rate rises from 0. Then it
+            falls along half a cosine. Without it, a fifth of `epochs`, at most
+            the published 40; likewise where it is not below `epochs`.
+        masking_learning_rate: Constant learning rate of the masking module.
+            Without it, it learns on the schedule of the autoencoder.
+        weight_decay: AdamW's decay, of both players.
+        curriculum: How the curriculum factor falls: `linear` every step,
+            `linear_per_epoch` as published, `cosine`, or `constant`.
+        initial_factor: Curriculum factor at the start, or the constant one.
+        final_factor: Curriculum factor at the end.
+        masking_update_period: Steps from one masking phase to the next.
+        update: `alternating` or `simultaneous`.
+        precision: `float32` or `mixed_bfloat16`.
+        jit_compile: Whether to compile the step; `auto` is Keras's choice. On
+            GPUs `true` makes PyTorch faster.
+        steps_per_execution: Steps in one call of the compiled step.
+        seed: Seed of weights, masks and the order of the images.
+        distribution: `data` gives every device a part of each batch, `model`
+            (JAX) splits the weights, too, `none` uses one device, `auto` is
+            `data` where there are several devices or processes.
+        model_devices: With `model`, devices that hold one copy of the weights.
+        simulated_devices: Split the CPU into so many devices, to try it out.
+        multi_host: Whether JAX asks its runtime for the other hosts (Cloud
+            TPU); otherwise the launcher's environment tells.
+        checkpoint_every: Epochs from one checkpoint to the next.
+        keep: Number of newest checkpoints that stay.
+        pictures_every: Epochs from one figure of masks and reconstructions to
+            the next. Without it, about twenty over the run.
+        knn_every: Epochs from one k-NN accuracy of the encoder to the next,
+            in the log and TensorBoard; the images must have classes.
+            Without it, none is measured.
+        knn_bank: Images among which neighbours are looked for. They are held
+            in memory: 0.6 MB each of 224 x 224 x 3.
+        knn_queries: Images that are classified, of the validation data where
+            there are any, else others of the training data.
+        shown_channels: The one or three channels that figures show. Without
+            it, the first three.
+        verbose: 1 a line per epoch that moves, 2 one that does not, 0 nothing.
+
+    Example:
+
+    >>> settings = keras_clmae.runs.Settings("runs/mine", epochs=100)
+    >>> settings.num_warmup_epochs
+    20
+    """
+
+    run_dir: str
+    data: str = "digits"
+    validation: float | str | None = None
+    method: Literal["clmae", "mae"] = "clmae"
+    preset: str | None = None
+    model: dict[str, Any] = dataclasses.field(default_factory=dict)
+    masking_module: dict[str, Any] = dataclasses.field(default_factory=dict)
+    image_size: int = 224
+    channels: int | None = None
+    statistics: Statistics = "imagenet"
+    cache: str | None = None
+    data_dir: str | None = None
+    batch_size: int = 256
+    epochs: int = 200
+    base_learning_rate: float = 1e-3
+    scale_learning_rate: bool = True
+    warmup_epochs: int | None = None
+    masking_learning_rate: float | None = None
+    weight_decay: float = 0.05
+    curriculum: Literal["linear", "linear_per_epoch", "cosine", "constant"] = (
+        "linear"
+    )
+    initial_factor: float = 1.0
+    final_factor: float = -1.0
+    masking_update_period: int = 1
+    update: Literal["alternating", "simultaneous"] = "alternating"
+    precision: Literal["float32", "mixed_bfloat16"] = "float32"
+    jit_compile: bool | Literal["auto"] = "auto"
+    steps_per_execution: int = 1
+    seed: int = 0
+    distribution: Literal["auto", "none", "data", "model"] = "auto"
+    model_devices: int | None = None
+    simulated_devices: int | None = None
+    multi_host: bool = False
+    checkpoint_every: int = 1
+    keep: int = 2
+    pictures_every: int | None = None
+    knn_every: int | None = None
+    knn_bank: int = 5000
+    knn_queries: int = 2000
+    shown_channels: list[int] | None = None
+    verbose: Literal[0, 1, 2] = 1
+
+    def __post_init__(self):
+        self.data = data_spec(self.data)
+        check_literals(self)
+        for name in ("batch_size", "epochs"):
+            check_positive_integer(name, getattr(self, name))
+        if self.warmup_epochs is not None and self.warmup_epochs < 0:
+            raise ValueError(
+                "`warmup_epochs` must be 0 or more. Received: "
+                f"warmup_epochs={self.warmup_epochs}"
+            )
+
+    @property
+    def num_warmup_epochs(self):
+        """int. Epochs of warm-up, where `warmup_epochs` leaves them open."""
+        asked = self.warmup_epochs
+        if asked is None or asked >= self.epochs:
+            return min(PUBLISHED_WARMUP, self.epochs // 5)
+        return asked
+
+
+def make_settings(values):
+    """Makes settings from a mapping.
+
+    Args:
+        values: dict from names to values.
+
+    Returns:
+        A `Settings`.
+
+    Raises:
+        ValueError: if a name is unknown, `run_dir` is missing, or a value is
+            none of its choices.
+    """
+    return settings_of(Settings, values)
+
+
+def read_settings(run_dir):
+    """Reads the settings of a run from its folder.
+
+    Args:
+        run_dir: str. Folder of the run.
+
+    Returns:
+        A `Settings` with this `run_dir`, wherever the folder lay before.
+
+    Raises:
+        ValueError: if the folder holds no run.
+
+    Example:
+
+    ```python
+    settings = keras_clmae.runs.read_settings("runs/digits")
+    print(settings.epochs)
+    ```
+    """
+    folder = RunFolder(run_dir)
+    if not folder.has_run():
+        raise ValueError(
+            "`run_dir` must be the folder of a run, with a config.yaml. "
+            f"Received: run_dir={run_dir!r}"
+        )
+    values = read_yaml(folder.config)
+    values = {_RENAMED.get(name, name): each for name, each in values.items()}
+    return make_settings({**values, "run_dir": folder.path})
+
+
+def write_settings(settings):
+    """Keeps settings in the run folder.
+
+    Args:
+        settings: `Settings`.
+    """
+    write_yaml(
+        RunFolder(settings.run_dir).config, dataclasses.asdict(settings)
+    )
+
+
+def settings_to_run(values, resume=False):
+    """Settles what is to run, and refuses what cannot.
+
+    Args:
+        values: dict. Arguments of `Settings`.
+        resume: bool. Whether to go on with the run in the folder, with the
+            settings stored there, whatever else is given.
+
+    Returns:
+        A `Settings`.
+
+    Raises:
+        ValueError: if the folder holds a run already, or none to resume; or if
+            the folder of images does not exist.
+    """
+    if resume:
+        run_dir = values.get("run_dir")
+        if run_dir is None or not RunFolder(run_dir).has_run():
+            raise ValueError(
+                "`run_dir` must hold the config.yaml of the run to resume. "
+                f"Received: run_dir={run_dir!r}"
+            )
+        settings = read_settings(run_dir)
+    else:
+        settings = make_settings(values)
+        if RunFolder(settings.run_dir).has_run():
+            raise ValueError(
+                "`run_dir` holds a run already: choose another folder, or "
+                "resume it (--resume, `resume=True`). Received: "
+                f"run_dir={settings.run_dir!r}"
+            )
+    missing = [name for name in _SIZES if name not in settings.model]
+    if settings.preset is None and missing:
+        raise ValueError(
+            "`preset` must name a size, or `model` must give all of "
+            f"{', '.join(_SIZES)}. Received: preset=None, without "
+            f"{', '.join(missing)}"
+        )
+    check_data_exists(settings.data)
+    return settings

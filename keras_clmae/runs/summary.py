@@ -1,0 +1,177 @@
+"""Print what a pretraining run is about to do and what it left."""
+
+import keras
+from rich.console import Console
+from rich.table import Table
+
+from keras_clmae.runs.folder import RunFolder
+from keras_clmae.trainers.progress import duration
+
+
+def print_opening(settings, plan, model, train, position, learning_rate):
+    """Prints what is about to run, as one table.
+
+    Args:
+        settings: `Settings`.
+        plan: what `keras_clmae.distribution.setup` gave.
+        model: `CLMAE` or `MaskedAutoencoder`.
+        train: the training batches.
+        position: `TrainingPosition` from which the run goes on.
+        learning_rate: float. The highest of the run.
+    """
+    table = Table(show_header=False, title=_title(settings), title_style="bold")
+    table.add_column(style="cyan")
+    table.add_column()
+    rows = opening_rows(settings, plan, model, train, position, learning_rate)
+    for name, value in rows.items():
+        table.add_row(name, value)
+    Console().print(table)
+
+
+def opening_rows(settings, plan, model, train, position, learning_rate):
+    """Words the rows of the opening table.
+
+    Args:
+        settings: as in `print_opening`, like all others.
+
+    Returns:
+        dict from name to text.
+    """
+    autoencoder = getattr(model, "autoencoder", model)
+    encoder, decoder = autoencoder.encoder, autoencoder.decoder
+    height, width, channels = autoencoder.image_shape
+    steps = settings.epochs * train.steps_per_epoch
+    rows = {
+        "model": f"{_title(settings)}: {_count(model)} in all",
+        "data": f"{settings.data}: {train.num_examples:,} images of "
+        f"{height} x {width} x {channels}",
+        "encoder": f"{_count(encoder)}: {encoder.num_layers} layers of width "
+        f"{encoder.hidden_dim}, {encoder.num_heads} heads, patches of "
+        f"{encoder.patch_size} pixels",
+        "decoder": f"{_count(decoder)}: {decoder.num_layers} layers of width "
+        f"{decoder.hidden_dim}, {decoder.num_heads} heads",
+    }
+    if settings.method == "clmae":
+        masking = model.masking_module
+        rows["masking module"] = f"{_count(masking)}: {_sizes(masking)}"
+        rows["curriculum"] = _curriculum(settings)
+    rows |= {
+        "tokens": f"{encoder.num_tokens}, of which {autoencoder.num_visible} "
+        "stay visible",
+        "backend": f"Keras {keras.__version__} on {keras.config.backend()}",
+        "precision": settings.precision,
+        "devices": ", ".join(device_names())
+        + (
+            f"; {plan.strategy} parallel over {plan.num_devices} devices in "
+            f"{plan.process_count} process(es)"
+            if plan.num_devices > 1
+            else ""
+        ),
+        "steps": f"{steps:,}: {settings.epochs} epochs of "
+        f"{train.steps_per_epoch} steps of {settings.batch_size} images"
+        + (f", from epoch {position.epoch + 1}" if any(position[:2]) else "")
+        + (f", step {position.step + 1}" if position.step else ""),
+        "learning rate": f"up to {learning_rate:g}, "
+        f"{_warmup(settings)} of warm-up, then half a cosine"
+        + (
+            ""
+            if settings.masking_learning_rate is None
+            else f"; masking module {settings.masking_learning_rate:g}"
+        ),
+        "run folder": settings.run_dir,
+        "time": "an estimate follows after the first steps",
+    }
+    return rows
+
+
+def print_closing(settings, seconds):
+    """Prints where everything lies and what to type next.
+
+    Args:
+        settings: `Settings`.
+        seconds: float. What the run took.
+    """
+    folder = RunFolder(settings.run_dir)
+    table = Table(
+        show_header=False,
+        title=f"Done in {duration(seconds)}: {folder.path}",
+        title_style="bold",
+        title_justify="left",
+    )
+    table.add_column(style="cyan")
+    table.add_column()
+    for path, meaning in folder.contents().items():
+        table.add_row(path.removeprefix(folder.join("")), meaning)
+    console = Console()
+    console.print(table)
+    console.print(
+        "Next (the first three need images with classes):", style="bold"
+    )
+    # Not wrapped: people copy these lines.
+    for command in next_commands(settings):
+        console.print(f"  {command}", soft_wrap=True, highlight=False)
+
+
+def next_commands(settings):
+    """Words the commands that score and draw a run, as a list of str."""
+    folder, data = settings.run_dir, settings.data
+    scored = f"{folder} {data}"
+    if data != "digits" and isinstance(settings.validation, str):
+        if settings.validation != "test":
+            scored += f" --test_split {settings.validation}"
+    lines = [
+        f"keras-clmae knn {scored}",
+        f"keras-clmae linear-probe {scored}",
+        f"keras-clmae finetune {scored}",
+        f"keras-clmae visualize reconstructions {folder}",
+        f"keras-clmae visualize attention {folder}",
+    ]
+    if settings.method == "clmae":
+        lines.append(f"keras-clmae visualize animation {folder}")
+    lines.append(
+        'python -c "import keras_clmae; encoder = keras_clmae.evaluation.'
+        f"load_encoder('{folder}')\""
+    )
+    return lines
+
+
+def device_names():
+    """Lists the devices that Keras's backend sees, as a list of str."""
+    try:
+        names = keras.distribution.list_devices()
+    except AttributeError:
+        # Keras 3.15 cannot list those of PyTorch: where a tensor lands.
+        names = [str(keras.ops.zeros(()).device)]
+    return [str(name) for name in names]
+
+
+def _title(settings):
+    return {"clmae": "CL-MAE", "mae": "MAE, random masks"}[settings.method]
+
+
+def _sizes(masking):
+    """Sizes of a masking module; the class of a layer of the user's own."""
+    names = ("num_layers", "num_heads")
+    if not all(hasattr(masking, name) for name in names):
+        return type(masking).__name__
+    return f"{masking.num_layers} layers, {masking.num_heads} heads"
+
+
+def _warmup(settings):
+    epochs = settings.num_warmup_epochs
+    asked = settings.warmup_epochs
+    shortened = "" if asked in (None, epochs) else f" (instead of {asked})"
+    return f"{epochs} epochs{shortened}"
+
+
+def _count(part):
+    return f"{part.count_params():,} parameters"
+
+
+def _curriculum(settings):
+    if settings.curriculum == "constant":
+        return f"constant, {settings.initial_factor:+g}"
+    return (
+        f"{settings.curriculum}, from {settings.initial_factor:+g} to "
+        f"{settings.final_factor:+g}"
+    )
