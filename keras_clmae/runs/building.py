@@ -1,0 +1,130 @@
+"""Make and compile the model that the settings of a run describe."""
+
+import contextlib
+
+import keras
+
+from keras_clmae import models
+from keras_clmae.curriculum import ConstantCurriculum
+from keras_clmae.curriculum import CosineCurriculum
+from keras_clmae.curriculum import LinearCurriculum
+from keras_clmae.optimizers import AdamW
+from keras_clmae.optimizers import warmup_cosine
+from keras_clmae.trainers import NO_WEIGHT_DECAY
+
+
+@contextlib.contextmanager
+def precision(policy):
+    """Makes layers in a dtype policy, inside a block."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(policy)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
+def build_model(settings, image_shape):
+    """Makes the model that settings describe.
+
+    Args:
+        settings: `Settings`.
+        image_shape: tuple of int. (height, width, channels) of the images.
+
+    Returns:
+        A `CLMAE` or `MaskedAutoencoder`.
+
+    Raises:
+        ValueError: if the sizes do not fit each other.
+    """
+    model_class = {"clmae": models.CLMAE, "mae": models.MaskedAutoencoder}[
+        settings.method
+    ]
+    sizes = {**settings.model, "image_shape": tuple(image_shape)}
+    if settings.method == "clmae" and settings.masking_module:
+        # As the module that CLMAE makes itself.
+        inherited = {
+            "gradient_checkpointing": sizes.get("gradient_checkpointing", False)
+        }
+        sizes["masking_module"] = models.MaskingModule(
+            **{**inherited, **settings.masking_module}, name="masking_module"
+        )
+    if settings.preset is None:
+        return model_class.from_sizes(seed=settings.seed, **sizes)
+    prefix = model_class.preset_prefix
+    return model_class.from_preset(
+        # Lists of presets name them with the prefix.
+        prefix + settings.preset.removeprefix(prefix),
+        load_weights=False,
+        seed=settings.seed,
+        **sizes,
+    )
+
+
+def highest_learning_rate(settings):
+    """The learning rate after warm-up, of the global batch."""
+    if not settings.scale_learning_rate:
+        return settings.base_learning_rate
+    # The rule of MAE's appendix A.1 (https://arxiv.org/abs/2111.06377), from
+    # https://arxiv.org/abs/1706.02677.
+    return settings.base_learning_rate * settings.batch_size / 256
+
+
+def compile_model(model, settings, steps_per_epoch):
+    """Compiles with MAE's optimizer and the curriculum of the settings.
+
+    Args:
+        model: what `build_model` gave.
+        settings: `Settings`.
+        steps_per_epoch: int.
+    """
+    total_steps = settings.epochs * steps_per_epoch
+
+    def adamw(learning_rate):
+        return AdamW(
+            learning_rate, weight_decay=settings.weight_decay, beta_2=0.95
+        )
+
+    optimizer = adamw(
+        warmup_cosine(
+            highest_learning_rate(settings),
+            total_steps,
+            settings.num_warmup_epochs * steps_per_epoch,
+        )
+    )
+    common = {
+        "jit_compile": settings.jit_compile,
+        "steps_per_execution": settings.steps_per_execution,
+    }
+    if settings.method == "mae":
+        optimizer.exclude_from_weight_decay(var_names=list(NO_WEIGHT_DECAY))
+        model.compile(optimizer, **common)
+        # Restoring needs its variables to exist.
+        optimizer.build(model.trainable_variables)
+        return
+    masking_optimizer = None
+    if settings.masking_learning_rate is not None:
+        masking_optimizer = adamw(settings.masking_learning_rate)
+    model.compile(
+        optimizer,
+        masking_optimizer,
+        curriculum=make_curriculum(settings, total_steps, steps_per_epoch),
+        masking_update_period=settings.masking_update_period,
+        update=settings.update,
+        **common,
+    )
+
+
+def make_curriculum(settings, total_steps, steps_per_epoch):
+    """Makes the curriculum that the settings name."""
+    if settings.curriculum == "constant":
+        return ConstantCurriculum(settings.initial_factor)
+    ends = (settings.initial_factor, settings.final_factor)
+    if settings.curriculum == "cosine":
+        return CosineCurriculum(total_steps, *ends)
+    per_epoch = settings.curriculum == "linear_per_epoch"
+    return LinearCurriculum(
+        total_steps,
+        *ends,
+        steps_per_epoch=steps_per_epoch if per_epoch else None,
+    )

@@ -1,0 +1,153 @@
+"""Check settings before anything heavy is imported."""
+
+import dataclasses
+import os
+import re
+import types
+import typing
+
+from keras_clmae.runs.suggestions import did_you_mean
+
+_KINDS = ("folder", "tfds")
+# Names of presets; whether one exists is known where the models are.
+_PRESET = re.compile(r"(vit|mae|clmae)_\w+")
+
+
+def data_spec(data):
+    """Words where images come from as the package reads it.
+
+    Args:
+        data: str. `digits`, `folder:PATH`, `tfds:NAME`, or the path of a folder
+            that exists.
+
+    Returns:
+        str. The same, and `folder:PATH` for a path.
+    """
+    data = os.fspath(data)
+    kind = data.partition(":")[0]
+    if data == "digits" or kind in _KINDS or not os.path.isdir(data):
+        return data
+    return f"folder:{data}"
+
+
+def check_data_exists(data):
+    """Refuses a folder that is not there and a kind of data that is unknown.
+
+    Args:
+        data: str. What `data_spec` gave.
+
+    Raises:
+        ValueError: if there is no such folder, or the kind is unknown.
+    """
+    kind, _, place = data.partition(":")
+    if data == "digits" or (kind == "tfds" and place):
+        return
+    if kind == "folder" and os.path.isdir(place):
+        return
+    raise ValueError(
+        "`data` must be `digits`, an existing folder (PATH or folder:PATH) or "
+        f"tfds:NAME. Received: data={data!r}"
+    )
+
+
+def check_source(source):
+    """Refuses a model that is not there.
+
+    Args:
+        source: str. As in `keras_clmae.evaluation.load_encoder`.
+
+    Raises:
+        ValueError: if `source` is no path, no handle and cannot be a preset.
+    """
+    if (
+        os.path.exists(source)
+        or "://" in source
+        or _PRESET.fullmatch(source)
+    ):
+        return
+    raise ValueError(
+        "`source` must be the folder of a run, a model file, a preset or a "
+        f"name such as hf://organization/name. Received: source={source!r}, "
+        "which does not exist"
+    )
+
+
+def check_positive_integer(name, value):
+    """Raises `ValueError` naming `name` unless `value` is an integer > 0.
+
+    As in `argument_validation`, which imports Keras.
+    """
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ValueError(
+            f"`{name}` must be a positive integer. Received: {name}={value!r}"
+        )
+
+
+def check_literals(settings):
+    """Refuses values that are none of the choices of their field.
+
+    Args:
+        settings: dataclass.
+
+    Raises:
+        ValueError: if a field whose type is a `Literal` has another value.
+    """
+    hints = typing.get_type_hints(type(settings))
+    for field in dataclasses.fields(settings):
+        hint = hints[field.name]
+        choices, others = _choices(hint)
+        value = getattr(settings, field.name)
+        if not choices or (others and not isinstance(value, str)):
+            continue
+        if value not in choices:
+            raise ValueError(
+                f"`{field.name}` must be one of "
+                f"{', '.join(map(repr, choices))}. Received: "
+                f"{field.name}={value!r}{did_you_mean(value, choices)}"
+            )
+
+
+def settings_of(kind, values):
+    """Makes a dataclass of settings from a mapping.
+
+    Args:
+        kind: the dataclass.
+        values: dict from names to values.
+
+    Returns:
+        An instance.
+
+    Raises:
+        ValueError: if a name is unknown or a required one is missing.
+    """
+    fields = dataclasses.fields(kind)
+    names = [field.name for field in fields]
+    for name in values:
+        if name not in names:
+            raise ValueError(
+                f"Settings must be among {', '.join(names)}. Received: "
+                f"{name!r}{did_you_mean(name, names)}"
+            )
+    for field in fields:
+        required = (
+            field.default is dataclasses.MISSING
+            and field.default_factory is dataclasses.MISSING
+        )
+        if required and values.get(field.name) is None:
+            raise ValueError(f"`{field.name}` must be given.")
+    return kind(**values)
+
+
+def _choices(hint):
+    """The literal values of a type, and the other types beside them."""
+    if typing.get_origin(hint) is typing.Literal:
+        return typing.get_args(hint), ()
+    if typing.get_origin(hint) not in (typing.Union, types.UnionType):
+        return (), ()
+    choices, others = (), ()
+    for part in typing.get_args(hint):
+        if typing.get_origin(part) is typing.Literal:
+            choices += typing.get_args(part)
+        else:
+            others += (typing.get_origin(part) or part,)
+    return choices, others

@@ -1,0 +1,123 @@
+"""Load the images that an evaluation needs, as its settings say."""
+
+import dataclasses
+
+from keras_clmae import data
+from keras_clmae import evaluation
+from keras_clmae import models
+from keras_clmae.data.pipeline import get_normalization
+from keras_clmae.runs.loading import source_arguments
+from keras_clmae.runs.normalization import source_normalization
+
+
+def settle(settings, encoder):
+    """Fills in the options that are decided by encoder, run and data.
+
+    Args:
+        settings: as of `EvaluationSettings`, those that concern the data.
+        encoder: `ViTEncoder`, or a model with its `image_shape`.
+
+    Returns:
+        A copy, whose `statistics` is a `PixelNormalization` (or `None` for the
+        digits, which have their own).
+    """
+    if settings.data == "digits":
+        if settings.statistics is not None:
+            raise ValueError(
+                "`statistics` must be left out with `data=digits`. Received: "
+                f"statistics={settings.statistics!r}"
+            )
+        return settings
+    channels = encoder.image_shape[-1]
+    if settings.channels not in (None, channels):
+        raise ValueError(
+            f"`channels` must be the encoder's, {channels}. Received: "
+            f"channels={settings.channels}"
+        )
+    if channels in (1, 3, 4):
+        settings = dataclasses.replace(settings, channels=channels)
+    statistics = settings.statistics
+    if statistics is None:
+        statistics = (
+            source_normalization(settings.source, channels) or "imagenet"
+        )
+    if statistics == "from_data":
+        # In a training order nothing is read yet but what is to be measured.
+        train = load_split(settings, encoder, settings.train_split, "pretrain")
+        normalization = train.normalization
+    else:
+        normalization = get_normalization(statistics, channels, None)
+    return dataclasses.replace(settings, statistics=normalization)
+
+
+def load_split(settings, encoder, split, transform="evaluation", **arguments):
+    """Labeled batches of a split, in the size of the encoder's images.
+
+    Args:
+        settings: as `settle` has seen them.
+        encoder: `ViTEncoder`.
+        split: Name of the split.
+        transform: As in `keras_clmae.data.from_spec`; none for the digits.
+        **arguments: further ones of `from_spec`.
+
+    Returns:
+        Batches `(images, labels)`.
+    """
+    if settings.data != "digits":
+        arguments = {"statistics": settings.statistics, **arguments}
+    return data.from_spec(
+        settings.data,
+        image_size=image_shape(settings, encoder)[:2],
+        batch_size=settings.batch_size,
+        split=split,
+        transform=transform,
+        seed=settings.seed,
+        shuffle=transform != "evaluation",
+        **{"labels": True, **source_arguments(settings), **arguments},
+    )
+
+
+def load_test_split(settings, encoder, train):
+    """The test split, with its classes numbered as in the training split.
+
+    Args:
+        settings: as `settle` has seen them.
+        encoder: `ViTEncoder`.
+        train: the training split.
+    """
+    arguments = {}
+    if settings.data.startswith("folder:"):
+        arguments["class_names"] = train.class_names
+    return load_split(settings, encoder, settings.test_split, **arguments)
+
+
+def count_classes(dataset):
+    """Number of classes of a labeled data set."""
+    if getattr(dataset, "class_names", None):
+        return len(dataset.class_names)
+    return int(dataset.labels.max()) + 1
+
+
+def image_shape(settings, encoder):
+    """(height, width, channels) of the images to be scored."""
+    if settings.image_size is None:
+        return encoder.image_shape
+    return (settings.image_size, settings.image_size, encoder.image_shape[-1])
+
+
+def extract_splits(settings, encoder, pooling):
+    """Features and labels of the training and the test split, as four arrays.
+
+    Args:
+        settings: as `settle` has seen them.
+        encoder: `ViTEncoder`.
+        pooling: As in `extract_features`.
+    """
+    sized = models.copy_encoder(encoder, image_shape(settings, encoder))
+    extractor = evaluation.FeatureExtractor(sized, pooling)
+    train = load_split(settings, encoder, settings.train_split)
+    test = load_test_split(settings, encoder, train)
+    arrays = []
+    for split in (train, test):
+        arrays += extractor.extract(split, verbose=settings.verbose)
+    return arrays

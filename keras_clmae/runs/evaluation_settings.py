@@ -1,0 +1,254 @@
+"""The settings of the evaluations, checked without importing Keras."""
+
+import dataclasses
+from typing import Literal
+
+from keras_clmae.runs.checks import check_data_exists
+from keras_clmae.runs.checks import check_literals
+from keras_clmae.runs.checks import check_source
+from keras_clmae.runs.checks import data_spec
+from keras_clmae.runs.settings import Statistics
+
+
+@dataclasses.dataclass
+class EvaluationSettings:
+    """The settings that every evaluation has.
+
+    Args:
+        source: Folder of a run, `.keras` file, preset (folder or name) or
+            published checkpoint (`.pth`).
+        data: Labeled images: `digits`, `folder:PATH` or the path of a folder
+            with the folders train and test in it, or `tfds:NAME`.
+        output: JSON file to write. Defaults to a new file in the run folder, or
+            in the working directory, named after the protocol, the seed and,
+            by a few letters, all other settings.
+        baseline: `random` also scores an untrained encoder of the same sizes.
+        name: Name of the row in the report. Defaults to the source without its
+            seed: runs/cifar10_seed3 is runs/cifar10.
+        image_size: Side of the images in pixels. Defaults to the encoder's.
+        channels: 1, 3 or 4, to convert the images of folders and TFDS.
+            Defaults to the encoder's.
+        statistics: How pixels are standardized: `imagenet`, `from_data` (by
+            the training split), or the lists [mean, std] of one number per
+            channel. Defaults to what the run has in its folder, or
+            `imagenet`.
+        cache: `memory`, or a folder for copies on a faster disk.
+        data_dir: Where TFDS keeps its data sets.
+        batch_size: Images in a batch.
+        train_split: Split to learn from.
+        test_split: Split to score.
+        num_heads: Attention heads of the encoder, for `.pth` files.
+        decoder_num_heads: Attention heads of the decoder, for `.pth` files.
+        seed: Seed of everything that is drawn.
+        verbose: 1 a progress bar, 0 nothing.
+    """
+
+    source: str
+    data: str
+    output: str | None = None
+    baseline: Literal["random"] | None = None
+    name: str | None = None
+    image_size: int | None = None
+    channels: int | None = None
+    statistics: Statistics | None = None
+    cache: str | None = None
+    data_dir: str | None = None
+    batch_size: int = 256
+    train_split: str = "train"
+    test_split: str = "test"
+    num_heads: int | None = None
+    decoder_num_heads: int | None = None
+    seed: int = 0
+    verbose: int = 1
+
+    def __post_init__(self):
+        self.data = data_spec(self.data)
+        check_literals(self)
+
+    def check_paths(self):
+        """Raises `ValueError` where `source` or `data` does not exist."""
+        check_source(self.source)
+        check_data_exists(self.data)
+
+
+@dataclasses.dataclass
+class KNNSettings(EvaluationSettings):
+    """The settings of k-NN.
+
+    Args:
+        protocol: `cosine_weighted` as in DINO, or `clmae` as in CL-MAE.
+        k: Numbers of neighbours; the first one is the score in the report.
+            Defaults to the protocol's own, 20 or 5.
+        pooling: `mean`, `class_token` or `mean_before_norm`.
+        temperature: Temperature of the votes, for `cosine_weighted`.
+    """
+
+    protocol: Literal["cosine_weighted", "clmae"] = "cosine_weighted"
+    k: list[int] | None = None
+    pooling: Literal["mean", "class_token", "mean_before_norm"] = "mean"
+    temperature: float = 0.07
+
+    def protocol_label(self):
+        """str. What is measured, for the report."""
+        from keras_clmae.evaluation.knn import KNN_PROTOCOLS
+
+        k = (self.k or [KNN_PROTOCOLS[self.protocol]])[0]
+        return f"knn {self.protocol} k={k} {self.pooling}"
+
+
+@dataclasses.dataclass
+class LinearProbeSettings(EvaluationSettings):
+    """The settings of the linear probe.
+
+    Args:
+        solver: `logistic_regression` (scikit-learn, quick), `lars` (MAE's
+            protocol) or `sgd` (the same, for few images).
+        pooling: `mean`, `class_token` or `mean_before_norm`.
+        augment: Train on images that are cropped and flipped anew in every
+            epoch, instead of on features that are computed once. The crops
+            are those of pretraining, 20 to 100 % of the area.
+        few_shot: Logistic regression on 1, 2, 4, 8 and 16 images per class; the
+            score in the report is the mean of the largest number.
+        shots: Images per class for `few_shot`.
+        num_draws: Draws of images for each of `shots`.
+        base_learning_rate: Highest learning rate for a batch of 256 images.
+        probe_batch_size: Images in a step of the probe.
+        epochs: Passes over the images.
+        warmup_epochs: Epochs in which the learning rate rises from 0.
+    """
+
+    solver: Literal["logistic_regression", "lars", "sgd"] = (
+        "logistic_regression"
+    )
+    pooling: Literal["mean", "class_token", "mean_before_norm"] = "mean"
+    augment: bool = False
+    few_shot: bool = False
+    shots: tuple[int, ...] = (1, 2, 4, 8, 16)
+    num_draws: int = 5
+    base_learning_rate: float = 0.1
+    probe_batch_size: int = 1024
+    epochs: int = 90
+    warmup_epochs: int = 10
+
+    def protocol_label(self):
+        """str. What is measured, for the report."""
+        if self.few_shot:
+            return f"few-shot {self.shots[-1]} a class {self.pooling}"
+        augmented = " augmented" if self.augment else ""
+        return f"linear probe {self.solver}{augmented} {self.pooling}"
+
+
+@dataclasses.dataclass
+class FineTuneSettings(EvaluationSettings):
+    """The settings of fine-tuning.
+
+    Args:
+        epochs: Passes over the images.
+        base_learning_rate: Highest learning rate of the head for a batch of
+            256 images; it scales with the batch size.
+        layer_decay: Factor on the learning rate from a block to the one below.
+        weight_decay: AdamW's decay.
+        warmup_epochs: Epochs in which the learning rate rises from 0.
+        drop_path_rate: Stochastic depth of the last block.
+        label_smoothing: Share of a label that is spread over all classes.
+        pooling: `mean_before_norm` (with a norm of its own, as MAE), `mean` or
+            `class_token`.
+        ema_momentum: Ends with the moving average of the weights; 0.9999 is
+            common for long runs.
+        augmentation: `fine_tune` (crops, flips, RandAugment, random erasing,
+            MixUp and CutMix), `pretrain` (crops and flips) or `evaluation`
+            (none). The digits are never augmented.
+        magnitude: RandAugment's, 0 to 30; 0 leaves it out.
+        erasing_rate: Share of images of which a rectangle is erased.
+        mixup_alpha: Beta distribution of MixUp; 0 leaves it out.
+        cutmix_alpha: Beta distribution of CutMix; 0 leaves it out.
+        images_per_class: Trains on so many images of each class only, drawn
+            by the seed, held in memory and not augmented.
+        save: `.keras` file for the classifier.
+    """
+
+    epochs: int = 100
+    base_learning_rate: float = 5e-4
+    layer_decay: float = 0.75
+    weight_decay: float = 0.05
+    warmup_epochs: int = 5
+    drop_path_rate: float = 0.1
+    label_smoothing: float = 0.1
+    pooling: Literal["mean_before_norm", "mean", "class_token"] = (
+        "mean_before_norm"
+    )
+    ema_momentum: float | None = None
+    augmentation: Literal["fine_tune", "pretrain", "evaluation"] = "fine_tune"
+    magnitude: float = 9.0
+    erasing_rate: float = 0.25
+    mixup_alpha: float = 0.8
+    cutmix_alpha: float = 1.0
+    images_per_class: int | None = None
+    save: str | None = None
+
+    def protocol_label(self):
+        """str. What is measured, for the report."""
+        few = f" {self.images_per_class} a class" * bool(self.images_per_class)
+        return f"fine-tuning{few} {self.pooling}"
+
+
+@dataclasses.dataclass
+class MaskStatisticsSettings:
+    """The settings of the mask statistics.
+
+    Args:
+        source: Folder of a CL-MAE run, `.keras` file, preset folder or
+            published checkpoint (`.pth`).
+        data: Images: `digits`, `folder:PATH`, the path of a folder, or
+            `tfds:NAME`.
+        output: JSON file to write. Defaults to a new file in the run folder, or
+            in the working directory.
+        name: Name of what is described. Defaults to the source without its
+            seed.
+        split: Split of the data.
+        image_size: Side of the images in pixels. Defaults to the model's.
+        channels: 1, 3 or 4, to convert the images. Defaults to the model's.
+        statistics: How pixels are standardized: `imagenet`, `from_data`, or
+            the lists [mean, std] of one number per channel. Defaults to what
+            the run, or the folder of Hugging Face, says, else to `imagenet`.
+        cache: `memory`, or a folder for copies on a faster disk.
+        data_dir: Where TFDS keeps its data sets.
+        batch_size: Images in a batch.
+        num_heads: Attention heads of the encoder, for `.pth` files.
+        decoder_num_heads: Attention heads of the decoder, for `.pth` files.
+        seed: Seed of the random masks that the learned ones are compared with.
+        verbose: 1 a progress bar, 0 nothing.
+    """
+
+    source: str
+    data: str
+    output: str | None = None
+    name: str | None = None
+    split: str = "test"
+    image_size: int | None = None
+    channels: int | None = None
+    statistics: Statistics | None = None
+    cache: str | None = None
+    data_dir: str | None = None
+    batch_size: int = 256
+    num_heads: int | None = None
+    decoder_num_heads: int | None = None
+    seed: int = 0
+    verbose: int = 1
+
+    @property
+    def train_split(self):
+        """The split by which `from_data` standardises."""
+        return self.split
+
+    def __post_init__(self):
+        self.data = data_spec(self.data)
+
+    def check_paths(self):
+        """Raises `ValueError` where `source` or `data` does not exist."""
+        check_source(self.source)
+        check_data_exists(self.data)
+
+    def protocol_label(self):
+        """str. What is measured."""
+        return "mask statistics"

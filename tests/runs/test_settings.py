@@ -1,0 +1,101 @@
+"""Settings: defaults that fit, what is refused, and what run folders hold."""
+
+import dataclasses
+
+import pytest
+
+from keras_clmae import runs
+from keras_clmae.runs.settings import settings_to_run
+from keras_clmae.runs.settings import write_settings
+from tests.once import ONCE
+
+pytest.importorskip("yaml")
+pytestmark = ONCE
+
+
+@pytest.mark.parametrize(
+    ("epochs", "asked", "expected"),
+    [
+        (200, None, 40),
+        (800, None, 40),
+        (60, None, 12),
+        (1, None, 0),
+        (60, 5, 5),
+        # Too long for the run.
+        (1, 5, 0),
+        (10, 40, 2),
+        (10, 10, 2),
+    ],
+)
+def test_warm_up(epochs, asked, expected):
+    settings = runs.Settings("run", epochs=epochs, warmup_epochs=asked)
+    assert settings.num_warmup_epochs == expected
+
+
+def test_data_may_be_a_path(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "digits").mkdir()
+    for given, expected in (
+        ("photos", "folder:photos"),
+        (str(tmp_path), f"folder:{tmp_path}"),
+        ("folder:photos", "folder:photos"),
+        ("tfds:cifar10", "tfds:cifar10"),
+        ("digits", "digits"),
+        ("nowhere", "nowhere"),
+    ):
+        assert runs.Settings("run", data=given).data == expected
+
+
+def test_round_trip_and_old_names(tmp_path):
+    recipe = runs.load_recipe("digits")
+    settings = settings_to_run({**recipe, "run_dir": str(tmp_path / "run")})
+    (tmp_path / "run").mkdir()
+    write_settings(settings)
+    (tmp_path / "run").rename(tmp_path / "moved")
+    moved = runs.read_settings(str(tmp_path / "moved"))
+    assert moved == dataclasses.replace(
+        settings, run_dir=str(tmp_path / "moved")
+    )
+    # As written before the option had its name.
+    path = tmp_path / "moved" / "config.yaml"
+    text = path.read_text().replace("shown_channels: null", "bands: [0]")
+    path.write_text(text + "\n")
+    assert runs.read_settings(str(tmp_path / "moved")).shown_channels == [0]
+
+
+def test_numbers_as_people_write_them(tmp_path):
+    path = tmp_path / "recipe.yaml"
+    path.write_text("base_learning_rate: 1e-3\nseed: 1\nname: 1e\n")
+    assert runs.load_recipe(path) == {
+        "base_learning_rate": 1e-3,
+        "seed": 1,
+        "name": "1e",
+    }
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"epoch": 3}, "Received: 'epoch'. Did you mean 'epochs'"),
+        ({"update": "both"}, "`update` must be one of 'alternating', 's"),
+        ({"epochs": 0}, "`epochs` must be a positive integer"),
+        ({"model": {}}, "`preset` must name a size, or `model` must give"),
+        ({"run_dir": None}, "`run_dir` must be given"),
+        ({"data": "nowhere"}, "an existing folder .* data='nowhere'"),
+    ],
+)
+def test_refused(values, message, tmp_path):
+    recipe = runs.load_recipe("digits") | {"run_dir": str(tmp_path)}
+    with pytest.raises(ValueError, match=message):
+        settings_to_run({**recipe, **values})
+
+
+def test_recipes_are_settings():
+    for name in runs.recipe_names():
+        recipe = runs.load_recipe(name)
+        if recipe["data"].startswith("folder:"):
+            with pytest.raises(ValueError, match="`data` must be"):
+                settings_to_run(recipe)
+        else:
+            settings_to_run(recipe)
