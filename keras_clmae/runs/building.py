@@ -9,8 +9,8 @@ from keras_clmae.curriculum import ConstantCurriculum
 from keras_clmae.curriculum import CosineCurriculum
 from keras_clmae.curriculum import LinearCurriculum
 from keras_clmae.optimizers import AdamW
+from keras_clmae.optimizers import scale_learning_rate
 from keras_clmae.optimizers import warmup_cosine
-from keras_clmae.trainers import NO_WEIGHT_DECAY
 
 
 @contextlib.contextmanager
@@ -51,10 +51,8 @@ def build_model(settings, image_shape):
         )
     if settings.preset is None:
         return model_class.from_sizes(seed=settings.seed, **sizes)
-    prefix = model_class.preset_prefix
     return model_class.from_preset(
-        # Lists of presets name them with the prefix.
-        prefix + settings.preset.removeprefix(prefix),
+        settings.preset,
         load_weights=False,
         seed=settings.seed,
         **sizes,
@@ -65,9 +63,7 @@ def highest_learning_rate(settings):
     """The learning rate after warm-up, of the global batch."""
     if not settings.scale_learning_rate:
         return settings.base_learning_rate
-    # The rule of MAE's appendix A.1 (https://arxiv.org/abs/2111.06377), from
-    # https://arxiv.org/abs/1706.02677.
-    return settings.base_learning_rate * settings.batch_size / 256
+    return scale_learning_rate(settings.base_learning_rate, settings.batch_size)
 
 
 def compile_model(model, settings, steps_per_epoch):
@@ -97,7 +93,6 @@ def compile_model(model, settings, steps_per_epoch):
         "steps_per_execution": settings.steps_per_execution,
     }
     if settings.method == "mae":
-        optimizer.exclude_from_weight_decay(var_names=list(NO_WEIGHT_DECAY))
         model.compile(optimizer, **common)
         # Restoring needs its variables to exist.
         optimizer.build(model.trainable_variables)
