@@ -3,12 +3,12 @@
 from typing import NamedTuple
 
 from keras_clmae.argument_validation import check_image_shape
+from keras_clmae.maskers.masking_module import MaskingModule
 from keras_clmae.models.clmae import CLMAE
 from keras_clmae.models.decoder import Decoder
 from keras_clmae.models.encoder import ViTEncoder
 from keras_clmae.models.image_classifier import ImageClassifier
 from keras_clmae.models.masked_autoencoder import MaskedAutoencoder
-from keras_clmae.models.masking_module import MaskingModule
 
 _LOSS_WEIGHTS = (
     "gaussian_loss_weight",
