@@ -7,6 +7,7 @@ from keras_clmae import LinearCurriculum
 from keras_clmae.models import CLMAE
 from keras_clmae.models import MaskedAutoencoder
 from keras_clmae.models import MaskingModule
+from keras_clmae.objectives import PatchErrorObjective
 from keras_clmae.optimizers import AdamW
 
 # Neither square nor of three channels: what is hard-coded shows.
@@ -32,6 +33,22 @@ def tiny_clmae(head="class_token", **overrides):
             name="masking_module",
             dtype=overrides.get("dtype"),
         ),
+        **{**SIZES, **overrides},
+    )
+
+
+def predicting_clmae(**overrides):
+    """A tiny model whose masking module predicts the errors of patches."""
+    return CLMAE.from_sizes(
+        masking_module=MaskingModule(
+            num_layers=1,
+            num_heads=2,
+            head="per_token",
+            width=4,
+            activation="linear",
+            name="masking_module",
+        ),
+        objective=PatchErrorObjective(seed=0),
         **{**SIZES, **overrides},
     )
 

@@ -59,7 +59,7 @@ class BlockMasker(DrawnMasker):
             for index in range(3)
         )
         row, column = (
-            places.reshape(1, 1, -1).astype("float32")
+            ops.convert_to_tensor(places.reshape(1, 1, -1), dtype="float32")
             for places in np.mgrid[:rows, :columns]
         )
         # Patches are one apart, and a center lies anywhere in the image.

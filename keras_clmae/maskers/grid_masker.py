@@ -51,12 +51,14 @@ class GridMasker(DrawnMasker):
         ranks = ops.zeros_like(draws[:, 2:])
         for first_row in (0, 1):
             for first_column in (0, 1):
-                table = _RANKS[
-                    (row + first_row) % 2, (column + first_column) % 2
-                ].reshape(1, -1)
+                table = ops.convert_to_tensor(
+                    _RANKS[
+                        (row + first_row) % 2, (column + first_column) % 2
+                    ].reshape(1, -1)
+                )
                 chosen = ops.logical_and(
                     offsets[:, :1] == first_row, offsets[:, 1:] == first_column
                 )
-                ranks = ranks + ops.cast(chosen, "float32") * table
+                ranks = ranks + ops.where(chosen, table, 0.0)
         # Below 1: they only order patches of one rank.
         return draws[:, 2:] - ranks

@@ -100,6 +100,10 @@ class DrawnMasker(SavesRandomState, Masker):
                 f"{num_tokens} in all. Received: grid_size={self.grid_size}"
             )
 
+    def get_build_config(self):
+        # The autoencoder builds it, for its own grid.
+        return None
+
     def uniform(self, tokens, columns):
         """Draws in [0, 1), a row for each image.
 
