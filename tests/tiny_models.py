@@ -4,6 +4,7 @@ import keras
 import numpy as np
 
 from keras_clmae import LinearCurriculum
+from keras_clmae.maskers import Masker
 from keras_clmae.models import CLMAE
 from keras_clmae.models import MaskedAutoencoder
 from keras_clmae.models import MaskingModule
@@ -51,6 +52,15 @@ def predicting_clmae(**overrides):
         objective=PatchErrorObjective(seed=0),
         **{**SIZES, **overrides},
     )
+
+
+@keras.saving.register_keras_serializable(package="tests")
+class FixedMasker(Masker):
+    """The same scores for all images, on every backend."""
+
+    def call(self, tokens):
+        scores = np.sin(np.arange(tokens.shape[1], dtype="float32"))
+        return keras.ops.zeros_like(tokens[..., 0]) + scores
 
 
 def tiny_autoencoder(**overrides):
