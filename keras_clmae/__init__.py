@@ -7,7 +7,9 @@ from keras_clmae import distribution
 from keras_clmae import evaluation
 from keras_clmae import layers
 from keras_clmae import losses
+from keras_clmae import maskers
 from keras_clmae import models
+from keras_clmae import objectives
 from keras_clmae import optimizers
 from keras_clmae import trainers
 from keras_clmae import visualization

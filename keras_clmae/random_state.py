@@ -1,3 +1,6 @@
+"""Save the state of random draws with a model."""
+
+
 class SavesRandomState:
     """Mixin of what draws at random: saves the state of `seed_generator`.
 

@@ -91,7 +91,7 @@ def sizes_of(model):
     if isinstance(model, CLMAE):
         sizes = sizes_of(model.autoencoder)
         module = model.masking_module
-        hidden_dim = sizes.encoder.hidden_dim
+        hidden_dim = module.width or sizes.encoder.hidden_dim
         return sizes._replace(
             masking_module=Stack(
                 hidden_dim,

@@ -114,6 +114,7 @@ def test_times_the_work_of_mae():
         "mae_base_patch16_224", load_weights=False
     )
     autoencoder.compile(keras.optimizers.SGD())
+    autoencoder.optimizer.build(autoencoder.trainable_variables)
     images = np.zeros((BATCH_SIZE, 224, 224, 3), "float32")
     mae = count(autoencoder, images)
     for name, (ratio, arguments, objective, masking_module) in RATIOS.items():
