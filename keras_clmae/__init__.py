@@ -25,7 +25,9 @@ _ROOMS = (
     "kernels",
     "layers",
     "losses",
+    "maskers",
     "models",
+    "objectives",
     "optimizers",
     "runs",
     "saving",
@@ -74,7 +76,9 @@ if TYPE_CHECKING or not _is_command():
     from keras_clmae import kernels
     from keras_clmae import layers
     from keras_clmae import losses
+    from keras_clmae import maskers
     from keras_clmae import models
+    from keras_clmae import objectives
     from keras_clmae import optimizers
     from keras_clmae import runs
     from keras_clmae import saving

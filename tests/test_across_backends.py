@@ -1,4 +1,4 @@
-"""One `.keras` file on three backends, each in a process of its own."""
+"""Run the same `.keras` files on three backends, in a process each."""
 
 import json
 import os
@@ -10,9 +10,13 @@ import keras
 import numpy as np
 import pytest
 
+from keras_clmae.models import CLMAE
+from keras_clmae.models import MaskedAutoencoder
 from keras_clmae.optimizers import AdamW
 from tests.once import ONCE
+from tests.tiny_models import FixedMasker
 from tests.tiny_models import compiled_clmae
+from tests.tiny_models import predicting_clmae
 from tests.tiny_models import tiny_clmae
 from tests.tiny_models import tiny_images
 
@@ -29,37 +33,77 @@ import keras, numpy as np
 import keras_clmae
 from tests.tiny_models import tiny_images
 
-path, steps = sys.argv[1], int(sys.argv[2])
-model = keras.saving.load_model(path)
-outputs = {
-    name: keras.ops.convert_to_numpy(value).astype("float64").tolist()
-    for name, value in model(tiny_images()).items()
-}
-outputs["encoder"] = model.encoder.predict(tiny_images(), verbose=0).tolist()
-logs = []
-for step in range(steps):
-    log = model.train_on_batch(tiny_images(6, seed=step), return_dict=True)
-    model.reset_metrics()
-    logs.append({name: float(value) for name, value in log.items()})
-print(json.dumps({"outputs": outputs, "logs": logs}))
+steps, *paths = sys.argv[1:]
+results = []
+for path in paths:
+    model = keras.saving.load_model(path)
+    outputs = {
+        name: keras.ops.convert_to_numpy(value).astype("float64").tolist()
+        for name, value in model(tiny_images()).items()
+    }
+    outputs["encoder"] = model.encoder.predict(
+        tiny_images(), verbose=0
+    ).tolist()
+    logs = []
+    for step in range(int(steps)):
+        log = model.train_on_batch(tiny_images(6, seed=step), return_dict=True)
+        model.reset_metrics()
+        logs.append({name: float(value) for name, value in log.items()})
+    results.append({"outputs": outputs, "logs": logs})
+print(json.dumps(results))
 """
+
+
+def models():
+    """Models to train on every backend, by steps that draw nothing."""
+    yield (
+        "published",
+        tiny_clmae(normalize_targets=True, num_layers=2),
+        {"total_steps": STEPS},
+    )
+    yield (
+        "half random",
+        _with_fixed_masker(tiny_clmae),
+        {"total_steps": STEPS, "random_mask_share": 0.5},
+    )
+    predicting = _with_fixed_masker(predicting_clmae)
+    # The noise of the selection does not count.
+    predicting.objective.sharpness = 1e6
+    yield (
+        "predicted",
+        predicting,
+        {"curriculum": -1.0, "random_mask_share": 0.5},
+    )
+
+
+def _with_fixed_masker(make):
+    model = make()
+    config = model.autoencoder.get_config() | {"seed": None}
+    config["masker"] = FixedMasker()
+    return CLMAE(
+        MaskedAutoencoder.from_config(config),
+        model.masking_module,
+        objective=model.objective,
+    )
 
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory):
     keras.utils.set_random_seed(0)
-    model = compiled_clmae(
-        AdamW(1e-2, weight_decay=0.05, epsilon=1e-6),
-        model=tiny_clmae(normalize_targets=True, num_layers=2),
-        total_steps=STEPS,
-    )
-    model.train_on_batch(tiny_images())
-    path = str(tmp_path_factory.mktemp("model") / "model.keras")
-    model.save(path)
+    folder, paths = tmp_path_factory.mktemp("models"), []
+    for name, model, arguments in models():
+        compiled_clmae(
+            AdamW(1e-2, weight_decay=0.05, epsilon=1e-6),
+            model=model,
+            **arguments,
+        )
+        model.train_on_batch(tiny_images())
+        paths.append(str(folder / f"{name}.keras"))
+        model.save(paths[-1])
     results = {}
     for backend in BACKENDS:
         done = subprocess.run(
-            [sys.executable, "-c", RUN, path, str(STEPS)],
+            [sys.executable, "-c", RUN, str(STEPS), *paths],
             capture_output=True,
             text=True,
             cwd=ROOT,
@@ -72,23 +116,26 @@ def results(tmp_path_factory):
 
 @pytest.mark.parametrize("other", ["tensorflow", "torch"])
 def test_same_file_same_outputs(results, other):
-    for name, expected in results["jax"]["outputs"].items():
-        np.testing.assert_allclose(
-            results[other]["outputs"][name], expected, rtol=1e-5, atol=1e-5
-        )
+    for found, expected in zip(results[other], results["jax"], strict=True):
+        for name, value in expected["outputs"].items():
+            np.testing.assert_allclose(
+                found["outputs"][name], value, rtol=1e-5, atol=1e-5
+            )
 
 
 @pytest.mark.parametrize("other", ["tensorflow", "torch"])
 def test_same_batches_same_training(results, other):
-    assert len(results[other]["logs"]) == STEPS
-    for step, expected in enumerate(results["jax"]["logs"]):
-        actual = results[other]["logs"][step]
-        assert set(actual) == set(expected)
-        for name, value in expected.items():
-            np.testing.assert_allclose(
-                actual[name],
-                value,
-                rtol=1e-3,
-                atol=1e-5,
-                err_msg=f"{name} at step {step}",
-            )
+    for found, expected in zip(results[other], results["jax"], strict=True):
+        assert len(found["logs"]) == STEPS
+        for step, (actual, log) in enumerate(
+            zip(found["logs"], expected["logs"], strict=True)
+        ):
+            assert set(actual) == set(log)
+            for name, value in log.items():
+                np.testing.assert_allclose(
+                    actual[name],
+                    value,
+                    rtol=1e-3,
+                    atol=1e-5,
+                    err_msg=f"{name} at step {step}",
+                )

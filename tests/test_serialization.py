@@ -7,7 +7,10 @@ import pytest
 
 import keras_clmae
 from keras_clmae import layers
+from keras_clmae import maskers
 from keras_clmae import models
+from keras_clmae import objectives
+from tests.tiny_models import predicting_clmae
 from tests.tiny_models import tiny_autoencoder
 from tests.tiny_models import tiny_clmae
 
@@ -23,11 +26,27 @@ OBJECTS = {
     "TransformerBlock": lambda: layers.TransformerBlock(2, 16, 1e-5, 0.1),
     "ViTEncoder": lambda: tiny_autoencoder().encoder,
     "Decoder": lambda: tiny_autoencoder().decoder,
-    "MaskingModule": lambda: models.MaskingModule(2, 2, 16, 1e-6, "per_token"),
+    "MaskingModule": lambda: models.MaskingModule(
+        2, 2, 16, 1e-6, "per_token", width=4, activation="linear"
+    ),
+    "RandomMasker": lambda: maskers.RandomMasker(seed=3),
+    "GridMasker": lambda: maskers.GridMasker((2, 3), seed=3),
+    "BlockMasker": lambda: maskers.BlockMasker(2, (2, 3), seed=3),
+    "ColorNoiseMasker": lambda: maskers.ColorNoiseMasker(
+        "blue", 1.5, (2, 3), seed=3
+    ),
+    "CurriculumObjective": lambda: objectives.CurriculumObjective(0.5, 3.0, 4),
+    "PatchErrorObjective": lambda: objectives.PatchErrorObjective(
+        2.0, "ranking", seed=3
+    ),
     "MaskedAutoencoder": lambda: tiny_autoencoder(
         normalize_targets=True, seed=4
     ),
     "CLMAE": lambda: tiny_clmae(kl_loss_weight=0.5),
+    "MaskedAutoencoder of blocks": lambda: tiny_autoencoder(
+        masker=maskers.BlockMasker(2)
+    ),
+    "CLMAE of predictions": predicting_clmae,
     "LinearCurriculum": lambda: keras_clmae.LinearCurriculum(
         10, 0.5, -0.5, steps_per_epoch=5
     ),
@@ -41,13 +60,14 @@ KERAS_ARGUMENTS = {"name", "trainable", "dtype"}
 def test_none_is_forgotten():
     found = {
         name
-        for module in (layers, models, keras_clmae)
+        for module in (layers, maskers, models, objectives, keras_clmae)
         for name, value in vars(module).items()
         if inspect.isclass(value)
         and keras.saving.get_registered_name(value).startswith("keras_clmae>")
     }
     # Tested beside their classes.
-    assert found - {"ImageClassifier"} == set(OBJECTS)
+    tested = {type(make()).__name__ for make in OBJECTS.values()}
+    assert found - {"ImageClassifier"} == tested
 
 
 @pytest.mark.parametrize("name", OBJECTS)

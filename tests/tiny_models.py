@@ -4,9 +4,11 @@ import keras
 import numpy as np
 
 from keras_clmae import LinearCurriculum
+from keras_clmae.maskers import Masker
 from keras_clmae.models import CLMAE
 from keras_clmae.models import MaskedAutoencoder
 from keras_clmae.models import MaskingModule
+from keras_clmae.objectives import PatchErrorObjective
 from keras_clmae.optimizers import AdamW
 
 # Neither square nor of three channels: what is hard-coded shows.
@@ -34,6 +36,31 @@ def tiny_clmae(head="class_token", **overrides):
         ),
         **{**SIZES, **overrides},
     )
+
+
+def predicting_clmae(**overrides):
+    """A tiny model whose masking module predicts the errors of patches."""
+    return CLMAE.from_sizes(
+        masking_module=MaskingModule(
+            num_layers=1,
+            num_heads=2,
+            head="per_token",
+            width=4,
+            activation="linear",
+            name="masking_module",
+        ),
+        objective=PatchErrorObjective(seed=0),
+        **{**SIZES, **overrides},
+    )
+
+
+@keras.saving.register_keras_serializable(package="tests")
+class FixedMasker(Masker):
+    """The same scores for all images, on every backend."""
+
+    def call(self, tokens):
+        scores = np.sin(np.arange(tokens.shape[1], dtype="float32"))
+        return keras.ops.zeros_like(tokens[..., 0]) + scores
 
 
 def tiny_autoencoder(**overrides):

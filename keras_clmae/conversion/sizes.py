@@ -2,12 +2,12 @@
 
 from typing import NamedTuple
 
+from keras_clmae.maskers.masking_module import MaskingModule
 from keras_clmae.models.clmae import CLMAE
 from keras_clmae.models.decoder import Decoder
 from keras_clmae.models.encoder import ViTEncoder
 from keras_clmae.models.image_classifier import ImageClassifier
 from keras_clmae.models.masked_autoencoder import MaskedAutoencoder
-from keras_clmae.models.masking_module import MaskingModule
 
 _LOSS_WEIGHTS = (
     "gaussian_loss_weight",
@@ -94,7 +94,7 @@ def sizes_of(model):
         # No format has a place for a masking layer of the user's own.
         if not isinstance(module, MaskingModule):
             return sizes
-        hidden_dim = sizes.encoder.hidden_dim
+        hidden_dim = module.width or sizes.encoder.hidden_dim
         return sizes._replace(
             masking_module=Stack(
                 hidden_dim,

@@ -55,6 +55,45 @@ def own_rows(values):
     return dealt.swapaxes(0, 1).reshape(values.shape)
 
 
+def order_by_share(values, share):
+    """Puts the first images of all processes in front.
+
+    Returns:
+        The rows in their new order, and the number of the first ones.
+    """
+    count, rows = jax.process_count(), values.shape[0]
+    if count == 1 or rows % count:
+        return values, round(share * rows)
+    own = rows // count
+    first = round(share * own)
+    parts = values.reshape(count, own, *values.shape[1:])
+    ordered = jax.numpy.concatenate(
+        [
+            part.reshape(-1, *values.shape[1:])
+            for part in (parts[:, :first], parts[:, first:])
+        ]
+    )
+    return spread_rows(ordered), count * first
+
+
+def spread_rows(values):
+    """Deals the rows out to the devices, where they divide evenly."""
+    distribution = keras.distribution.distribution()
+    if distribution is None:
+        return values
+    layout = distribution.get_data_layout(values.shape)
+    sizes = dict(
+        zip(
+            distribution.device_mesh.axis_names,
+            distribution.device_mesh.shape,
+            strict=True,
+        )
+    )
+    if values.shape[0] % sizes[layout.axes[0]]:
+        return values
+    return keras.distribution.distribute_tensor(values, layout)
+
+
 def start_processes(process, multi_host):
     """Joins the other processes; must come before any computation."""
     if process.world_size == 1 and not multi_host:

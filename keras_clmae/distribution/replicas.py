@@ -33,6 +33,53 @@ def uniform_rows(images, columns, seed):
     return engine.own_rows(draws)
 
 
+def order_by_share(images, share):
+    """Puts the first `share` of the global batch first on every device.
+
+    Each device takes an equal part of them, so that all have the same work;
+    they are the images that one device would take first wherever `share` times
+    the images of a replica is a whole number.
+
+    Args:
+        images: tensor of shape (images of this replica, ...).
+        share: float in [0, 1).
+
+    Returns:
+        The images in the order to be trained on, and how many of them, from the
+        first on, are the share: an integer, or a scalar tensor where the size
+        of the batch is unknown. At least one image stays out of the share.
+    """
+    images, count = engine.order_by_share(images, share)
+    if isinstance(count, int) and images.shape[0] is not None:
+        return images, min(count, images.shape[0] - 1)
+    return images, ops.minimum(count, ops.shape(images)[0] - 1)
+
+
+def split_rows(values, count):
+    """The first rows and the others, each dealt out to all devices.
+
+    Args:
+        values: tensor of shape (images of this replica, ...), in the order of
+            `order_by_share`.
+        count: number of the first ones, as `order_by_share` gives it.
+
+    Returns:
+        Two tensors.
+
+    Example:
+
+    >>> first, rest = keras_clmae.distribution.replicas.split_rows(
+    ...     keras.ops.arange(5), 2
+    ... )
+    >>> first.shape, rest.shape
+    ((2,), (3,))
+    """
+    return (
+        engine.spread_rows(values[:count]),
+        engine.spread_rows(values[count:]),
+    )
+
+
 def global_batch(values):
     """The rows of all replicas, where a loss couples the images of a batch.
 

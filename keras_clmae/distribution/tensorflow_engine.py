@@ -49,6 +49,32 @@ def own_rows(values):
     return values[replica_index() * share :][:share]
 
 
+def order_by_share(values, share):
+    """Moves the first images of the whole batch in front of each part.
+
+    A replica holds consecutive images, so those that one device would take
+    first are all on the first replicas; each gets an equal part of them.
+
+    Returns:
+        The rows in their new order, and the number of the first ones.
+    """
+    rows, count = tf.shape(values)[0], num_replicas()
+    if values.shape[0] is not None:
+        first = round(share * values.shape[0])
+    else:
+        first = tf.cast(tf.round(share * tf.cast(rows, "float32")), "int32")
+    if count == 1:
+        return values, first
+    everything = gather_rows(values)
+    parts = [everything[: first * count], everything[first * count :]]
+    return tf.concat([own_rows(part) for part in parts], axis=0), first
+
+
+def spread_rows(values):
+    """Every replica has its part."""
+    return values
+
+
 def mean_over_replicas(tensors):
     """Averages a list of tensors, of which some may be `None`."""
     if num_replicas() == 1:

@@ -75,6 +75,20 @@ def own_rows(values):
     return values if count == 1 else values[dist.get_rank() :: count]
 
 
+def order_by_share(values, share):
+    """Dealt in turn, the first images of the parts are those of the batch.
+
+    Returns:
+        The rows as they are, and the number of the first ones.
+    """
+    return values, round(share * len(values))
+
+
+def spread_rows(values):
+    """Every process has its part."""
+    return values
+
+
 def mean_over_replicas(tensors):
     """Averages a list of tensors over the processes, in flat buckets.
 

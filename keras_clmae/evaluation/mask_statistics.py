@@ -8,7 +8,7 @@ from keras import ops
 
 from keras_clmae.evaluation.features import count_batches
 from keras_clmae.evaluation.features import iterate_batches
-from keras_clmae.models.clmae import UNDECIDED_DISTANCE
+from keras_clmae.objectives.curriculum_objective import UNDECIDED_DISTANCE
 
 # Shares from which on masks count as collapsed: ours. Random masks overlap by
 # 1 - mask_ratio, masks that are the same for all images by 1.

@@ -1,3 +1,4 @@
+from keras_clmae.maskers.masking_module import MaskingModule
 from keras_clmae.models.clmae import CLMAE
 from keras_clmae.models.clmae import mask_overlap
 from keras_clmae.models.decoder import Decoder
@@ -7,4 +8,3 @@ from keras_clmae.models.encoder_copy import copy_encoder
 from keras_clmae.models.encoder_copy import interpolate_position_table
 from keras_clmae.models.image_classifier import ImageClassifier
 from keras_clmae.models.masked_autoencoder import MaskedAutoencoder
-from keras_clmae.models.masking_module import MaskingModule

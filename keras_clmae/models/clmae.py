@@ -1,27 +1,30 @@
+"""Train a masked autoencoder and the module that masks for it in turn."""
+
 import keras
 from keras import ops
 
-from keras_clmae.argument_validation import check_number
 from keras_clmae.distribution.replicas import global_batch
+from keras_clmae.distribution.replicas import split_rows
 from keras_clmae.distribution.replicas import uniform_rows
 from keras_clmae.layers.token_selection import keep_top_tokens
-from keras_clmae.losses.mask_regularization import diversity_loss
-from keras_clmae.losses.mask_regularization import gaussian_loss
-from keras_clmae.losses.mask_regularization import kl_loss
-from keras_clmae.losses.reconstruction import patch_errors
-from keras_clmae.losses.reconstruction import weighted_reconstruction_loss
+from keras_clmae.maskers.masking_module import MaskingModule
 from keras_clmae.models.masked_autoencoder import MaskedAutoencoder
-from keras_clmae.models.masking_module import MaskingModule
+from keras_clmae.models.masked_autoencoder import build_masker
 from keras_clmae.models.presets import PresetModel
+from keras_clmae.objectives.curriculum_objective import CurriculumObjective
+from keras_clmae.objectives.masking_objective import MaskingObjective
+from keras_clmae.objectives.masking_objective import RemovedErrors
+from keras_clmae.random_state import RandomStateMixin
 from keras_clmae.trainers import CLMAETrainer
 
-# A score counts as undecided within two standard deviations of the gaussian
-# loss, 0.12 each, around 0.5: there the loss still pushes it away.
-UNDECIDED_DISTANCE = 0.24
+# Of a model that is not compiled, where an objective asks: the curriculum's
+# end, where the masks are hard.
+_FACTOR_WITHOUT_CURRICULUM = -1.0
+_LOSS_WEIGHTS = tuple(CurriculumObjective().get_config())
 
 
 @keras.saving.register_keras_serializable(package="keras_clmae")
-class CLMAE(CLMAETrainer, PresetModel):
+class CLMAE(RandomStateMixin, CLMAETrainer, PresetModel):
     """Curriculum-learned masked autoencoder (CL-MAE).
 
     A masked autoencoder and a masking module that learns which patches to hide
@@ -36,12 +39,16 @@ class CLMAE(CLMAETrainer, PresetModel):
     Args:
         autoencoder: `MaskedAutoencoder`.
         masking_module: layer from tokens (batch, tokens, hidden_dim) to
-            `keep_scores` (batch, tokens) in (0, 1). Defaults to the paper's
-            `MaskingModule()`, with the encoder's `gradient_checkpointing`.
-        gaussian_loss_weight: float. Defaults to `1.0`.
-        kl_loss_weight: float. Defaults to `25.6`: the published code weights
-            the sum over its batch of 256 images by 0.1; ours is a mean.
-        diversity_loss_weight: float. Defaults to `2.0`.
+            `keep_scores` (batch, tokens); with the default objective in (0, 1).
+            Defaults to the `MaskingModule` that the objective asks for, the
+            paper's, with the encoder's `gradient_checkpointing`.
+        gaussian_loss_weight: float. Short for
+            `objective=CurriculumObjective(gaussian_loss_weight=...)`, as the
+            next two are. Defaults to `None`: the objective's.
+        kl_loss_weight: float. Defaults to `None`: the objective's.
+        diversity_loss_weight: float. Defaults to `None`: the objective's.
+        objective: `MaskingObjective`, what the masking module is trained by.
+            Defaults to `CurriculumObjective()`, as published.
 
     Call arguments:
         images: float tensor of shape (batch, height, width, channels).
@@ -51,6 +58,9 @@ class CLMAE(CLMAETrainer, PresetModel):
         A dict: `keep_scores` (batch, tokens), `mask` (batch, tokens), 1 =
         removed, `removed_indices` (batch, removed) and `prediction` (batch,
         removed, patch_dim).
+
+    Raises:
+        ValueError: if the parts do not fit each other.
 
     Example:
 
@@ -74,9 +84,10 @@ class CLMAE(CLMAETrainer, PresetModel):
         self,
         autoencoder,
         masking_module=None,
-        gaussian_loss_weight=1.0,
-        kl_loss_weight=25.6,
-        diversity_loss_weight=2.0,
+        gaussian_loss_weight=None,
+        kl_loss_weight=None,
+        diversity_loss_weight=None,
+        objective=None,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -85,35 +96,50 @@ class CLMAE(CLMAETrainer, PresetModel):
                 "`autoencoder` must be a MaskedAutoencoder. "
                 f"Received: autoencoder={autoencoder!r}"
             )
+        given = (gaussian_loss_weight, kl_loss_weight, diversity_loss_weight)
         weights = {
-            "gaussian_loss_weight": gaussian_loss_weight,
-            "kl_loss_weight": kl_loss_weight,
-            "diversity_loss_weight": diversity_loss_weight,
+            name: weight
+            for name, weight in zip(_LOSS_WEIGHTS, given, strict=True)
+            if weight is not None
         }
-        for name, weight in weights.items():
-            check_number(name, weight)
+        if objective is None:
+            objective = CurriculumObjective(**weights)
+        elif weights:
+            raise ValueError(
+                "`objective` and loss weights exclude each other: give the "
+                f"weights to the objective. Received: objective={objective!r}, "
+                f"{', '.join(weights)}"
+            )
+        if not isinstance(objective, MaskingObjective):
+            raise ValueError(
+                "`objective` must be a MaskingObjective. "
+                f"Received: objective={objective!r}"
+            )
         self.autoencoder = autoencoder
+        self.objective = objective
+        # Saved with the model, where the objective draws.
+        self.seed_generator = objective.seed_generator
         if masking_module is None:
             masking_module = MaskingModule(
+                **objective.default_masker_arguments,
                 gradient_checkpointing=(
                     autoencoder.encoder.gradient_checkpointing
                 ),
                 name="masking_module",
                 dtype=autoencoder.dtype_policy,
             )
+        objective.check_masker(masking_module)
         self.masking_module = masking_module
-        self.gaussian_loss_weight = gaussian_loss_weight
-        self.kl_loss_weight = kl_loss_weight
-        self.diversity_loss_weight = diversity_loss_weight
         self.build((None, *autoencoder.image_shape))
 
     @classmethod
     def from_sizes(
         cls,
         masking_module=None,
-        gaussian_loss_weight=1.0,
-        kl_loss_weight=25.6,
-        diversity_loss_weight=2.0,
+        gaussian_loss_weight=None,
+        kl_loss_weight=None,
+        diversity_loss_weight=None,
+        objective=None,
         **autoencoder_sizes,
     ):
         """Makes the autoencoder too, from its sizes.
@@ -123,10 +149,24 @@ class CLMAE(CLMAETrainer, PresetModel):
             gaussian_loss_weight: see the class.
             kl_loss_weight: see the class.
             diversity_loss_weight: see the class.
-            **autoencoder_sizes: arguments of `MaskedAutoencoder.from_sizes`.
+            objective: see the class.
+            **autoencoder_sizes: arguments of `MaskedAutoencoder.from_sizes`:
+                `image_shape`, `patch_size`, `hidden_dim`, `num_layers`,
+                `num_heads`, `decoder_hidden_dim`, `decoder_num_layers`,
+                `decoder_num_heads`, `mask_ratio` and so on.
 
         Returns:
             A `CLMAE`.
+
+        Example:
+
+        >>> model = keras_clmae.models.CLMAE.from_sizes(
+        ...     image_shape=(8, 8, 1), patch_size=2, hidden_dim=16,
+        ...     num_layers=1, num_heads=4, decoder_hidden_dim=16,
+        ...     decoder_num_layers=1, decoder_num_heads=2,
+        ... )
+        >>> model.keep_scores(np.zeros((2, 8, 8, 1), "float32")).shape
+        (2, 16)
         """
         return cls(
             MaskedAutoencoder.from_sizes(
@@ -136,6 +176,7 @@ class CLMAE(CLMAETrainer, PresetModel):
             gaussian_loss_weight=gaussian_loss_weight,
             kl_loss_weight=kl_loss_weight,
             diversity_loss_weight=diversity_loss_weight,
+            objective=objective,
         )
 
     @property
@@ -157,14 +198,24 @@ class CLMAE(CLMAETrainer, PresetModel):
         if self.built:
             return
         if not self.masking_module.built:
-            encoder = self.encoder
-            self.masking_module.build(
-                (None, encoder.num_tokens, encoder.hidden_dim)
-            )
+            build_masker(self.masking_module, self.encoder)
         self.built = True
 
+    def present_factor(self):
+        """The curriculum factor that learned masks have at present.
+
+        Returns:
+            Scalar: that of the present step; of a model that is not compiled,
+            -1, the end of the curriculum.
+        """
+        if getattr(self, "curriculum", None) is None:
+            return _FACTOR_WITHOUT_CURRICULUM
+        return self.curriculum_factor()
+
     def keep_scores(self, images):
-        """The masking module's scores of each token.
+        """The scores that choose the visible tokens, without any noise.
+
+        With the paper's objective the masking module's own.
 
         Args:
             images: float tensor of shape (batch, height, width, channels).
@@ -172,7 +223,12 @@ class CLMAE(CLMAETrainer, PresetModel):
         Returns:
             float32 tensor of shape (batch, tokens), high = stays visible.
         """
-        return self.masking_module(self.encoder.embed(images))
+        return self._selection_scores(self.encoder.embed(images))
+
+    def _selection_scores(self, tokens):
+        return self.objective.selection_scores(
+            self.masking_module(tokens), self.present_factor(), training=False
+        )
 
     def call(self, images, training=None):
         scores = self.keep_scores(images)
@@ -198,7 +254,9 @@ class CLMAE(CLMAETrainer, PresetModel):
 
     # === The two losses ===
 
-    def autoencoder_loss(self, images, keep_scores=None):
+    def autoencoder_loss(
+        self, images, keep_scores=None, curriculum_factor=None, num_drawn=0
+    ):
         """The autoencoder's loss under the learned masks.
 
         No gradient reaches the masking module. On several devices it is the
@@ -206,39 +264,76 @@ class CLMAE(CLMAETrainer, PresetModel):
 
         Args:
             images: float tensor of shape (batch, height, width, channels).
-            keep_scores: float tensor of shape (batch, tokens), where they are
-                known already.
+            keep_scores: float tensor of shape (batch - num_drawn, tokens), as
+                the masking module gives them, where they are known already.
+            curriculum_factor: scalar. Defaults to `None`: that of the present
+                step.
+            num_drawn: int. So many images, the first ones, are masked by the
+                autoencoder's own masker instead. Defaults to `0`.
 
         Returns:
             The scalar loss, and a dict of scalars for the log.
         """
-        tokens = self.encoder.embed(images)
-        if keep_scores is None:
-            keep_scores = self.masking_module(ops.stop_gradient(tokens))
-        keep_scores = ops.stop_gradient(keep_scores)
+        loss, logs, _ = self._reconstruct_removed(
+            images, keep_scores, curriculum_factor, num_drawn
+        )
+        return loss, logs
+
+    def _reconstruct_removed(self, images, keep_scores, factor, num_drawn):
+        """The autoencoder's phase: its loss, logs and `RemovedErrors`."""
         autoencoder = self.autoencoder
-        selection = keep_top_tokens(keep_scores, autoencoder.num_visible)
+        tokens = self.encoder.embed(images)
+        drawn, learned = self._split(ops.stop_gradient(tokens), num_drawn)
+        if keep_scores is None:
+            keep_scores = self.masking_module(learned)
+        keep_scores = ops.stop_gradient(keep_scores)
+        if factor is None:
+            factor = self.present_factor()
+        scores = self.objective.selection_scores(
+            keep_scores, factor, training=True
+        )
+        if drawn is not None:
+            scores = ops.concatenate([autoencoder.masker(drawn), scores])
+        selection = keep_top_tokens(scores, autoencoder.num_visible)
         prediction = autoencoder.predict_removed(
             tokens, selection, training=True
         )
-        loss = autoencoder.removed_loss(
+        errors = autoencoder.removed_errors(
             images, prediction, selection.removed_indices
         )
-        undecided = ops.abs(keep_scores - 0.5) < UNDECIDED_DISTANCE
-        return loss, {
+        loss = ops.mean(errors)
+        drawn_errors, learned_errors = self._split(errors, num_drawn)
+        _, learned_mask = self._split(selection.mask, num_drawn)
+        logs = {
             "loss": loss,
-            "keep_score_mean": ops.mean(keep_scores),
-            "undecided_share": ops.mean(ops.cast(undecided, "float32")),
-            "mask_overlap": mask_overlap(global_batch(selection.mask)),
+            **self.objective.score_logs(keep_scores),
+            "mask_overlap": mask_overlap(global_batch(learned_mask)),
         }
+        if drawn is not None:
+            logs["learned_mask_loss"] = ops.mean(learned_errors)
+            # A batch of one image has none under random masks.
+            count = ops.sum(ops.ones_like(drawn_errors))
+            logs["random_mask_loss"] = ops.where(
+                count > 0,
+                ops.divide_no_nan(ops.sum(drawn_errors), count),
+                loss,
+            )
+        _, removed_indices = self._split(selection.removed_indices, num_drawn)
+        removed = RemovedErrors(
+            ops.stop_gradient(learned_errors), removed_indices
+        )
+        return loss, logs, removed
+
+    def _split(self, values, num_drawn):
+        """What is of the images under random masks, or `None`, and the rest."""
+        if self.random_mask_share == 0:
+            return None, values
+        return split_rows(values, num_drawn)
 
     def masking_loss(self, images, curriculum_factor, keep_scores=None):
-        """The masking module's loss, with the frozen autoencoder as judge.
+        """The masking module's loss, by the objective.
 
-        Every token is multiplied by its score instead of being chosen, so that
-        the gradient reaches the scores; all tokens go through the encoder. On
-        several devices all four terms are those of the global batch: the scores
-        and patch errors of all images are gathered.
+        The autoencoder's weights are constants here.
 
         Args:
             images: float tensor of shape (batch, height, width, channels).
@@ -247,52 +342,44 @@ class CLMAE(CLMAETrainer, PresetModel):
                 known already; the gradient passes through it.
 
         Returns:
-            The scalar loss, and a dict of scalars for the log: the loss and its
-            four terms, before factor and weights.
+            The scalar loss, and a dict of scalars for the log: the loss and the
+            objective's terms, before factor and weights.
         """
-        tokens = ops.stop_gradient(self.encoder.embed(images))
+        if not self.objective.needs_masking_phase:
+            return self.both_losses(images, curriculum_factor)[1]
         if keep_scores is None:
+            tokens = ops.stop_gradient(self.encoder.embed(images))
             keep_scores = self.masking_module(tokens)
-        scores = ops.cast(ops.expand_dims(keep_scores, -1), tokens.dtype)
-        latent = self.encoder.encode(tokens * scores)
-        errors = patch_errors(
-            self.autoencoder.decoder(latent), self.autoencoder.targets(images)
+        loss, terms = self.objective(
+            self.autoencoder, images, keep_scores, curriculum_factor
         )
-        errors, keep_scores = global_batch(errors), global_batch(keep_scores)
-        reconstruction = weighted_reconstruction_loss(errors, 1.0 - keep_scores)
-        gaussian = gaussian_loss(keep_scores)
-        kl = kl_loss(keep_scores, self.autoencoder.mask_ratio)
-        diversity = diversity_loss(keep_scores)
-        loss = (
-            curriculum_factor * reconstruction
-            + self.gaussian_loss_weight * gaussian
-            + self.kl_loss_weight * kl
-            + self.diversity_loss_weight * diversity
-        )
-        return loss, {
-            "masking_loss": loss,
-            "masking_reconstruction_loss": reconstruction,
-            "gaussian_loss": gaussian,
-            "kl_loss": kl,
-            "diversity_loss": diversity,
-        }
+        return loss, {"masking_loss": loss, **terms}
 
-    def both_losses(self, images, curriculum_factor):
+    def both_losses(self, images, curriculum_factor, num_drawn=0):
         """Both losses at the same point, with the scores computed once.
 
         Args:
             images: float tensor of shape (batch, height, width, channels).
             curriculum_factor: scalar, from +1 (partner) to -1 (adversary).
+            num_drawn: int. See `autoencoder_loss`. Defaults to `0`.
 
         Returns:
             What `autoencoder_loss` and `masking_loss` return.
         """
         tokens = ops.stop_gradient(self.encoder.embed(images))
-        keep_scores = self.masking_module(tokens)
-        return (
-            self.autoencoder_loss(images, keep_scores),
-            self.masking_loss(images, curriculum_factor, keep_scores),
+        _, learned_tokens = self._split(tokens, num_drawn)
+        keep_scores = self.masking_module(learned_tokens)
+        loss, logs, removed = self._reconstruct_removed(
+            images, keep_scores, curriculum_factor, num_drawn
         )
+        _, learned = self._split(images, num_drawn)
+        if self.objective.needs_masking_phase:
+            removed = None
+        masking_loss, terms = self.objective(
+            self.autoencoder, learned, keep_scores, curriculum_factor, removed
+        )
+        masking_logs = {"masking_loss": masking_loss, **terms}
+        return (loss, logs), (masking_loss, masking_logs)
 
     def validation_losses(self, images):
         """The autoencoder's loss under learned and under random masks.
@@ -309,7 +396,7 @@ class CLMAE(CLMAETrainer, PresetModel):
         random_scores = uniform_rows(images, self.encoder.num_tokens, seed=0)
         losses = {}
         for name, scores in (
-            ("loss", self.masking_module(tokens)),
+            ("loss", self._selection_scores(tokens)),
             ("random_mask_loss", random_scores),
         ):
             selection = keep_top_tokens(scores, self.autoencoder.num_visible)
@@ -321,14 +408,17 @@ class CLMAE(CLMAETrainer, PresetModel):
 
     def get_config(self):
         serialize = keras.saving.serialize_keras_object
-        return {
+        config = {
             **super().get_config(),
             "autoencoder": serialize(self.autoencoder),
             "masking_module": serialize(self.masking_module),
-            "gaussian_loss_weight": self.gaussian_loss_weight,
-            "kl_loss_weight": self.kl_loss_weight,
-            "diversity_loss_weight": self.diversity_loss_weight,
+            **dict.fromkeys(_LOSS_WEIGHTS),
+            "objective": None,
         }
+        # The paper's objective stands in a configuration by its weights.
+        if type(self.objective) is CurriculumObjective:
+            return {**config, **self.objective.get_config()}
+        return {**config, "objective": serialize(self.objective)}
 
     @classmethod
     def from_config(cls, config, custom_objects=None):
@@ -336,7 +426,8 @@ class CLMAE(CLMAETrainer, PresetModel):
             name: keras.saving.deserialize_keras_object(
                 config[name], custom_objects=custom_objects
             )
-            for name in ("autoencoder", "masking_module")
+            for name in ("autoencoder", "masking_module", "objective")
+            if config.get(name) is not None
         }
         return cls(**{**config, **parts})
 

@@ -83,7 +83,7 @@ def copy_autoencoder(autoencoder, image_shape=None):
     _copy_weights(decoder_copy, decoder, decoder_copy.position_embedding)
     config = autoencoder.get_config()
     config |= {"encoder": encoder, "decoder": decoder_copy}
-    return type(autoencoder)(**config)
+    return type(autoencoder).from_config(config)
 
 
 def _copy_weights(copy, original, position_embedding):

@@ -1,8 +1,9 @@
+"""Reconstruct removed patches: MAE, the baseline of CL-MAE."""
+
 import keras
 from keras import ops
 
 from keras_clmae.argument_validation import check_images
-from keras_clmae.distribution.replicas import uniform_rows
 from keras_clmae.layers.patch_embedding import patchify
 from keras_clmae.layers.patch_embedding import unpatchify
 from keras_clmae.layers.token_selection import gather_tokens
@@ -10,16 +11,16 @@ from keras_clmae.layers.token_selection import keep_top_tokens
 from keras_clmae.losses.reconstruction import normalize_patches
 from keras_clmae.losses.reconstruction import patch_errors
 from keras_clmae.losses.reconstruction import patch_statistics
+from keras_clmae.maskers.random_masker import RandomMasker
 from keras_clmae.models.decoder import Decoder
 from keras_clmae.models.encoder import ViTEncoder
 from keras_clmae.models.presets import PresetModel
-from keras_clmae.random_state import RandomStateMixin
-from keras_clmae.trainers import ReplicatedTrainer
+from keras_clmae.trainers import MAETrainer
 
 
 @keras.saving.register_keras_serializable(package="keras_clmae")
-class MaskedAutoencoder(RandomStateMixin, ReplicatedTrainer, PresetModel):
-    """MAE: reconstructs randomly removed patches. The baseline of CL-MAE.
+class MaskedAutoencoder(MAETrainer, PresetModel):
+    """MAE: reconstructs removed patches. The baseline of CL-MAE.
 
     After https://arxiv.org/abs/2111.06377. It trains with plain Keras:
     `compile(optimizer)` without a loss, then `fit(images)`.
@@ -32,17 +33,25 @@ class MaskedAutoencoder(RandomStateMixin, ReplicatedTrainer, PresetModel):
         normalize_targets: bool. Whether each target patch is standardized with
             its own mean and variance (MAE's "norm pix" loss). Defaults to
             `False`.
-        seed: int. Seed of the random masks. Defaults to `None`: drawn.
+        seed: int. Seed of the random masks, where no `masker` is given.
+            Defaults to `None`: drawn.
+        masker: layer from tokens (batch, tokens, hidden_dim) to `keep_scores`
+            (batch, tokens), such as those of `keras_clmae.maskers`. Defaults to
+            `RandomMasker(seed)`, as published.
 
     Call arguments:
         images: float tensor of shape (batch, height, width, channels).
         keep_scores: float tensor of shape (batch, tokens). The tokens with the
-            highest scores stay visible. Random by default.
+            highest scores stay visible. The masker's by default.
         training: bool. Only matters with the encoder's `drop_path_rate`.
 
     Returns:
         A dict: `prediction` (batch, removed, patch_dim), `removed_indices`
         (batch, removed) and `mask` (batch, tokens), 1 = removed, 0 = visible.
+
+    Raises:
+        ValueError: if the parts do not fit each other, or an argument is out of
+            its range.
 
     Example:
 
@@ -66,6 +75,7 @@ class MaskedAutoencoder(RandomStateMixin, ReplicatedTrainer, PresetModel):
         mask_ratio=0.75,
         normalize_targets=False,
         seed=None,
+        masker=None,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -76,7 +86,13 @@ class MaskedAutoencoder(RandomStateMixin, ReplicatedTrainer, PresetModel):
         self.normalize_targets = normalize_targets
         self.seed = seed
         self.num_visible = _num_visible(encoder.num_tokens, mask_ratio)
-        self.seed_generator = keras.random.SeedGenerator(seed)
+        if masker is not None and seed is not None:
+            raise ValueError(
+                "`seed` is that of the default masker: give it to `masker`. "
+                f"Received: seed={seed!r}, masker={masker!r}"
+            )
+        self._default_masker = masker is None
+        self.masker = RandomMasker(seed) if masker is None else masker
         self.build((None, *encoder.image_shape))
 
     @classmethod
@@ -152,6 +168,8 @@ class MaskedAutoencoder(RandomStateMixin, ReplicatedTrainer, PresetModel):
             self.decoder.build(
                 (None, encoder.num_tokens + 1, encoder.hidden_dim)
             )
+        if not self.masker.built:
+            build_masker(self.masker, self.encoder)
         self.built = True
 
     def targets(self, images):
@@ -197,30 +215,29 @@ class MaskedAutoencoder(RandomStateMixin, ReplicatedTrainer, PresetModel):
         Returns:
             Scalar float32 tensor.
         """
-        targets = gather_tokens(self.targets(images), removed_indices)
         # Every image loses equally many patches: the mean over all is MAE's.
-        return ops.mean(patch_errors(prediction, targets))
+        return ops.mean(
+            self.removed_errors(images, prediction, removed_indices)
+        )
 
-    def random_scores(self, images):
-        """Uniform scores: the random masks of MAE.
-
-        On several devices they are those that one device would draw for the
-        whole batch: no two images share a mask.
+    def removed_errors(self, images, prediction, removed_indices):
+        """Mean squared error of every removed patch.
 
         Args:
-            images: tensor of which only the batch size is read.
+            images: float tensor of shape (batch, height, width, channels).
+            prediction: tensor of shape (batch, removed, patch_dim).
+            removed_indices: int tensor of shape (batch, removed).
 
         Returns:
-            float32 tensor of shape (batch, tokens).
+            float32 tensor of shape (batch, removed).
         """
-        return uniform_rows(
-            images, self.encoder.num_tokens, self.seed_generator
-        )
+        targets = gather_tokens(self.targets(images), removed_indices)
+        return patch_errors(prediction, targets)
 
     def call(self, images, keep_scores=None, training=None):
         tokens = self.encoder.embed(images)
         if keep_scores is None:
-            keep_scores = self.random_scores(images)
+            keep_scores = self.masker(ops.stop_gradient(tokens))
         selection = keep_top_tokens(keep_scores, self.num_visible)
         return {
             "prediction": self.predict_removed(tokens, selection, training),
@@ -244,7 +261,7 @@ class MaskedAutoencoder(RandomStateMixin, ReplicatedTrainer, PresetModel):
 
         Args:
             images: float tensor of shape (batch, height, width, channels).
-            keep_scores: float tensor of shape (batch, tokens). Random by
+            keep_scores: float tensor of shape (batch, tokens). The masker's by
                 default.
 
         Returns:
@@ -253,12 +270,11 @@ class MaskedAutoencoder(RandomStateMixin, ReplicatedTrainer, PresetModel):
             the same shape; `mask` (batch, tokens), 1 = removed.
         """
         images = ops.cast(ops.convert_to_tensor(images), "float32")
+        tokens = self.encoder.embed(images)
         if keep_scores is None:
-            keep_scores = self.random_scores(images)
+            keep_scores = self.masker(tokens)
         selection = keep_top_tokens(keep_scores, self.num_visible)
-        prediction = self.predict_removed(
-            self.encoder.embed(images), selection, training=False
-        )
+        prediction = self.predict_removed(tokens, selection, training=False)
         # Each position reads the row that holds its prediction; what the
         # visible positions read is not used.
         rows = ops.maximum(selection.restore_indices - self.num_visible, 0)
@@ -287,6 +303,9 @@ class MaskedAutoencoder(RandomStateMixin, ReplicatedTrainer, PresetModel):
             "mask_ratio": self.mask_ratio,
             "normalize_targets": self.normalize_targets,
             "seed": self.seed,
+            "masker": None
+            if self._default_masker
+            else keras.saving.serialize_keras_object(self.masker),
         }
 
     @classmethod
@@ -295,9 +314,34 @@ class MaskedAutoencoder(RandomStateMixin, ReplicatedTrainer, PresetModel):
             name: keras.saving.deserialize_keras_object(
                 config[name], custom_objects=custom_objects
             )
-            for name in ("encoder", "decoder")
+            for name in ("encoder", "decoder", "masker")
+            # Absent in configurations from before there were maskers.
+            if isinstance(config.get(name), dict)
         }
         return cls(**{**config, **parts})
+
+    def load_own_variables(self, store):
+        # It has none but in files from before there were maskers: the state of
+        # the draws.
+        if "seed_generator_state" in store and self._default_masker:
+            self.masker.load_own_variables(store)
+
+
+def build_masker(masker, encoder):
+    """Builds a masker for the tokens of an encoder.
+
+    Args:
+        masker: layer from tokens to scores.
+        encoder: `ViTEncoder`.
+
+    Raises:
+        ValueError: if it does not fit.
+    """
+    # Tokens carry no grid.
+    if hasattr(masker, "set_grid"):
+        masker.set_grid(encoder.grid_size)
+    masker.build((None, encoder.num_tokens, encoder.hidden_dim))
+    masker.built = True
 
 
 def _check_parts(encoder, decoder):

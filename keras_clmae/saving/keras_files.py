@@ -277,7 +277,8 @@ def _own_room(part, hidden_dim):
         value = sizes.get(name)
         return max(value, 0) if type(value) is int else default
 
-    dim = size("hidden_dim") or hidden_dim
+    # A masking module may be narrower than the model.
+    dim = size("hidden_dim") or size("width") or hidden_dim
     layers = size("num_layers")
     numbers = layers * dim * (4 * dim + 2 * size("mlp_dim", 4 * dim))
     numbers += dim * size("patch_dim") + dim * size("num_classes")

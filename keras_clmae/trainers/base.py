@@ -1,61 +1,108 @@
-"""What the three trainers share: everything but gradients."""
+"""Share between the backends' trainers everything but gradients."""
+
+import types
+import warnings
 
 import keras
 from keras import ops
 
 from keras_clmae.argument_validation import check_choice
+from keras_clmae.argument_validation import check_fraction
 from keras_clmae.argument_validation import check_positive_integer
 from keras_clmae.curriculum import get_curriculum
+from keras_clmae.distribution.replicas import order_by_share
+from keras_clmae.distribution.replicas import split_rows
 from keras_clmae.optimizers import NO_WEIGHT_DECAY
+from keras_clmae.trainers.batches import check_fit_arguments
+from keras_clmae.trainers.batches import warn_of_raw_pixels
+from keras_clmae.trainers.mask_health import WatchCurriculum
+from keras_clmae.trainers.player_optimizers import PlayerOptimizers
 from keras_clmae.trainers.progress import progress_for_fit
 from keras_clmae.trainers.term_means import TermMeans
-from keras_clmae.trainers.terminate_on_non_finite import guarded
-
-AUTOENCODER_TERMS = (
-    "loss",
-    "curriculum_factor",
-    "autoencoder_gradient_norm",
-    "keep_score_mean",
-    "undecided_share",
-    "mask_overlap",
-)
-MASKING_TERMS = (
-    "masking_reconstruction_loss",
-    "gaussian_loss",
-    "kl_loss",
-    "diversity_loss",
-    "masking_loss",
-    "masking_gradient_norm",
-)
+from keras_clmae.trainers.terminate_on_non_finite import terminating_callbacks
 
 
-class BaseCLMAETrainer:
+
+class BaseMAETrainer:
+    """Plain MAE: Keras's own training, with what it lacks.
+
+    `fit` stops at a loss that is not finite, and images are taken out of
+    batches in one place, `images_of`. The model defines `compute_loss`.
+    """
+
+    # Whether a masker is trained, by a curriculum.
+    learns_masks = False
+
+    @property
+    def log_terms(self):
+        """Names that the training logs, causes before consequences."""
+        return ("loss",)
+
+    def fit(
+        self,
+        x=None,
+        y=None,
+        batch_size=None,
+        epochs=1,
+        verbose="auto",
+        callbacks=None,
+        **kwargs,
+    ):
+        """Trains as any Keras model; stops at a loss that is not finite.
+
+        Takes what `keras.Model.fit` takes, but no weights of samples. Labels
+        are ignored.
+
+        Raises:
+            FloatingPointError: naming the term and the step, at a loss that is
+                infinite or not a number.
+            ValueError: if `sample_weight` or `class_weight` is given.
+        """
+        check_fit_arguments(kwargs)
+        warn_of_raw_pixels(x)
+        callbacks = terminating_callbacks(callbacks, self, self.log_terms)
+        callbacks, verbose = self._callbacks_of_fit(
+            callbacks, verbose, x, batch_size
+        )
+        return super().fit(
+            x,
+            y,
+            batch_size=batch_size,
+            epochs=epochs,
+            verbose=verbose,
+            callbacks=callbacks,
+            **kwargs,
+        )
+
+    def _callbacks_of_fit(self, callbacks, verbose, x, batch_size):
+        return callbacks, verbose
+
+
+class BaseCLMAETrainer(BaseMAETrainer):
     """Two players, two optimizers, one step.
 
     The contract between a model and the trainer of a backend. The trainer
     touches only:
 
-    - `autoencoder_loss(images)`, `masking_loss(images, curriculum_factor)` and
-      `both_losses(images, curriculum_factor)`, each loss with its logs;
+    - `autoencoder_loss(images, ...)`, `masking_loss(images, factor)` and
+      `both_losses(images, factor, num_drawn)`, each loss with its logs;
     - `validation_losses(images)`;
     - `autoencoder_variables` and `masking_variables`;
-    - `curriculum_factor()`.
+    - `objective`: its `term_names` and whether it needs a masking phase.
 
     A step is the autoencoder's phase, then the masking phase on the updated
     autoencoder; the player that does not move in a phase does not move at all.
-    Both optimizers live in one `keras.optimizers.MultiOptimizer`, so that Keras
-    saves, restores and shards both; the step drives them one at a time.
+    Where the objective needs no masking phase, or the update is simultaneous,
+    both gradients are those of the same point. Both optimizers live in one
+    `PlayerOptimizers`, so that Keras restores and shards both; the step drives
+    them one at a time.
     """
+
+    learns_masks = True
 
     def __init__(self, **kwargs):
         super().__init__(**kwargs)
-        self.autoencoder_terms = TermMeans(
-            AUTOENCODER_TERMS, name="autoencoder_terms"
-        )
-        self.masking_terms = TermMeans(MASKING_TERMS, name="masking_terms")
-        self.validation_terms = TermMeans(
-            ("loss", "random_mask_loss"), name="validation_terms"
-        )
+        self.random_mask_share = 0.0
 
     def compile(
         self,
@@ -68,6 +115,7 @@ class BaseCLMAETrainer:
         run_eagerly=False,
         steps_per_execution=1,
         jit_compile="auto",
+        random_mask_share=0.0,
     ):
         """Configures the training of both players.
 
@@ -93,18 +141,56 @@ class BaseCLMAETrainer:
                 compile on PyTorch and, on CPUs, on TensorFlow. On PyTorch
                 `True` compiles the transformer blocks; worth it on GPUs.
                 Defaults to `"auto"`.
+            random_mask_share: float in [0, 1). In the autoencoder's phase the
+                first `round(random_mask_share * batch)` images of each batch
+                are masked by the autoencoder's own masker, at random; only the
+                others pass the masking module and the masking phase. Each
+                device takes its part of them. The log then has the losses
+                under learned and under random masks apart, and mask difficulty,
+                their ratio. Defaults to `0.0`, as published.
 
         Raises:
-            ValueError: under `mixed_float16`, without a curriculum, or if one
-                optimizer is to serve both players.
+            ValueError: under `mixed_float16`, without a curriculum, if one
+                optimizer is to serve both players, or if the arguments exclude
+                each other.
+
+        Example:
+
+        >>> model = keras_clmae.models.CLMAE.from_preset(
+        ...     "clmae_tiny_patch4_32", load_weights=False,
+        ...     num_layers=1, decoder_num_layers=1,
+        ... )
+        >>> model.compile(
+        ...     keras_clmae.optimizers.AdamW(1e-3, weight_decay=0.05),
+        ...     keras_clmae.optimizers.AdamW(2e-4, weight_decay=0.05),
+        ...     curriculum=keras_clmae.LinearCurriculum(total_steps=100),
+        ...     random_mask_share=0.5,
+        ... )
         """
         self._refuse_float16()
         check_positive_integer("masking_update_period", masking_update_period)
         check_choice("update", update, ("alternating", "simultaneous"))
+        check_fraction("random_mask_share", random_mask_share)
         if update == "simultaneous" and masking_update_period > 1:
             raise ValueError(
                 '`masking_update_period` must be 1 with update="simultaneous". '
                 f"Received: masking_update_period={masking_update_period}"
+            )
+        if not self.objective.needs_masking_phase and (
+            update != "alternating" or masking_update_period > 1
+        ):
+            raise ValueError(
+                '`update` must be "alternating" and `masking_update_period` 1 '
+                "with an objective that has no masking phase: both players "
+                f"move in the same step. Received: update={update!r}, "
+                f"masking_update_period={masking_update_period}, "
+                f"objective={type(self.objective).__name__}"
+            )
+        if not self.masking_variables:
+            raise ValueError(
+                "`masking_module` must have weights to train; give a masker "
+                "without any to a MaskedAutoencoder. "
+                f"Received: masking_module={self.masking_module!r}"
             )
         optimizer = keras.optimizers.get(optimizer)
         if masking_optimizer is None:
@@ -118,13 +204,21 @@ class BaseCLMAETrainer:
                 "each player needs a state of its own."
             )
         self.curriculum = get_curriculum(curriculum)
+        _warn_if_not_saveable(curriculum)
         self.masking_update_period = masking_update_period
         self.update = update
+        self.random_mask_share = random_mask_share
         self.autoencoder_optimizer = optimizer
         self.masking_optimizer = masking_optimizer
-        players = self._player_optimizers(exclude_from_weight_decay)
+        for each in (optimizer, masking_optimizer):
+            if not each.built:
+                each.exclude_from_weight_decay(
+                    var_names=list(exclude_from_weight_decay)
+                )
         super().compile(
-            optimizer=players,
+            optimizer=PlayerOptimizers(
+                optimizer, masking_optimizer, self.masking_variables
+            ),
             run_eagerly=run_eagerly,
             steps_per_execution=steps_per_execution,
             jit_compile=jit_compile,
@@ -132,6 +226,16 @@ class BaseCLMAETrainer:
         # TensorFlow cannot create variables inside the compiled step, and
         # restoring needs them to exist.
         self.optimizer.build(self.trainable_variables)
+        # Keras does not look into it.
+        self._means = types.SimpleNamespace(
+            autoencoder=TermMeans(
+                self._autoencoder_term_names, name="autoencoder_terms"
+            ),
+            masking=TermMeans(self._masking_term_names, name="masking_terms"),
+            validation=TermMeans(
+                ("loss", "random_mask_loss"), name="validation_terms"
+            ),
+        )
         self._clmae_compile_config = {
             "optimizer": optimizer,
             "masking_optimizer": masking_optimizer,
@@ -142,7 +246,48 @@ class BaseCLMAETrainer:
             "run_eagerly": run_eagerly,
             "steps_per_execution": steps_per_execution,
             "jit_compile": jit_compile,
+            "random_mask_share": random_mask_share,
         }
+
+    @property
+    def metrics(self):
+        # Not those of an earlier `compile`, which Keras would remember.
+        return [*vars(self._means).values()] if self.compiled else []
+
+    @property
+    def metrics_names(self):
+        """Names of what `evaluate` returns, in its order."""
+        return ["loss", "mask_difficulty", "random_mask_loss"]
+
+    @property
+    def _autoencoder_term_names(self):
+        by_share = ("learned_mask_loss", "random_mask_loss")
+        return (
+            "loss",
+            "curriculum_factor",
+            "autoencoder_gradient_norm",
+            *self.objective.score_term_names,
+            "mask_overlap",
+            *(by_share if self.random_mask_share else ()),
+        )
+
+    @property
+    def _masking_term_names(self):
+        return (
+            *self.objective.term_names,
+            "masking_loss",
+            "masking_gradient_norm",
+        )
+
+    @property
+    def log_terms(self):
+        """Names that the training logs, causes before consequences."""
+        difficulty = ("mask_difficulty",) if self.random_mask_share else ()
+        return (
+            *self._autoencoder_term_names,
+            *self._masking_term_names,
+            *difficulty,
+        )
 
     def _refuse_float16(self):
         for layer in self._flatten_layers():
@@ -153,27 +298,6 @@ class BaseCLMAETrainer:
                     '`keras.config.set_dtype_policy("mixed_bfloat16")`. '
                     f"Received: layer {layer.path!r} computes in float16"
                 )
-
-    def _player_optimizers(self, exclude_from_weight_decay):
-        for optimizer in (self.autoencoder_optimizer, self.masking_optimizer):
-            if not optimizer.built:
-                optimizer.exclude_from_weight_decay(
-                    var_names=list(exclude_from_weight_decay)
-                )
-        paths = [v.path for v in self.masking_variables]
-        others = {v.path for v in self.autoencoder_variables}
-        if others.intersection(paths):
-            raise ValueError(
-                "`masking_module` must have another name than the parts of the "
-                "autoencoder: their variables have the same paths, such as "
-                f"{sorted(others.intersection(paths))[0]!r}"
-            )
-        return keras.optimizers.MultiOptimizer(
-            keras.optimizers.OptimizerMap(
-                self.autoencoder_optimizer,
-                dict.fromkeys(paths, self.masking_optimizer),
-            )
-        )
 
     def get_compile_config(self):
         if not self.compiled:
@@ -189,49 +313,26 @@ class BaseCLMAETrainer:
     def compile_from_config(self, config):
         self.compile(**keras.saving.deserialize_keras_object(config))
 
-    def fit(
-        self,
-        x=None,
-        y=None,
-        batch_size=None,
-        epochs=1,
-        verbose="auto",
-        callbacks=None,
-        **kwargs,
-    ):
-        """Trains as any Keras model; stops at a loss that is not finite.
-
-        Takes what `keras.Model.fit` takes. `y` is ignored. In place of Keras's
-        bar, which prints the whole log, stands `callbacks.Progress`.
-
-        Raises:
-            FloatingPointError: naming the term and the step, at a loss that is
-                infinite or not a number.
-        """
-        callbacks = guarded(callbacks, self, AUTOENCODER_TERMS + MASKING_TERMS)
-        if isinstance(callbacks, list):
-            callbacks, verbose = progress_for_fit(
-                callbacks, verbose, x, batch_size
-            )
-        return super().fit(
-            x,
-            y,
-            batch_size=batch_size,
-            epochs=epochs,
-            verbose=verbose,
-            callbacks=callbacks,
-            **kwargs,
-        )
+    def _callbacks_of_fit(self, callbacks, verbose, x, batch_size):
+        # `Progress` in place of Keras's bar, which prints the whole log.
+        if not isinstance(callbacks, list):
+            return callbacks, verbose
+        callbacks, verbose = progress_for_fit(callbacks, verbose, x, batch_size)
+        return [*callbacks, WatchCurriculum()], verbose
 
     def evaluate(self, *args, return_dict=False, **kwargs):
         """Validates as any Keras model, over the images of all devices.
 
-        Takes and returns what `keras.Model.evaluate` does.
+        Takes what `keras.Model.evaluate` takes, but no weights of samples.
+
+        Returns:
+            A dict, or a list in the order of `metrics_names`.
         """
+        check_fit_arguments(kwargs)
         super().evaluate(*args, return_dict=True, **kwargs)
         self._merge_validation()
         logs = {n: float(v) for n, v in self.validation_logs().items()}
-        return logs if return_dict else self._flatten_metrics_in_order(logs)
+        return logs if return_dict else [logs[n] for n in self.metrics_names]
 
     def _merge_validation(self):
         """Adds up what several processes validated on, where they do."""
@@ -245,34 +346,74 @@ class BaseCLMAETrainer:
         step = ops.cast(self.autoencoder_optimizer.iterations, "float32")
         return ops.cast(self.curriculum(step), "float32")
 
+    @property
+    def moves_both_at_once(self):
+        """Whether both gradients of a step are those of the same point."""
+        return (
+            self.update == "simultaneous"
+            or not self.objective.needs_masking_phase
+        )
+
+    def order_images(self, images):
+        """Puts the images that get random masks in front.
+
+        Args:
+            images: the batch, as `images_of` gives it.
+
+        Returns:
+            The images, and how many of them, from the first on, get random
+            masks.
+        """
+        if not self.random_mask_share:
+            return images, 0
+        return order_by_share(images, self.random_mask_share)
+
+    def images_of_masking_phase(self, images, num_drawn):
+        """The images under learned masks, in the order of `order_images`."""
+        if not self.random_mask_share:
+            return images
+        return split_rows(images, num_drawn)[1]
+
     def is_masking_step(self):
         """Whether the masking phase runs at the present step, a bool tensor."""
         step = ops.convert_to_tensor(self.autoencoder_optimizer.iterations)
         return ops.equal(step % self.masking_update_period, 0)
 
-    def log_training(self, images, autoencoder_logs, masking_logs, masked=1.0):
+    def no_masking_logs(self):
+        """What a step without a masking phase logs of it: zeros."""
+        return {name: ops.zeros(()) for name in self._masking_term_names}
+
+    def log_training(
+        self, images, autoencoder_logs, masking_logs, masking_ran=1.0
+    ):
         """Takes one step's scalars into the running means of the epoch.
 
         Args:
             images: the batch.
-            autoencoder_logs: dict with `AUTOENCODER_TERMS`.
-            masking_logs: dict with `MASKING_TERMS`.
-            masked: scalar, 1 if the masking phase ran in this step, else 0.
+            autoencoder_logs: dict of the terms of the autoencoder's phase.
+            masking_logs: dict of the terms of the masking module's training.
+            masking_ran: scalar, 1 if the masking module was trained in this
+                step, else 0.
 
         Returns:
             The log: a dict of scalar tensors.
         """
         weight = ops.cast(ops.shape(images)[0], "float32")
-        self.autoencoder_terms.update_state(autoencoder_logs, weight)
-        self.masking_terms.update_state(masking_logs, weight * masked)
+        self._means.autoencoder.update_state(autoencoder_logs, weight)
+        self._means.masking.update_state(masking_logs, weight * masking_ran)
         return self.training_logs()
 
     def training_logs(self):
         """The log of the epoch's training so far, a dict of scalars."""
-        return {
-            **self.autoencoder_terms.result(),
-            **self.masking_terms.result(),
+        logs = {
+            **self._means.autoencoder.result(),
+            **self._means.masking.result(),
         }
+        if self.random_mask_share:
+            logs["mask_difficulty"] = ops.divide_no_nan(
+                logs["learned_mask_loss"], logs["random_mask_loss"]
+            )
+        return logs
 
     def log_validation(self, images):
         """Validates on a batch and takes it into the running means.
@@ -281,7 +422,7 @@ class BaseCLMAETrainer:
             The log: MAE loss under learned and under random masks, and their
             ratio, the mask difficulty: above 1, the learned masks are harder.
         """
-        self.validation_terms.update_state(
+        self._means.validation.update_state(
             self.validation_losses(images),
             ops.cast(ops.shape(images)[0], "float32"),
         )
@@ -289,17 +430,32 @@ class BaseCLMAETrainer:
 
     def validation_logs(self):
         """The log of the validation so far; see `log_validation`."""
-        logs = self.validation_terms.result()
+        logs = self._means.validation.result()
         logs["mask_difficulty"] = ops.divide_no_nan(
             logs["loss"], logs["random_mask_loss"]
         )
         return logs
 
 
-def images_of(data):
-    """The images of a batch, whose labels and weights are left aside."""
-    images, _, _ = keras.utils.unpack_x_y_sample_weight(data)
-    return images
+def _warn_if_not_saveable(curriculum):
+    """Says so where a saved model cannot be loaded with its curriculum."""
+    name = getattr(curriculum, "__qualname__", "")
+    cannot_be_imported = (
+        "<lambda>" in name
+        or "<locals>" in name
+        or (name and curriculum.__module__ == "__main__")
+    )
+    if not cannot_be_imported or keras.saving.get_registered_name(
+        curriculum
+    ) != getattr(curriculum, "__name__", None):
+        return
+    warnings.warn(
+        "`curriculum` is a function that cannot be saved: training works, but "
+        "a model that is saved cannot be loaded with it. Subclass "
+        "keras_clmae.CurriculumSchedule and register it with "
+        f"keras.saving.register_keras_serializable. Received: {curriculum!r}",
+        stacklevel=3,
+    )
 
 
 def gradient_norm(gradients):

@@ -1,3 +1,5 @@
+"""Keep freed memory between the steps of JAX on CPUs."""
+
 import ctypes
 import importlib.metadata
 import importlib.util

@@ -1,174 +1,207 @@
+"""Train on JAX: steps that are pure functions of their state."""
+
 import jax
 import keras
-from keras import ops
 
-from keras_clmae.trainers.base import MASKING_TERMS
 from keras_clmae.trainers.base import BaseCLMAETrainer
+from keras_clmae.trainers.base import BaseMAETrainer
 from keras_clmae.trainers.base import gradient_norm
-from keras_clmae.trainers.base import images_of
-from keras_clmae.trainers.terminate_on_non_finite import StopsAtNonFinite
+from keras_clmae.trainers.batches import images_of
 
 
-class _Values:
-    """The value of every variable during one pure step."""
+class StepState:
+    """What every variable is worth at one point of a pure step.
+
+    JAX compiles functions without side effects, and Keras hands a step the
+    values of all variables in groups (see Keras's guide on custom train steps
+    in JAX). A `StepState` is never changed: `replace` and `run` give new ones.
+
+    Args:
+        variables: list of `keras.Variable`.
+        values: list of `jax.Array`, one for each variable.
+    """
 
     def __init__(self, variables, values):
-        self._pairs = {
+        self._values = {
             id(variable): (variable, value)
             for variable, value in zip(variables, values, strict=True)
         }
 
     def read(self, variables):
-        return [self._pairs[id(variable)][1] for variable in variables]
+        """The values of some variables, as a list of `jax.Array`."""
+        return [self._values[id(variable)][1] for variable in variables]
 
     def replace(self, variables, values):
-        """Returns a copy in which `variables` have other values."""
-        copy = _Values((), ())
-        copy._pairs = {**self._pairs, **_Values(variables, values)._pairs}
-        return copy
+        """A `StepState` in which these variables have these values."""
+        new = StepState(variables, values)
+        new._values = {**self._values, **new._values}
+        return new
 
-    def run(self, function):
-        """Returns the function's result and the values after its updates."""
-        with keras.StatelessScope(self._pairs.values()) as scope:
-            result = function()
-        variables = [variable for variable, _ in self._pairs.values()]
-        return result, _Values(
-            variables, [scope.get_current_value(v) for v in variables]
-        )
+    def run(self, function, *arguments):
+        """Calls a function that reads and assigns variables.
+
+        Returns:
+            What the function returns, and the `StepState` after its
+            assignments.
+        """
+        with keras.StatelessScope(self._values.values()) as scope:
+            result = function(*arguments)
+        variables = [variable for variable, _ in self._values.values()]
+        values = [scope.get_current_value(variable) for variable in variables]
+        return result, StepState(variables, values)
 
 
-class ReplicatedTrainer(StopsAtNonFinite):
+class MAETrainer(BaseMAETrainer):
     """The step of plain MAE: on JAX, Keras's own on any number of devices."""
+
+    def train_step(self, state, data):
+        return super().train_step(state, (images_of(data),))
+
+    def test_step(self, state, data):
+        return super().test_step(state, (images_of(data),))
 
 
 class CLMAETrainer(BaseCLMAETrainer):
     """The step of CL-MAE on JAX: pure, in one compiled function."""
 
     def train_step(self, state, data):
-        images = images_of(data)
         groups = (
             self.trainable_variables,
             self.non_trainable_variables,
             self.optimizer.variables,
             self.metrics_variables,
         )
-        values = _Values(sum(groups, []), [v for vs in state for v in vs])
-        (factor, masked), _ = values.run(
-            lambda: (self.curriculum_factor(), self.is_masking_step())
-        )
-        if self.update == "simultaneous":
-            logs, masking_logs, values = self._both_phases(
-                values, images, factor
+        state = StepState(sum(groups, []), sum(map(list, state), []))
+        images, num_drawn = self.order_images(images_of(data))
+        factor, _ = state.run(self.curriculum_factor)
+        masking_ran, _ = state.run(self.is_masking_step)
+        if self.moves_both_at_once:
+            logs, masking_logs, state = self._both_phases(
+                state, images, factor, num_drawn
             )
-            masked = 1.0
         else:
-            logs, values = self._autoencoder_phase(values, images)
-            masking_logs, values = self._maybe_masking_phase(
-                values, images, factor, masked
+            logs, state = self._autoencoder_phase(
+                state, images, factor, num_drawn
+            )
+            masking_logs, state = self._maybe_masking_phase(
+                state,
+                self.images_of_masking_phase(images, num_drawn),
+                factor,
+                masking_ran,
             )
         logs["curriculum_factor"] = factor
-        logs, values = values.run(
-            lambda: self.log_training(images, logs, masking_logs, masked)
+        logs, state = state.run(
+            self.log_training, images, logs, masking_logs, masking_ran
         )
-        return logs, tuple(values.read(variables) for variables in groups)
+        return logs, tuple(state.read(variables) for variables in groups)
 
-    def _autoencoder_phase(self, values, images):
-        return self._phase(
-            values,
-            lambda: self.autoencoder_loss(images),
+    def _autoencoder_phase(self, state, images, factor, num_drawn):
+        gradients, logs, state = self._gradients(
+            state,
+            self.autoencoder_variables,
+            self.autoencoder_loss,
+            images,
+            None,
+            factor,
+            num_drawn,
+        )
+        logs["autoencoder_gradient_norm"] = gradient_norm(gradients)
+        return logs, self._apply(
+            state,
+            gradients,
             self.autoencoder_variables,
             self.autoencoder_optimizer,
-            "autoencoder_gradient_norm",
         )
 
-    def _masking_phase(self, values, images, factor):
-        return self._phase(
-            values,
-            lambda: self.masking_loss(images, factor),
-            self.masking_variables,
-            self.masking_optimizer,
-            "masking_gradient_norm",
+    def _masking_phase(self, state, images, factor):
+        gradients, logs, state = self._gradients(
+            state, self.masking_variables, self.masking_loss, images, factor
+        )
+        logs["masking_gradient_norm"] = gradient_norm(gradients)
+        return logs, self._apply(
+            state, gradients, self.masking_variables, self.masking_optimizer
         )
 
-    def _maybe_masking_phase(self, values, images, factor, masked):
+    def _maybe_masking_phase(self, state, images, factor, masking_ran):
         if self.masking_update_period == 1:
-            return self._masking_phase(values, images, factor)
-        moving = [
+            return self._masking_phase(state, images, factor)
+        # Both branches give what the phase may change, and its logs.
+        changed = [
             *self.masking_variables,
             *self.non_trainable_variables,
             *self.masking_optimizer.variables,
         ]
 
         def run():
-            logs, after = self._masking_phase(values, images, factor)
-            return logs, after.read(moving)
+            logs, after = self._masking_phase(state, images, factor)
+            return logs, after.read(changed)
 
         def skip():
-            return dict.fromkeys(MASKING_TERMS, ops.zeros(())), values.read(
-                moving
-            )
+            return self.no_masking_logs(), state.read(changed)
 
-        logs, moved = jax.lax.cond(masked, run, skip)
-        return logs, values.replace(moving, moved)
+        logs, values = jax.lax.cond(masking_ran, run, skip)
+        return logs, state.replace(changed, values)
 
-    def _phase(self, values, loss_and_logs, variables, optimizer, norm_name):
-        """Moves one player down the gradient of its loss."""
-
-        def loss_of(player):
-            (loss, logs), after = values.replace(variables, player).run(
-                loss_and_logs
-            )
-            return loss, (logs, after.read(self.non_trainable_variables))
-
-        (_, (logs, non_trainable)), gradients = jax.value_and_grad(
-            loss_of, has_aux=True
-        )(values.read(variables))
-        values = values.replace(self.non_trainable_variables, non_trainable)
-        values = self._apply(values, gradients, variables, optimizer)
-        return {**logs, norm_name: gradient_norm(gradients)}, values
-
-    def _both_phases(self, values, images, factor):
-        autoencoder, masking = (
-            self.autoencoder_variables,
-            self.masking_variables,
-        )
+    def _both_phases(self, state, images, factor, num_drawn):
+        players = (self.autoencoder_variables, self.masking_variables)
 
         def losses_of(autoencoder_values, masking_values):
-            players = values.replace(autoencoder, autoencoder_values)
-            players = players.replace(masking, masking_values)
-            ((loss, logs), (masking_loss, masking_logs)), after = players.run(
-                lambda: self.both_losses(images, factor)
-            )
-            moved = after.read(self.non_trainable_variables)
-            return (loss, masking_loss), (logs, masking_logs, moved)
+            here = state.replace(players[0], autoencoder_values)
+            here = here.replace(players[1], masking_values)
+            both, after = here.run(self.both_losses, images, factor, num_drawn)
+            (loss, logs), (masking_loss, masking_logs) = both
+            others = after.read(self.non_trainable_variables)
+            return (loss, masking_loss), (logs, masking_logs, others)
 
-        _, pull_back, (logs, masking_logs, non_trainable) = jax.vjp(
-            losses_of,
-            values.read(autoencoder),
-            values.read(masking),
-            has_aux=True,
+        def sum_of(autoencoder_values, masking_values):
+            losses, rest = losses_of(autoencoder_values, masking_values)
+            return sum(losses), rest
+
+        values = [state.read(variables) for variables in players]
+        if self.objective.needs_masking_phase:
+            _, pull_back, rest = jax.vjp(losses_of, *values, has_aux=True)
+            # Each player is pulled by its own loss only; the compiler drops
+            # what nobody reads.
+            gradients, _ = pull_back((1.0, 0.0))
+            _, masking_gradients = pull_back((0.0, 1.0))
+        else:
+            # Neither loss moves the other player: one backward pass does.
+            (gradients, masking_gradients), rest = jax.grad(
+                sum_of, argnums=(0, 1), has_aux=True
+            )(*values)
+        logs, masking_logs, others = rest
+        state = state.replace(self.non_trainable_variables, others)
+        state = self._apply(
+            state, gradients, players[0], self.autoencoder_optimizer
         )
-        # Each player is pulled by its own loss only; the compiler drops what
-        # nobody reads.
-        gradients, _ = pull_back((1.0, 0.0))
-        _, masking_gradients = pull_back((0.0, 1.0))
-        values = values.replace(self.non_trainable_variables, non_trainable)
-        values = self._apply(
-            values, gradients, autoencoder, self.autoencoder_optimizer
-        )
-        values = self._apply(
-            values, masking_gradients, masking, self.masking_optimizer
+        state = self._apply(
+            state, masking_gradients, players[1], self.masking_optimizer
         )
         logs["autoencoder_gradient_norm"] = gradient_norm(gradients)
         masking_logs["masking_gradient_norm"] = gradient_norm(masking_gradients)
-        return logs, masking_logs, values
+        return logs, masking_logs, state
 
-    def _apply(self, values, gradients, variables, optimizer):
-        new_values, new_state = optimizer.stateless_apply(
-            values.read(optimizer.variables), gradients, values.read(variables)
+    def _gradients(self, state, variables, loss_and_logs, *arguments):
+        """Gradients of a loss, its logs, and the state after computing it."""
+
+        def loss_of(values):
+            here = state.replace(variables, values)
+            (loss, logs), after = here.run(loss_and_logs, *arguments)
+            return loss, (logs, after.read(self.non_trainable_variables))
+
+        gradients, (logs, others) = jax.grad(loss_of, has_aux=True)(
+            state.read(variables)
         )
-        values = values.replace(variables, new_values)
-        return values.replace(optimizer.variables, new_state)
+        # Random draws have moved on.
+        state = state.replace(self.non_trainable_variables, others)
+        return gradients, logs, state
+
+    def _apply(self, state, gradients, variables, optimizer):
+        values, optimizer_values = optimizer.stateless_apply(
+            state.read(optimizer.variables), gradients, state.read(variables)
+        )
+        state = state.replace(variables, values)
+        return state.replace(optimizer.variables, optimizer_values)
 
     def test_step(self, state, data):
         groups = (
@@ -176,6 +209,6 @@ class CLMAETrainer(BaseCLMAETrainer):
             self.non_trainable_variables,
             self.metrics_variables,
         )
-        values = _Values(sum(groups, []), [v for vs in state for v in vs])
-        logs, values = values.run(lambda: self.log_validation(images_of(data)))
-        return logs, tuple(values.read(variables) for variables in groups)
+        state = StepState(sum(groups, []), sum(map(list, state), []))
+        logs, state = state.run(self.log_validation, images_of(data))
+        return logs, tuple(state.read(variables) for variables in groups)

@@ -1,3 +1,5 @@
+"""Show the few numbers of a training that matter, on one line per epoch."""
+
 import os
 import shutil
 import sys
@@ -172,6 +174,9 @@ class Progress(keras.callbacks.Callback):
         steps = self.params.get("steps")
         if not ended:
             parts.append(_bar(self._done, steps))
+        if "mask_difficulty" in logs:
+            # Of the training itself, where there is no validation.
+            logs = {"val_mask_difficulty": logs["mask_difficulty"], **logs}
         shown = [*_SHOWN, *((name, name, "{:.4g}") for name in self.show)]
         parts += [
             f"{label} {pattern.format(float(logs[name]))}"

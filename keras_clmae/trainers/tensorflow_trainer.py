@@ -1,16 +1,17 @@
+"""Train on TensorFlow: one tape for each player."""
+
 import contextlib
 
 import tensorflow as tf
 
 from keras_clmae.distribution import tensorflow_engine as engine
-from keras_clmae.trainers.base import MASKING_TERMS
 from keras_clmae.trainers.base import BaseCLMAETrainer
+from keras_clmae.trainers.base import BaseMAETrainer
 from keras_clmae.trainers.base import gradient_norm
-from keras_clmae.trainers.base import images_of
-from keras_clmae.trainers.terminate_on_non_finite import StopsAtNonFinite
+from keras_clmae.trainers.batches import images_of
 
 
-class _BuiltBefore:
+class _ReadyModel:
     """Mixin of models that are built when they are made."""
 
     def _maybe_symbolic_build(self, iterator=None, data_batch=None):
@@ -21,18 +22,18 @@ class _BuiltBefore:
                 self.optimizer.build(self.trainable_variables)
 
 
-class ReplicatedTrainer(_BuiltBefore, StopsAtNonFinite):
+class MAETrainer(_ReadyModel, BaseMAETrainer):
     """The step of plain MAE: Keras's own, but on several replicas.
 
     There Keras would clip the gradients of each replica by themselves.
     """
 
     def train_step(self, data):
+        images = images_of(data)
         if engine.num_replicas() == 1:
-            return super().train_step(data)
+            return super().train_step((images,))
         # Not in `compile`: Keras reloads no model that overrides it.
         _leave_averaging_to_the_step(self.optimizer)
-        images = images_of(data)
         variables = self.trainable_variables
         with _tape(variables) as tape:
             loss = self.compute_loss(
@@ -43,14 +44,14 @@ class ReplicatedTrainer(_BuiltBefore, StopsAtNonFinite):
         return _for_keras(self.get_metrics_result())
 
     def test_step(self, data):
-        return _for_keras(super().test_step(data))
+        return _for_keras(super().test_step((images_of(data),)))
 
     def _compute_loss(self, *args, **kwargs):
         # Keras multiplies by the number of replicas what it logs.
         return super()._compute_loss(*args, **kwargs) / engine.num_replicas()
 
 
-class CLMAETrainer(_BuiltBefore, BaseCLMAETrainer):
+class CLMAETrainer(_ReadyModel, BaseCLMAETrainer):
     """The step of CL-MAE on TensorFlow: one tape for each player.
 
     Under a `tf.distribute.Strategy` each replica computes the gradients of the
@@ -75,24 +76,28 @@ class CLMAETrainer(_BuiltBefore, BaseCLMAETrainer):
         _leave_averaging_to_the_step(self.masking_optimizer)
 
     def train_step(self, data):
-        images = images_of(data)
-        factor, masked = self.curriculum_factor(), self.is_masking_step()
-        if self.update == "simultaneous":
-            logs, masking_logs = self._both_phases(images, factor)
+        images, num_drawn = self.order_images(images_of(data))
+        factor, masking_ran = self.curriculum_factor(), self.is_masking_step()
+        if self.moves_both_at_once:
+            logs, masking_logs = self._both_phases(images, factor, num_drawn)
         else:
-            logs = self._autoencoder_phase(images)
-            masking_logs = self._maybe_masking_phase(images, factor, masked)
+            logs = self._autoencoder_phase(images, factor, num_drawn)
+            masking_logs = self._maybe_masking_phase(
+                self.images_of_masking_phase(images, num_drawn),
+                factor,
+                masking_ran,
+            )
         logs["curriculum_factor"] = factor
         return _for_keras(
             self.log_training(
-                images, logs, masking_logs, tf.cast(masked, "float32")
+                images, logs, masking_logs, tf.cast(masking_ran, "float32")
             )
         )
 
-    def _autoencoder_phase(self, images):
+    def _autoencoder_phase(self, images, factor, num_drawn):
         variables = self.autoencoder_variables
         with _tape(variables) as tape:
-            loss, logs = self.autoencoder_loss(images)
+            loss, logs = self.autoencoder_loss(images, None, factor, num_drawn)
         norm = _apply(tape, loss, variables, self.autoencoder_optimizer)
         return {**logs, "autoencoder_gradient_norm": norm}
 
@@ -103,23 +108,23 @@ class CLMAETrainer(_BuiltBefore, BaseCLMAETrainer):
         norm = _apply(tape, loss, variables, self.masking_optimizer)
         return {**logs, "masking_gradient_norm": norm}
 
-    def _maybe_masking_phase(self, images, factor, masked):
+    def _maybe_masking_phase(self, images, factor, masking_ran):
         if self.masking_update_period == 1:
             return self._masking_phase(images, factor)
         return tf.cond(
-            masked,
+            masking_ran,
             lambda: self._masking_phase(images, factor),
-            lambda: dict.fromkeys(MASKING_TERMS, tf.zeros(())),
+            self.no_masking_logs,
         )
 
-    def _both_phases(self, images, factor):
+    def _both_phases(self, images, factor, num_drawn):
         autoencoder, masking = (
             self.autoencoder_variables,
             self.masking_variables,
         )
         with _tape(autoencoder) as tape, _tape(masking) as masking_tape:
             (loss, logs), (masking_loss, masking_logs) = self.both_losses(
-                images, factor
+                images, factor, num_drawn
             )
         # Both gradients before either player moves.
         gradients = _gradients(tape, loss, autoencoder)

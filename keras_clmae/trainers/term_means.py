@@ -1,3 +1,5 @@
+"""Average the named scalars of a log."""
+
 import keras
 from keras import ops
 

@@ -1,3 +1,5 @@
+"""Stop a training whose loss is infinite or not a number."""
+
 import math
 import threading
 
@@ -67,57 +69,25 @@ class TerminateOnNonFinite(keras.callbacks.Callback):
             )
 
 
-def guarded(callbacks, model, order):
+def terminating_callbacks(callbacks, model, order):
     """Callbacks for `fit` of which the first is a `TerminateOnNonFinite`.
 
     Args:
         callbacks: what `fit` takes: `None`, a callback, several, or Keras's
-            `CallbackList`, into which the guard goes.
+            `CallbackList`, into which it goes.
         model: Keras model.
         order: see `TerminateOnNonFinite`.
 
     Returns:
         A list, or the `CallbackList`.
     """
-    guard = TerminateOnNonFinite(order)
+    terminate = TerminateOnNonFinite(order)
     if isinstance(callbacks, keras.callbacks.CallbackList):
-        guard.set_model(model)
-        callbacks.callbacks.insert(0, guard)
+        terminate.set_model(model)
+        callbacks.callbacks.insert(0, terminate)
         return callbacks
     if callbacks is None:
-        return [guard]
+        return [terminate]
     if not isinstance(callbacks, (list, tuple)):
         callbacks = [callbacks]
-    return [guard, *callbacks]
-
-
-class StopsAtNonFinite:
-    """Mixin of Keras models whose `fit` stops at a loss that is not finite."""
-
-    def fit(
-        self,
-        x=None,
-        y=None,
-        batch_size=None,
-        epochs=1,
-        verbose="auto",
-        callbacks=None,
-        **kwargs,
-    ):
-        """Trains as any Keras model; stops at a loss that is not finite.
-
-        Takes what `keras.Model.fit` takes.
-
-        Raises:
-            FloatingPointError: naming the term and the step, at a loss that is
-                infinite or not a number.
-        """
-        return super().fit(
-            x,
-            y,
-            batch_size=batch_size,
-            epochs=epochs,
-            verbose=verbose,
-            callbacks=guarded(callbacks, self, ("loss",)),
-            **kwargs,
-        )
+    return [terminate, *callbacks]

@@ -1,13 +1,14 @@
+"""Train on PyTorch: one backward pass for each player."""
+
 import contextlib
 
 import torch
 
 from keras_clmae.distribution import torch_engine as engine
 from keras_clmae.kernels import compiled_regions
-from keras_clmae.trainers.base import MASKING_TERMS
 from keras_clmae.trainers.base import BaseCLMAETrainer
-from keras_clmae.trainers.base import images_of
-from keras_clmae.trainers.terminate_on_non_finite import StopsAtNonFinite
+from keras_clmae.trainers.base import BaseMAETrainer
+from keras_clmae.trainers.batches import images_of
 
 
 class _TorchTrainer:
@@ -30,13 +31,13 @@ class _TorchTrainer:
         return False
 
 
-class ReplicatedTrainer(_TorchTrainer, StopsAtNonFinite):
+class MAETrainer(_TorchTrainer, BaseMAETrainer):
     """The step of plain MAE: Keras's own, in one process or several."""
 
     def _train_step(self, data):
-        if engine.num_processes() == 1:
-            return super()._train_step(data)
         images = images_of(data)
+        if engine.num_processes() == 1:
+            return super()._train_step((images,))
         variables = self.trainable_variables
         loss = self.compute_loss(x=images, y_pred=self(images, training=True))
         gradients = engine.mean_over_replicas(_gradients(loss, variables))
@@ -48,7 +49,7 @@ class ReplicatedTrainer(_TorchTrainer, StopsAtNonFinite):
 
     def test_step(self, data):
         with engine.replicated_step():
-            return super().test_step(data)
+            return super().test_step((images_of(data),))
 
     def evaluate(self, *args, return_dict=False, **kwargs):
         logs = super().evaluate(*args, return_dict=True, **kwargs)
@@ -66,52 +67,61 @@ class CLMAETrainer(_TorchTrainer, BaseCLMAETrainer):
     """
 
     def _train_step(self, data):
-        images = images_of(data)
+        images, num_drawn = self.order_images(images_of(data))
         with torch.no_grad():
             factor = self.curriculum_factor()
             # Reading it waits for the device: only where it can be false.
-            masked = self.masking_update_period == 1 or bool(
+            masking_ran = self.masking_update_period == 1 or bool(
                 self.is_masking_step()
             )
-        if self.update == "simultaneous":
-            logs, masking_logs = self._both_phases(images, factor)
+        if self.moves_both_at_once:
+            logs, masking_logs = self._both_phases(images, factor, num_drawn)
         else:
-            logs = self._phase(
-                lambda: self.autoencoder_loss(images),
-                self.autoencoder_variables,
-                self.masking_variables,
-                self.autoencoder_optimizer,
-                "autoencoder_gradient_norm",
-            )
-            if masked:
-                masking_logs = self._phase(
-                    lambda: self.masking_loss(images, factor),
-                    self.masking_variables,
-                    self.autoencoder_variables,
-                    self.masking_optimizer,
-                    "masking_gradient_norm",
+            logs = self._autoencoder_phase(images, factor, num_drawn)
+            if masking_ran:
+                masking_logs = self._masking_phase(
+                    self.images_of_masking_phase(images, num_drawn), factor
                 )
             else:
-                masking_logs = dict.fromkeys(MASKING_TERMS, 0.0)
+                masking_logs = self.no_masking_logs()
         logs["curriculum_factor"] = factor
         with torch.no_grad():
             return self.log_training(
                 images,
                 _mean_logs(logs),
-                _mean_logs(masking_logs) if masked else masking_logs,
-                float(masked),
+                _mean_logs(masking_logs) if masking_ran else masking_logs,
+                float(masking_ran),
             )
 
-    def _phase(self, loss_and_logs, variables, others, optimizer, norm_name):
-        """Moves one player down the gradient of its loss."""
-        with _constant(others):
-            loss, logs = loss_and_logs()
+    def _autoencoder_phase(self, images, factor, num_drawn):
+        variables = self.autoencoder_variables
+        with _constant(self.masking_variables):
+            loss, logs = self.autoencoder_loss(images, None, factor, num_drawn)
             gradients = engine.mean_over_replicas(_gradients(loss, variables))
-        return _apply(gradients, variables, optimizer, logs, norm_name)
+        return _apply(
+            gradients,
+            variables,
+            self.autoencoder_optimizer,
+            logs,
+            "autoencoder_gradient_norm",
+        )
 
-    def _both_phases(self, images, factor):
+    def _masking_phase(self, images, factor):
+        variables = self.masking_variables
+        with _constant(self.autoencoder_variables):
+            loss, logs = self.masking_loss(images, factor)
+            gradients = engine.mean_over_replicas(_gradients(loss, variables))
+        return _apply(
+            gradients,
+            variables,
+            self.masking_optimizer,
+            logs,
+            "masking_gradient_norm",
+        )
+
+    def _both_phases(self, images, factor, num_drawn):
         (loss, logs), (masking_loss, masking_logs) = self.both_losses(
-            images, factor
+            images, factor, num_drawn
         )
         # Both gradients before either player moves.
         gradients, masking_gradients = (
@@ -144,7 +154,7 @@ class CLMAETrainer(_TorchTrainer, BaseCLMAETrainer):
 
     def _merge_validation(self):
         if engine.num_processes() > 1:
-            _merge_means(self.validation_terms.variables)
+            _merge_means(self._means.validation.variables)
 
 
 @contextlib.contextmanager

@@ -1,6 +1,7 @@
 """The course of a training: its losses, its curriculum, its masks."""
 
 import csv
+import math
 
 import numpy as np
 
@@ -10,12 +11,8 @@ from keras_clmae.visualization.figures import GREY
 from keras_clmae.visualization.figures import ORANGE
 from keras_clmae.visualization.figures import new_figure
 
-_MASKING_TERMS = {
-    "masking_reconstruction_loss": "reconstruction",
-    "gaussian_loss": "gaussian",
-    "kl_loss": "kl",
-    "diversity_loss": "diversity",
-}
+# Losses in a log that are none of an objective's terms.
+_OTHER_LOSSES = ("masking_loss", "learned_mask_loss", "random_mask_loss")
 # Of fewer, none is beside the point.
 _MIN_EPOCHS_TO_CUT = 4
 
@@ -56,11 +53,11 @@ def _number(cell):
     return float("nan" if cell in ("", "NA") else cell)
 
 
-def curriculum_figure(log, title=""):
+def curriculum_figure(log, title="", terms=None):
     """Draws a whole training on one page.
 
-    Loss, curriculum factor and mask difficulty above the four losses of the
-    masking module. The ground is blue while the module is a partner (factor
+    Loss, curriculum factor and mask difficulty above the losses of the masking
+    module. The ground is blue while the module is a partner (factor
     above 0) and orange while it is an adversary. A first epoch that would
     flatten the rest lies outside of its panel, which says so.
 
@@ -68,6 +65,9 @@ def curriculum_figure(log, title=""):
         log: dict of arrays, as `read_log` gives it, or the `history` of a
             `keras.callbacks.History`. Of plain MAE only the loss is drawn.
         title: str. Stands above the panels.
+        terms: names in the log that get a panel in the lower row, such as the
+            `term_names` of the objective. Defaults to `None`: every name that
+            ends in `_loss`, but for those of the autoencoder and the sum.
 
     Returns:
         A matplotlib figure.
@@ -75,19 +75,22 @@ def curriculum_figure(log, title=""):
     Example:
 
     >>> figure = keras_clmae.visualization.curriculum_figure(
-    ...     {"loss": [2.0, 1.0], "curriculum_factor": [1.0, -1.0]}
+    ...     {
+    ...         "loss": [2.0, 1.0],
+    ...         "curriculum_factor": [1.0, -1.0],
+    ...         "kl_loss": [0.1, 0.0],
+    ...     }
     ... )
     >>> len(figure.axes)
-    7
+    4
     """
     log = {name: np.asarray(values) for name, values in log.items()}
     epochs = log.get("epoch", np.arange(len(log["loss"]))) + 1
     has_masks = "curriculum_factor" in log
     figure = new_figure(12, 5.4) if has_masks else new_figure(5, 3.2)
     if has_masks:
-        axes = figure.subplot_mosaic(
-            [["loss", "loss", "factor", "difficulty"], [*_MASKING_TERMS]]
-        )
+        terms = [*(_terms_in(log) if terms is None else terms)]
+        axes = figure.subplot_mosaic(_rows(terms))
     else:
         axes = {"loss": figure.subplots()}
 
@@ -109,6 +112,7 @@ def curriculum_figure(log, title=""):
     line(axis, "loss", "training", BLUE)
     line(axis, "val_loss", "held out" + ", learned masks" * has_masks, ORANGE)
     line(axis, "val_random_mask_loss", "held out, random masks", GREY, "--")
+    line(axis, "random_mask_loss", "training, random masks", GREY, ":")
     axis.legend(fontsize=9, frameon=False)
     if has_masks:
         axis = axes["factor"]
@@ -119,9 +123,10 @@ def curriculum_figure(log, title=""):
         _roles(axis, epochs, log["curriculum_factor"])
         axis = axes["difficulty"]
         axis.set_title("mask difficulty")
-        _difficulty(axis, line, "val_mask_difficulty" in log)
-        for name, term in _MASKING_TERMS.items():
-            axes[name].set_title(f"masking loss: {term}")
+        _difficulty(axis, line, log)
+        for name in terms:
+            term = name.removeprefix("masking_").removesuffix("_loss")
+            axes[name].set_title(f"masking loss: {term.replace('_', ' ')}")
             line(axes[name], name, "", BLUE)
         for axis in axes.values():
             _shade(axis, epochs, log["curriculum_factor"])
@@ -136,6 +141,28 @@ def curriculum_figure(log, title=""):
     if title:
         figure.suptitle(title, x=0.01, ha="left", fontweight="bold")
     return figure
+
+
+def _terms_in(log):
+    """Names of the masking module's losses in a log."""
+    return [
+        name
+        for name in log
+        if name.endswith("_loss")
+        and not name.startswith("val_")
+        and name not in _OTHER_LOSSES
+    ]
+
+
+def _rows(terms):
+    """The panels: rows of names, as wide as both rows need."""
+    width = math.lcm(4, len(terms) or 1)
+    upper = ["loss", "loss", "factor", "difficulty"]
+    return [
+        [name for name in row for _ in range(width // len(row))]
+        for row in (upper, terms)
+        if row
+    ]
 
 
 def _roles(axis, epochs, factors):
@@ -189,19 +216,22 @@ def _limits(axis):
     )
 
 
-def _difficulty(axis, line, measured):
+def _difficulty(axis, line, log):
     """Loss under learned over loss under random masks."""
-    if not measured:
+    if not {"val_mask_difficulty", "mask_difficulty"} & set(log):
         axis.text(
             0.5,
             0.5,
-            "needs validation data",
+            "needs validation data\nor a random mask share",
             ha="center",
             color=GREY,
             transform=axis.transAxes,
         )
         return
-    line(axis, "val_mask_difficulty", "", ORANGE)
+    line(axis, "mask_difficulty", "training", BLUE)
+    line(axis, "val_mask_difficulty", "held out", ORANGE)
+    if {"val_mask_difficulty", "mask_difficulty"} <= set(log):
+        axis.legend(fontsize=9, frameon=False)
     axis.axhline(1, color=GREY, linewidth=0.8)
     axis.annotate(
         "as hard as random masks",

@@ -23,6 +23,7 @@ ROOT = pathlib.Path(__file__).parents[2]
 BACKEND = keras.backend.backend()
 # "simultaneous" has a code path of its own where there are replicas.
 METHODS = ["clmae", "mae"] + ["simultaneous"] * (BACKEND != "jax")
+METHODS += ["half_random", "predicted"]
 # Fine-tuning is Keras's own step, which knows no processes of PyTorch.
 METHODS += ["classifier"] * (BACKEND != "torch")
 # What each backend is tried on: processes, arguments of `setup`, what must come

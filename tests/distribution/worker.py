@@ -14,6 +14,7 @@ import numpy as np
 
 import keras_clmae
 from keras_clmae.data import array_dataset
+from tests.tiny_models import predicting_clmae
 from tests.tiny_models import tiny_autoencoder
 from tests.tiny_models import tiny_clmae
 from tests.tiny_models import tiny_images
@@ -44,11 +45,12 @@ def make(method):
         return model
     if method == "classifier":
         return make_classifier(sizes)
-    model = tiny_clmae(**sizes)
+    model = (predicting_clmae if method == "predicted" else tiny_clmae)(**sizes)
     model.compile(
         optimizer,
         curriculum=keras_clmae.LinearCurriculum(2 * STEPS),
         update="simultaneous" if method == "simultaneous" else "alternating",
+        random_mask_share=0.5 if method in ("half_random", "predicted") else 0,
     )
     return model
 

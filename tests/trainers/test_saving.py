@@ -1,5 +1,6 @@
 """Saved and restored, a training goes on bit for bit."""
 
+import h5py
 import keras
 import numpy as np
 import pytest
@@ -8,10 +9,12 @@ from keras_clmae.models import CLMAE
 from tests.tiny_models import adamw
 from tests.tiny_models import assert_same_bits
 from tests.tiny_models import compiled_clmae
+from tests.tiny_models import predicting_clmae
 from tests.tiny_models import state_of
 from tests.tiny_models import tiny_autoencoder
 from tests.tiny_models import tiny_clmae
 from tests.tiny_models import tiny_images
+from tests.tiny_models import to_numpy
 
 
 def new_model():
@@ -59,7 +62,11 @@ class Interrupt(keras.callbacks.Callback):
             raise KeyboardInterrupt
 
 
-def test_backup_and_restore(tmp_path):
+@pytest.mark.parametrize(
+    ("make", "share"),
+    [(tiny_clmae, 0.0), (tiny_clmae, 0.5), (predicting_clmae, 0.25)],
+)
+def test_backup_and_restore(make, share, tmp_path):
     def run(backup=None, interrupt=False):
         keras.utils.set_random_seed(0)
         model = compiled_clmae(
@@ -68,8 +75,9 @@ def test_backup_and_restore(tmp_path):
                 use_ema=True,
                 global_clipnorm=1.0,
             ),
-            model=tiny_clmae(drop_path_rate=0.3, num_layers=2),
+            model=make(drop_path_rate=0.3, num_layers=2),
             total_steps=9,
+            random_mask_share=share,
         )
         callbacks = []
         if backup:
@@ -140,3 +148,45 @@ def test_compile_arguments_survive(tmp_path):
     by_name = {v.name: v for v in restored.autoencoder_variables}
     assert decayed(by_name["gamma"])
     assert not decayed(by_name["bias"])
+
+
+def test_optimizer_state_is_stored_once(tmp_path):
+    model = compiled_clmae()
+    path = tmp_path / "model.weights.h5"
+    model.save_weights(path)
+    with h5py.File(path) as file:
+        assert len(file["optimizer/vars"]) == 2
+        stored = len(file["autoencoder_optimizer/vars"]) + len(
+            file["masking_optimizer/vars"]
+        )
+    assert stored == len(model.optimizer.variables) - 2
+
+
+def test_files_from_before_there_were_maskers(tmp_path):
+    """Both optimizers twice, and the random state beside the autoencoder's."""
+    model = compiled_clmae(model=tiny_clmae(seed=3))
+    model.autoencoder(tiny_images(4))
+    model.train_on_batch(tiny_images(4))
+    path = tmp_path / "model.weights.h5"
+    model.save_weights(path)
+    state = keras.ops.convert_to_numpy(
+        model.autoencoder.masker.seed_generator.state
+    )
+    with h5py.File(path, "a") as file:
+        for index, value in enumerate(to_numpy(model.optimizer.variables)):
+            if str(index) not in file["optimizer/vars"]:
+                file["optimizer/vars"][str(index)] = value
+        places = []
+        file.visit(
+            lambda name: (
+                places.append(name)
+                if name.endswith("seed_generator_state")
+                else None
+            )
+        )
+        (place,) = places
+        del file[place]
+        file.require_group("autoencoder/vars")["seed_generator_state"] = state
+    restored = compiled_clmae(model=tiny_clmae(seed=7))
+    restored.load_weights(path)
+    assert_same_bits(state_of(restored), state_of(model))
