@@ -22,7 +22,6 @@ from keras_clmae.trainers.term_means import TermMeans
 from keras_clmae.trainers.terminate_on_non_finite import terminating_callbacks
 
 
-
 class BaseMAETrainer:
     """Plain MAE: Keras's own training, with what it lacks.
 
