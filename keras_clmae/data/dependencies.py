@@ -1,6 +1,9 @@
 """Optional packages, imported only when they are used."""
 
+import contextlib
 import importlib
+
+import keras
 
 # What each optional import is called in pyproject.toml.
 _EXTRAS = {
@@ -21,6 +24,9 @@ _EXTRAS = {
 def require(module_name, purpose):
     """Imports an optional package, or says which extra brings it.
 
+    On JAX and PyTorch, TensorFlow is kept from the GPUs: it would take their
+    memory as soon as it runs.
+
     Args:
         module_name: String, a key of the table above, for example
             `"tensorflow"`.
@@ -34,7 +40,7 @@ def require(module_name, purpose):
             extra to install.
     """
     try:
-        return importlib.import_module(module_name)
+        module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
         # A broken installation of the package itself is another problem.
         package = module_name.split(".")[0]
@@ -45,3 +51,13 @@ def require(module_name, purpose):
             f"{purpose} needs the package `{package}`, which is not "
             f'installed. Install it with `pip install "keras-clmae[{extra}]"`.'
         ) from error
+    if module_name == "tensorflow" and keras.backend.backend() != "tensorflow":
+        _leave_gpus_alone(module)
+    return module
+
+
+def _leave_gpus_alone(tensorflow):
+    """Keeps `tf.data` from taking the memory of the backend's GPUs."""
+    # Too late where TensorFlow runs already: then it has what it has.
+    with contextlib.suppress(RuntimeError):
+        tensorflow.config.set_visible_devices([], "GPU")

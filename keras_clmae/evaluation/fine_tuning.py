@@ -4,8 +4,8 @@ import keras
 import numpy as np
 
 from keras_clmae.evaluation.feature_arrays import check_labels
-from keras_clmae.evaluation.features import count_batches
-from keras_clmae.evaluation.features import predict_dataset
+from keras_clmae.evaluation.prediction import count_batches
+from keras_clmae.evaluation.prediction import predict_dataset
 from keras_clmae.models.image_classifier import ImageClassifier
 from keras_clmae.optimizers import LayerDecayAdamW
 from keras_clmae.optimizers import warmup_cosine

@@ -5,11 +5,11 @@ import numpy as np
 
 from keras_clmae.evaluation.feature_arrays import check_labels
 from keras_clmae.evaluation.feature_arrays import check_split
-from keras_clmae.evaluation.features import count_batches
 from keras_clmae.evaluation.features import extract_features
 from keras_clmae.evaluation.logistic_regression import (
     logistic_regression_accuracy,
 )
+from keras_clmae.evaluation.prediction import count_batches
 from keras_clmae.models.image_classifier import ImageClassifier
 from keras_clmae.models.image_classifier import batch_norm_head
 from keras_clmae.optimizers import LARS

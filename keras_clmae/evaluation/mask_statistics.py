@@ -6,8 +6,9 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_clmae.evaluation.features import count_batches
-from keras_clmae.evaluation.features import iterate_batches
+from keras_clmae.evaluation.prediction import count_batches
+from keras_clmae.evaluation.prediction import iterate_batches
+from keras_clmae.evaluation.prediction import predict_batches
 from keras_clmae.models.clmae import UNDECIDED_DISTANCE
 
 # Shares from which on masks count as collapsed: ours. Random masks overlap by
@@ -78,18 +79,15 @@ def mask_statistics(model, dataset, batch_size=256, verbose=0):
     def batches():
         for images, _ in iterate_batches(dataset, batch_size):
             sizes.append(len(images))
-            yield (images,)
+            yield images
 
-    with warnings.catch_warnings():
-        # A generator of unknown length ends when it ends.
-        warnings.filterwarnings("ignore", "Your input ran out of data")
-        outputs = reader.predict(
-            batches(),
-            steps=count_batches(dataset, batch_size),
-            verbose=verbose,
-        )
-    # Keras may ask for a batch more than it uses.
-    sizes = sizes[: len(outputs["loss"])]
+    outputs = predict_batches(
+        reader, batches(), count_batches(dataset, batch_size), verbose
+    )
+    # A data set may give fewer batches than it says.
+    outputs["keep_scores"] = outputs["keep_scores"][: sum(sizes)]
+    for name in ("loss", "random_mask_loss"):
+        outputs[name] = outputs[name][: len(sizes)]
     if sum(sizes) < 2:
         raise ValueError(
             "`dataset` must hold at least two images, to compare "

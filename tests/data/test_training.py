@@ -144,3 +144,14 @@ def test_message_names_the_extra(monkeypatch):
     monkeypatch.setitem(dependencies._EXTRAS, "no_such_package", "data")
     with pytest.raises(ImportError, match=r"`no_such_package`.*\[data\]"):
         dependencies.require("no_such_package", "A test")
+
+
+def test_gpus_are_hidden_from_tensorflow(monkeypatch):
+    tf = dependencies.require("tensorflow", "A test")
+    hidden = []
+    monkeypatch.setattr(
+        tf.config, "set_visible_devices", lambda *each: hidden.append(each)
+    )
+    assert dependencies.require("tensorflow", "A test") is tf
+    runs_on_it = keras.backend.backend() == "tensorflow"
+    assert hidden == ([] if runs_on_it else [([], "GPU")])
