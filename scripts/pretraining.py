@@ -6,7 +6,6 @@ import signal
 import threading
 
 import keras
-import numpy as np
 from data_options import read_normalization
 from data_options import source_arguments
 from online_knn_data import labelled_images
@@ -195,10 +194,8 @@ def finish_epoch(epoch, model, settings, validation, chosen):
 
 
 def first_images(batches, count=NUM_PICTURES):
-    """The first images of the first batch, as many as the pictures show."""
-    batch = next(iter(batches))
-    images, _, _ = keras.utils.unpack_x_y_sample_weight(batch)
-    return np.asarray(images[:count])
+    """Images from all over a data set, as many as the pictures show."""
+    return data.example_images(batches, count)
 
 
 def build_model(settings, image_shape):

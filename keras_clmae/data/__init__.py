@@ -5,6 +5,7 @@ from keras_clmae.data.arrays import array_dataset
 from keras_clmae.data.digits import digits
 from keras_clmae.data.digits import digits_normalization
 from keras_clmae.data.digits import load_digits_arrays
+from keras_clmae.data.example_images import example_images
 from keras_clmae.data.fine_tuning import FineTuneTransform
 from keras_clmae.data.from_spec import from_spec
 from keras_clmae.data.image_folder import image_folder

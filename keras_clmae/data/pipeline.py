@@ -49,8 +49,8 @@ def make_batches(
         A `tf.data.Dataset` of batches, with the attributes `num_examples`,
         `batch_size`, `steps_per_epoch`, `num_classes` (`None` without
         labels), `normalization`, `transform`, `skipped` (dictionary of the
-        names and troubles of the pictures skipped so far), and
-        `set_epoch(epoch)`.
+        names and troubles of the pictures skipped so far), `set_epoch(epoch)`
+        and `examples(count)`, see `example_images`.
     """
     tf = require("tensorflow", "A `tf.data` pipeline")
     refills = sampler.shuffle and on_error == "skip"
@@ -128,7 +128,48 @@ def make_batches(
     dataset.transform = transform
     dataset.skipped = report.skipped
     dataset.set_epoch = sampler.set_epoch
+    dataset.examples = examples_of(
+        source, sampler, transform, decoder, normalization
+    )
     return dataset
+
+
+def examples_of(source, sampler, transform, decoder, normalization):
+    """Makes the function that reads a few images from all over an epoch.
+
+    The records between them are passed over, and not decoded.
+    """
+    tf = require("tensorflow", "A `tf.data` pipeline")
+
+    @tf.autograph.experimental.do_not_convert
+    def show(position, record):
+        contents, _ = source.load(record)
+        seed = tf.stack([tf.constant(sampler.seed * 2**32, "int64"), position])
+        pixels = transform.example(contents, decoder, seed)
+        return normalize(pixels, normalization)
+
+    def examples(count):
+        count = min(count, sampler.examples_per_epoch)
+        stride = sampler.examples_per_epoch // count
+        # Images that cannot be read drop out; their neighbors stand for them.
+        records = source.stream(tf.constant(0, "int64")).enumerate()
+        return (
+            records.window(stride)
+            .flat_map(
+                lambda positions, each: (
+                    tf.data.Dataset.zip((positions, each))
+                    .skip(stride // 2)
+                    .map(show)
+                    .ignore_errors()
+                    .take(1)
+                )
+            )
+            .take(count)
+            .batch(count)
+            .as_numpy_iterator()
+        )
+
+    return examples
 
 
 def _report_gaps(batches, sampler, report):

@@ -239,3 +239,5 @@ class _Rest(keras.utils.PyDataset):
 
     def on_epoch_begin(self):
         self.dataset.on_epoch_begin()
+        if hasattr(self.dataset, "skip_batches"):
+            self.dataset.skip_batches(self.start)
