@@ -53,7 +53,8 @@ def spaced(total, count):
 
     Example:
 
-    >>> keras_clmae.data.example_images.spaced(10, 3).tolist()
+    >>> from keras_clmae.data.example_images import spaced
+    >>> spaced(10, 3).tolist()
     [1, 5, 8]
     """
     count = min(count, total)

@@ -4,6 +4,7 @@ import numpy as np
 
 from keras_clmae.data.damage import DamageReport
 from keras_clmae.data.dependencies import require
+from keras_clmae.data.example_images import spaced
 from keras_clmae.data.normalization import PixelNormalization
 from keras_clmae.data.normalization import imagenet_normalization
 from keras_clmae.data.transforms import EvaluationTransform
@@ -128,13 +129,13 @@ def make_batches(
     dataset.transform = transform
     dataset.skipped = report.skipped
     dataset.set_epoch = sampler.set_epoch
-    dataset.examples = examples_of(
+    dataset.examples = _examples_of(
         source, sampler, transform, decoder, normalization
     )
     return dataset
 
 
-def examples_of(source, sampler, transform, decoder, normalization):
+def _examples_of(source, sampler, transform, decoder, normalization):
     """Makes the function that reads a few images from all over an epoch.
 
     The records between them are passed over, and not decoded.
@@ -149,23 +150,14 @@ def examples_of(source, sampler, transform, decoder, normalization):
         return normalize(pixels, normalization)
 
     def examples(count):
-        count = min(count, sampler.examples_per_epoch)
-        stride = sampler.examples_per_epoch // count
-        # Images that cannot be read drop out; their neighbors stand for them.
-        records = source.stream(tf.constant(0, "int64")).enumerate()
+        places = spaced(sampler.examples_per_epoch, count)
         return (
-            records.window(stride)
-            .flat_map(
-                lambda positions, each: (
-                    tf.data.Dataset.zip((positions, each))
-                    .skip(stride // 2)
-                    .map(show)
-                    .ignore_errors()
-                    .take(1)
-                )
-            )
-            .take(count)
-            .batch(count)
+            source.stream(tf.constant(0, "int64"))
+            .enumerate()
+            .filter(lambda position, _: tf.reduce_any(position == places))
+            .map(show)
+            .ignore_errors()
+            .batch(len(places))
             .as_numpy_iterator()
         )
 

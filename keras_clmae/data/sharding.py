@@ -182,7 +182,7 @@ class EpochSampler:
             `drop_remainder` it holds those of the dropped batch, too.
         """
         if self.shuffle:
-            rng = np.random.default_rng((self.seed, epoch))
+            rng = np.random.default_rng((self.seed, int(epoch)))
             order = rng.permutation(self.num_examples)
         else:
             order = np.arange(self.num_examples)
