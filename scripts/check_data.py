@@ -21,7 +21,7 @@ from rich.table import Table
 from keras_clmae.data.damage import diagnose
 from keras_clmae.data.damage import display_name
 from keras_clmae.data.decoding import PictureDecoder
-from keras_clmae.data.image_folder import make_decoder
+from keras_clmae.data.folder_source import make_decoder
 from keras_clmae.data.listing import list_pictures
 
 

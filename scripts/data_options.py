@@ -11,7 +11,7 @@ _NORMALIZATION_FILE = "normalization.json"
 
 
 def source_arguments(options):
-    """Arguments of `from_spec` that depend on the kind of data.
+    """Arguments of `data.load` that depend on the kind of data.
 
     Args:
         options: has `data`, `channels`, `cache` and `data_dir`.

@@ -261,8 +261,8 @@ def load_split(common, encoder, split, transform="evaluation", **arguments):
         common: `Common` that `settle` has seen.
         encoder: `ViTEncoder`.
         split: Name of the split.
-        transform: As in `keras_clmae.data.from_spec`; none for the digits.
-        **arguments: further ones of `from_spec`.
+        transform: As in `keras_clmae.data.load`; none for the digits.
+        **arguments: further ones of `data.load`.
 
     Returns:
         Batches `(images, labels)`.
@@ -271,7 +271,7 @@ def load_split(common, encoder, split, transform="evaluation", **arguments):
 
     if common.data != "digits":
         arguments = {"statistics": common.statistics, **arguments}
-    return data.from_spec(
+    return data.load(
         common.data,
         image_size=image_shape(common, encoder)[:2],
         batch_size=common.batch_size,

@@ -17,7 +17,7 @@ def labelled_images(settings, parts, normalization):
 
     Args:
         settings: `pretrain.Settings`.
-        parts: arguments of `from_spec` for training and for validation.
+        parts: arguments of `data.load` for training and for validation.
         normalization: `PixelNormalization` of the training.
 
     Returns:
@@ -51,7 +51,7 @@ def labelled_images(settings, parts, normalization):
 
 def _load(settings, normalization, part):
     try:
-        return data.from_spec(
+        return data.load(
             settings.data,
             image_size=settings.image_size,
             batch_size=_BATCH_SIZE,

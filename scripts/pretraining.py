@@ -97,7 +97,7 @@ def load_data(settings):
         )
 
     def load(transform, statistics, part, **arguments):
-        return data.from_spec(
+        return data.load(
             settings.data,
             image_size=settings.image_size,
             batch_size=batch_size,
@@ -120,7 +120,7 @@ def load_data(settings):
 
 
 def parts(settings):
-    """Arguments of `from_spec` for training and for validation, or `None`."""
+    """Arguments of `data.load` for training and for validation, or `None`."""
     if settings.validation is None:
         return {}, None
     if isinstance(settings.validation, str):

@@ -29,7 +29,7 @@ def augmentations(
         bands: The one or three channels to show. Defaults to the first three.
     """
     from keras_clmae.data import FineTuneTransform
-    from keras_clmae.data import from_spec
+    from keras_clmae.data import load
     from keras_clmae.visualization import rgb_function
     from keras_clmae.visualization import save_figure
     from keras_clmae.visualization.figures import picture_grid
@@ -45,7 +45,7 @@ def augmentations(
     rows = []
     for name, transform, repeats in transforms:
         # In a fixed order, so that a column shows one picture.
-        dataset = from_spec(
+        dataset = load(
             data,
             image_size,
             batch_size=count,

@@ -1,4 +1,4 @@
-"""Pictures that are already in memory, as batches. Needs no TensorFlow."""
+"""Batch images that are already in memory, without TensorFlow."""
 
 import threading
 

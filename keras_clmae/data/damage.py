@@ -1,4 +1,4 @@
-"""What is wrong with a picture file, in words."""
+"""Say in words what is wrong with an image file."""
 
 import errno
 import os

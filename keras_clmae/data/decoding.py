@@ -1,4 +1,4 @@
-"""From the bytes of a picture file to pixels, inside `tf.data`."""
+"""Decode the bytes of image files to pixels, inside `tf.data`."""
 
 import io
 import struct

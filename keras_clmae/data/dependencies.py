@@ -1,4 +1,4 @@
-"""Optional packages, imported only when they are used."""
+"""Import optional packages, only when they are used."""
 
 import contextlib
 import importlib

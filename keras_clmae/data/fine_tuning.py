@@ -1,4 +1,4 @@
-"""Strong augmentation with labels, and transforms by their names."""
+"""Augment labeled images strongly, and make transforms from their names."""
 
 import math
 import warnings

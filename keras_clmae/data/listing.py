@@ -1,4 +1,4 @@
-"""Which picture files a folder holds, their classes, and their split."""
+"""List the image files of a folder and their classes, and split them."""
 
 import dataclasses
 import hashlib

@@ -1,10 +1,10 @@
-"""From records to batches: one `tf.data` pipeline for every source."""
+"""Turn records into batches: one `tf.data` pipeline for every source."""
 
 import numpy as np
 
 from keras_clmae.data.damage import DamageReport
 from keras_clmae.data.dependencies import require
-from keras_clmae.data.example_images import spaced
+from keras_clmae.data.examples import spaced
 from keras_clmae.data.normalization import PixelNormalization
 from keras_clmae.data.normalization import imagenet_normalization
 from keras_clmae.data.transforms import EvaluationTransform

@@ -1,4 +1,4 @@
-"""Which examples this process reads, in which order."""
+"""Choose which examples this process reads, and in which order."""
 
 import os
 

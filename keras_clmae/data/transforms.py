@@ -1,4 +1,4 @@
-"""What is done to a picture between its file and the model."""
+"""Crop, resize and flip images between their file and the model."""
 
 from keras_clmae.data import crops
 from keras_clmae.data.decoding import exif_orientation

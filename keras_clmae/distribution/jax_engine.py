@@ -9,7 +9,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 
 # Every process reads its own part of a batch.
-CUTS_BATCHES = False
+DATASET_YIELDS_GLOBAL_BATCH = False
 
 # A process that has not been heard of for so long is dead, and the others end.
 # JAX waits for 100; they shall end within a minute.

@@ -61,7 +61,7 @@ class DistributionPlan(NamedTuple):
                 f"share a batch, {self.batch_parts}. "
                 f"Received: batch_size={batch_size}"
             )
-        if engine.CUTS_BATCHES:
+        if engine.DATASET_YIELDS_GLOBAL_BATCH:
             return batch_size
         return batch_size // self.process_count
 

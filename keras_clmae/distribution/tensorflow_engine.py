@@ -7,7 +7,7 @@ import os
 import tensorflow as tf
 
 # Data sets give whole batches, of which each replica gets a part.
-CUTS_BATCHES = True
+DATASET_YIELDS_GLOBAL_BATCH = True
 
 
 def num_replicas():

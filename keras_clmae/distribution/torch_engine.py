@@ -10,7 +10,7 @@ import torch.distributed as dist
 BUCKET_BYTES = 25 * 2**20
 
 # Every process reads its own part of a batch.
-CUTS_BATCHES = False
+DATASET_YIELDS_GLOBAL_BATCH = False
 
 _in_step = False
 

@@ -1,4 +1,4 @@
-"""What a pretrained encoder is worth: scores by named protocols."""
+"""Score a pretrained encoder by named protocols."""
 
 from keras_clmae.evaluation.encoder_source import load_encoder
 from keras_clmae.evaluation.encoder_source import untrained_copy
@@ -17,7 +17,7 @@ from keras_clmae.evaluation.logistic_regression import few_shot_accuracy
 from keras_clmae.evaluation.logistic_regression import (
     logistic_regression_accuracy,
 )
-from keras_clmae.evaluation.mask_statistics import mask_statistics
+from keras_clmae.evaluation.mask_health import mask_statistics
 from keras_clmae.evaluation.prediction import iterate_batches
 from keras_clmae.evaluation.records import make_record
 from keras_clmae.evaluation.records import markdown_table

@@ -1,4 +1,4 @@
-"""Checks that every feature-based protocol makes on its arrays."""
+"""Check the arrays that feature-based protocols take."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""Features of images: what k-NN and probes work on."""
+"""Extract the features of images that k-NN and probes work on."""
 
 import keras
 

@@ -1,4 +1,4 @@
-"""Fine-tuning by MAE's protocol."""
+"""Fine-tune an encoder by MAE's protocol."""
 
 import keras
 import numpy as np

@@ -1,4 +1,4 @@
-"""Linear probing: a linear classifier on a frozen encoder."""
+"""Train a linear classifier on a frozen encoder."""
 
 import keras
 import numpy as np

@@ -219,7 +219,7 @@ def test_gray_among_color_becomes_rgb(picture_folder, monkeypatch):
     dataset = image_folder(picture_folder, 32, 13, channels=1)
     assert next(iter(dataset)).shape == (13, 32, 32, 1)
     # One that is not among those that are looked at.
-    module = importlib.import_module("keras_clmae.data.image_folder")
+    module = importlib.import_module("keras_clmae.data.folder_source")
     monkeypatch.setattr(module, "_CHANNEL_SAMPLES", 2)
     dataset = image_folder(picture_folder, 32, 13, transform="evaluation")
     assert [len(batch) for batch in dataset] == [13]
@@ -454,7 +454,7 @@ def test_damaged_files_are_named_and_counted(picture_folder):
 def test_a_long_search_for_damaged_files_says_so(
     picture_folder, monkeypatch, capsys
 ):
-    module = importlib.import_module("keras_clmae.data.image_folder")
+    module = importlib.import_module("keras_clmae.data.folder_source")
     monkeypatch.setattr(module, "_SILENT_SECONDS", 0)
     image_folder(picture_folder, 16, 4, transform="evaluation")
     assert (

@@ -1,4 +1,4 @@
-"""What the masks of a masking module look like, and whether they collapsed."""
+"""Measure the masks of a masking module, and warn where they collapsed."""
 
 import warnings
 
@@ -9,6 +9,7 @@ from keras import ops
 from keras_clmae.evaluation.prediction import count_batches
 from keras_clmae.evaluation.prediction import iterate_batches
 from keras_clmae.evaluation.prediction import predict_batches
+from keras_clmae.models import mask_overlap
 from keras_clmae.models.clmae import UNDECIDED_DISTANCE
 
 # Shares from which on masks count as collapsed: ours. Random masks overlap by
@@ -113,8 +114,8 @@ def _score_statistics(scores, num_visible, grid_size):
     # As the model chooses: the highest scores, the first of equal ones.
     visible = np.argsort(-scores, axis=1, kind="stable")[:, :num_visible]
     times_visible = np.bincount(visible.ravel(), minlength=num_tokens)
-    # Each position shared by c images is shared by c * (c - 1) ordered pairs.
-    shared = np.sum(times_visible * (times_visible - 1.0))
+    mask = np.ones(scores.shape, "float32")
+    np.put_along_axis(mask, visible, 0.0, axis=1)
     clipped = np.clip(scores, 1e-12, 1 - 1e-12)
     entropy = -(
         clipped * np.log2(clipped) + (1 - clipped) * np.log2(1 - clipped)
@@ -127,9 +128,7 @@ def _score_statistics(scores, num_visible, grid_size):
             np.mean(np.abs(scores - 0.5) < UNDECIDED_DISTANCE)
         ),
         "entropy": float(entropy.mean()),
-        "mask_overlap": float(
-            shared / (num_images * (num_images - 1) * num_visible)
-        ),
+        "mask_overlap": float(mask_overlap(mask)),
         "visible_share": (times_visible / num_images).reshape(grid_size),
     }
 

@@ -53,7 +53,7 @@ def spaced(total, count):
 
     Example:
 
-    >>> from keras_clmae.data.example_images import spaced
+    >>> from keras_clmae.data.examples import spaced
     >>> spaced(10, 3).tolist()
     [1, 5, 8]
     """

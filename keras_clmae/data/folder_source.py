@@ -1,4 +1,4 @@
-"""A folder of picture files as a data set."""
+"""Read a folder of image files as a data set."""
 
 import os
 import sys
