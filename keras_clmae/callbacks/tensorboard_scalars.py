@@ -1,3 +1,5 @@
+"""Write the logs of a training as TensorBoard events."""
+
 import keras
 
 

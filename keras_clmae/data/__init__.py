@@ -2,6 +2,7 @@
 
 from keras_clmae.data.arrays import ArrayDataset
 from keras_clmae.data.arrays import array_dataset
+from keras_clmae.data.contract import ImageDataset
 from keras_clmae.data.examples import example_images
 from keras_clmae.data.fine_tuning import FineTuneTransform
 from keras_clmae.data.folder_source import image_folder
@@ -16,4 +17,5 @@ from keras_clmae.data.sharding import process_shard
 from keras_clmae.data.sharding import remaining_steps
 from keras_clmae.data.tfds_source import tfds_dataset
 from keras_clmae.data.transforms import EvaluationTransform
+from keras_clmae.data.transforms import ImageTransform
 from keras_clmae.data.transforms import PretrainTransform

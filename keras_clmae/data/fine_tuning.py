@@ -7,6 +7,7 @@ import keras
 
 from keras_clmae.data.dependencies import require
 from keras_clmae.data.transforms import EvaluationTransform
+from keras_clmae.data.transforms import ImageTransform
 from keras_clmae.data.transforms import PretrainTransform
 from keras_clmae.data.transforms import normalize
 from keras_clmae.data.transforms import standardize_image_size
@@ -229,7 +230,7 @@ def get_transform(transform, image_size, labels):
         A transform.
     """
     image_size = standardize_image_size(image_size)
-    if isinstance(transform, EvaluationTransform):
+    if isinstance(transform, ImageTransform):
         if transform.image_size != image_size:
             raise ValueError(
                 "`image_size` must be that of the transform, "

@@ -329,7 +329,7 @@ def make_decoder(pictures, channels=None):
         (count,) = found
         # The images that are not looked at may be gray.
         return PictureDecoder(count, convert=count == 3)
-    examples = " and ".join(
+    examples = ", ".join(
         f"{count} in {display_name(path)!r}" for count, path in found.items()
     )
     if not set(found) <= {1, 2, 3, 4}:

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from keras_clmae.data import EvaluationTransform
+from keras_clmae.data import ImageDataset
 from keras_clmae.data import PretrainTransform
 from keras_clmae.data import image_folder
 from keras_clmae.trainers.progress import progress_for_fit
@@ -209,7 +210,7 @@ def test_picture_of_one_pixel(tmp_path):
 
 def test_gray_among_color_becomes_rgb(picture_folder, monkeypatch):
     save_picture(picture_folder / "class 0" / "gray.png", "L")
-    message = "to RGB.*3 in '.*00.jpg' and 1 in '.*gray.png'.*`channels`"
+    message = "to RGB.*3 in '.*00.jpg', 1 in '.*gray.png'.*`channels`"
     with pytest.warns(UserWarning, match=message):
         dataset = image_folder(picture_folder, 32, 13, transform="evaluation")
     (images,) = list(dataset)
@@ -225,7 +226,7 @@ def test_gray_among_color_becomes_rgb(picture_folder, monkeypatch):
     assert [len(batch) for batch in dataset] == [13]
     monkeypatch.undo()
     np.save(picture_folder / "class 0" / "00.npy", np.zeros((8, 8, 6), "uint8"))
-    with pytest.raises(ValueError, match="6 in '.*00.npy' and 3"):
+    with pytest.raises(ValueError, match="`path`.*6 in '.*00.npy'"):
         image_folder(picture_folder, 32, 4)
 
 
@@ -239,6 +240,7 @@ def test_labels_and_lengths(picture_folder):
     assert dataset.num_examples == 12 and dataset.steps_per_epoch == 3
 
     dataset = image_folder(picture_folder, 32, 5)
+    assert isinstance(dataset, ImageDataset)
     assert len(dataset) == dataset.steps_per_epoch == 2
     # From here `fit` knows how many images it trains on in a second.
     (shown,), _ = progress_for_fit([], 1, dataset, None)
