@@ -1,5 +1,6 @@
 """Import optional packages when they are used, and name the extra of each."""
 
+import contextlib
 import importlib
 
 # Extras of pyproject.toml by package.
@@ -23,6 +24,9 @@ _EXTRAS = {
 def require(module_name, purpose):
     """Imports an optional package, or says which extra brings it.
 
+    On JAX and PyTorch, TensorFlow is kept from the GPUs: it would take their
+    memory as soon as it runs.
+
     Args:
         module_name: str. A module of a package in the table above, for example
             `"tensorflow"` or `"matplotlib.figure"`.
@@ -36,7 +40,7 @@ def require(module_name, purpose):
             extra to install.
     """
     try:
-        return importlib.import_module(module_name)
+        module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
         # A broken installation of the package itself is another problem.
         package = module_name.split(".")[0]
@@ -46,3 +50,17 @@ def require(module_name, purpose):
             f"{purpose} needs the package `{package}`, which is not installed. "
             f'Install it with `pip install "keras-clmae[{_EXTRAS[package]}]"`.'
         ) from None
+    if module_name == "tensorflow":
+        _leave_gpus_alone(module)
+    return module
+
+
+def _leave_gpus_alone(tensorflow):
+    """Keeps `tf.data` from taking the memory of another backend's GPUs."""
+    # The command checks its arguments before Keras is imported.
+    import keras
+
+    if keras.backend.backend() != "tensorflow":
+        # Too late where TensorFlow runs already: then it has what it has.
+        with contextlib.suppress(RuntimeError):
+            tensorflow.config.set_visible_devices([], "GPU")

@@ -1,3 +1,5 @@
+"""Watch a training: galleries, k-NN, checkpoints, TensorBoard."""
+
 from keras_clmae.callbacks.gallery import Gallery
 from keras_clmae.callbacks.hosts_checkpoint import HostsCheckpoint
 from keras_clmae.callbacks.hosts_checkpoint import restore_newest_of_hosts

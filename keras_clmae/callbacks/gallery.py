@@ -1,3 +1,5 @@
+"""Draw the same images again and again while a model learns."""
+
 import os
 
 import keras

@@ -1,3 +1,5 @@
+"""Save the state of a run on several hosts, and restore it."""
+
 import os
 
 import keras

@@ -1,3 +1,5 @@
+"""Draw and keep the learned masks over training."""
+
 import os
 
 import numpy as np

@@ -1,3 +1,5 @@
+"""Measure k-NN accuracy while an encoder is being pretrained."""
+
 import time
 
 import keras

@@ -1,3 +1,5 @@
+"""Draw reconstructions over training."""
+
 from keras_clmae.callbacks.gallery import Gallery
 from keras_clmae.visualization.masks import reconstructions_figure
 from keras_clmae.visualization.reconstructing import reconstruct_arrays

@@ -1,3 +1,5 @@
+"""Save the whole state of a run, and restore the newest."""
+
 import os
 import re
 

@@ -1,3 +1,5 @@
+"""Write the logs of a training as TensorBoard events."""
+
 import keras
 
 from keras_clmae.optional_imports import require

@@ -1,4 +1,6 @@
-"""Pictures that are already in memory, as batches. Needs no TensorFlow."""
+"""Batch images that are already in memory, without TensorFlow."""
+
+import threading
 
 import keras
 import numpy as np
@@ -12,7 +14,8 @@ class ArrayDataset(keras.utils.PyDataset):
     `fit`, `evaluate` and `predict` take it directly on every backend. The
     order of the pictures in an epoch depends on `seed` and the number of the
     epoch only, so that a run that was cut short can be repeated exactly: see
-    `set_epoch`. Each epoch that begins advances the number by one.
+    `set_epoch`. Each pass that `fit` begins advances the number by one; with
+    `steps_per_epoch` a pass takes several of Keras's epochs.
 
     `fit` shuffles the order of the *batches* once more unless it is called
     with `shuffle=False`; pass that for an order that depends on nothing else.
@@ -88,6 +91,8 @@ class ArrayDataset(keras.utils.PyDataset):
         self.batch_size = self._sampler.batch_size
         self.num_examples = len(images)
         self.steps_per_epoch = self._sampler.steps_per_epoch
+        # Keras may read ahead, in a thread of its own.
+        self._lock = threading.Lock()
         self.set_epoch(0)
 
     def set_epoch(self, epoch):
@@ -99,10 +104,25 @@ class ArrayDataset(keras.utils.PyDataset):
         self._sampler.set_epoch(epoch)
         self.epoch = self._sampler.epoch
         self._order = self._sampler.order(self.epoch)
+        # Batches of the pass that are still to come; none has begun.
+        self._pending = set()
 
     def on_epoch_begin(self):
-        self.epoch = self._sampler.next_epoch()
-        self._order = self._sampler.order(self.epoch)
+        with self._lock:
+            # With `steps_per_epoch`, Keras goes on with the same pass.
+            if not self._pending:
+                self.epoch = self._sampler.next_epoch()
+                self._order = self._sampler.order(self.epoch)
+                self._pending = set(range(len(self)))
+
+    def skip_batches(self, count):
+        """Counts the first batches of the pass that has begun as read.
+
+        Args:
+            count: Non-negative integer.
+        """
+        with self._lock:
+            self._pending.difference_update(range(count))
 
     def __len__(self):
         return self.steps_per_epoch
@@ -111,7 +131,9 @@ class ArrayDataset(keras.utils.PyDataset):
         if not 0 <= index < len(self):
             raise IndexError(f"Batch {index} of {len(self)}")
         start = index * self.batch_size
-        chosen = self._order[start : start + self.batch_size]
+        with self._lock:
+            chosen = self._order[start : start + self.batch_size]
+            self._pending.discard(index)
         if self.labels is None:
             return self.images[chosen]
         return self.images[chosen], self.labels[chosen]

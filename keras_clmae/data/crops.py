@@ -1,4 +1,4 @@
-"""Which part of a picture is shown, and how it is brought to size."""
+"""Choose the part of an image that is shown, and bring it to size."""
 
 import math
 

@@ -1,10 +1,14 @@
-"""What is wrong with a picture file, in words."""
+"""Say in words what is wrong with an image file."""
 
 import errno
 import os
 import warnings
 
+from keras_clmae.data.decoding import EXTENSIONS
 from keras_clmae.data.decoding import SIGNATURES
+from keras_clmae.data.decoding import UnsupportedPixels
+from keras_clmae.data.decoding import jpeg_channels
+from keras_clmae.data.decoding import read_pixels
 from keras_clmae.optional_imports import require
 
 _SYSTEM_ERRORS = {
@@ -44,24 +48,34 @@ def diagnose_contents(contents, decoder):
     Returns:
         A string, or `None` if they can be decoded.
     """
-    tf = require("tensorflow", "Reading picture files")
+    tf = require("tensorflow", "Reading image files")
+    PIL = require("PIL", "Reading image files")
     if not contents:
         return "it is empty"
     kinds = [
         kind for kind, start in SIGNATURES.items() if contents.startswith(start)
     ]
-    if not kinds:
-        return f"it is not a picture of a known kind ({', '.join(SIGNATURES)})"
     try:
-        decoder.decode(tf.constant(contents))
-    except (tf.errors.OpError, ValueError) as error:
-        text = str(error)
-        if "ensure_shape" in text.lower() or "EnsureShape" in text:
-            return (
-                f"it does not have {decoder.channels} channel(s) as the others "
-                "have; pass `channels` to convert pictures"
-            )
-        return f"the {kinds[0]} data is truncated or damaged"
+        if "JPEG" in kinds:
+            channels = jpeg_channels(contents)
+        else:
+            channels = read_pixels(contents).shape[-1]
+        if channels == decoder.channels or decoder.convert:
+            decoder.decode(tf.constant(contents))
+    except UnsupportedPixels as error:
+        return str(error)
+    except PIL.UnidentifiedImageError:
+        listed = ", ".join(each[1:] for each in EXTENSIONS)
+        return f"it is not an image of a known kind ({listed})"
+    # Each decoder has errors of its own for damaged data.
+    except Exception:
+        kind = f"{kinds[0]} " if kinds else ""
+        return f"the {kind}data is truncated or damaged"
+    if channels != decoder.channels and not decoder.convert:
+        return (
+            f"it does not have {decoder.channels} channel(s) as the others "
+            "have; pass `channels` to convert images"
+        )
     return None
 
 

@@ -1,4 +1,4 @@
-"""From the bytes of a picture file to pixels, inside `tf.data`."""
+"""Decode the bytes of image files to pixels, inside `tf.data`."""
 
 import io
 import struct
@@ -7,16 +7,27 @@ import numpy as np
 
 from keras_clmae.optional_imports import require
 
-# The formats are told by their first bytes, whatever the file is called.
+# The formats are told by their first bytes, whatever the file is called. These
+# are read by TensorFlow and NumPy, all others by Pillow.
 SIGNATURES = {
     "JPEG": b"\xff\xd8",
     "PNG": b"\x89PNG",
     "GIF": b"GIF8",
-    "BMP": b"BM",
-    "WebP": b"RIFF",
     "NumPy": b"\x93NUM",
 }
-EXTENSIONS = (".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp", ".npy")
+# What Pillow reads without another program, and NumPy's arrays.
+EXTENSIONS = (
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".gif", ".npy"),
+    *(".bmp", ".dib", ".webp", ".tif", ".tiff", ".avif", ".avifs"),
+    *(".ppm", ".pgm", ".pbm", ".pnm", ".pfm", ".jp2", ".j2k", ".j2c", ".jpc"),
+    *(".jpf", ".jpx", ".tga", ".pcx", ".sgi", ".rgb", ".rgba", ".bw", ".dds"),
+    *(".ico", ".icns", ".psd", ".qoi", ".xbm", ".xpm", ".im", ".msp", ".fli"),
+)
+
+# Where a PNG file says how many bits a channel has.
+_PNG_DEPTH_BYTE = 24
+# 16 bits per channel become 0 to 255, with fractions.
+_FROM_16_BITS = np.float32(1 / 257)
 
 # Gives the same pixels as Pillow; the faster one saves nothing to speak of.
 _DCT_METHOD = "INTEGER_ACCURATE"
@@ -36,16 +47,18 @@ _LUMA = np.float32([[0.2989], [0.587], [0.114]])
 
 
 class PictureDecoder:
-    """Decodes JPEG, PNG, GIF (first frame), BMP, WebP and NumPy pictures.
+    """Decodes JPEG, PNG, GIF and NumPy images, and what Pillow reads else.
 
-    A JPEG's Exif orientation is applied. 16 bits a channel become 8. NumPy
+    Of files with several frames or pages the first one is taken. An Exif
+    orientation is applied. 16 bits per channel keep all their levels (in
+    TIFF, Pillow does so for gray images; colors come with 8 bits). NumPy
     arrays of shape `(height, width)` or `(height, width, channels)` may be
     uint8, uint16 (65535 is white) or floats (1 is white).
 
     Args:
         channels: Positive integer, channels of the result.
         convert: Boolean, whether to convert pictures that have another
-            number of channels (to grey, to RGB, alpha left out or opaque)
+            number of channels (to gray, to RGB, alpha left out or opaque)
             instead of failing on them.
     """
 
@@ -133,7 +146,7 @@ class PictureDecoder:
                 tf.shape(pixels[..., :1]), tf.constant(255, "uint8")
             )
             pixels = tf.concat([pixels, alpha], axis=-1)
-        # Fails where a grey picture comes among coloured ones.
+        # Fails where a gray picture comes among colored ones.
         return tf.ensure_shape(pixels, (None, None, self.channels))
 
     def decode_other(self, contents):
@@ -155,71 +168,118 @@ class PictureDecoder:
     def _decode_other(self, contents):
         # TensorFlow passes bytes in a graph, an array of them outside of one.
         contents = contents if isinstance(contents, bytes) else contents.item()
-        pixels = _read_pixels(self._tf, contents)
+        pixels = read_pixels(contents)
         if self.convert:
             pixels = _convert(pixels, self.channels)
         return np.ascontiguousarray(pixels, "float32")
 
 
-def _read_pixels(tf, contents):
-    """Reads a file that is not a JPEG: (height, width, channels), 0 to 255."""
+def jpeg_channels(contents):
+    """Reads how many channels a JPEG file is decoded to.
+
+    Args:
+        contents: Bytes of the file, or scalar string tensor.
+
+    Returns:
+        Integer. A JPEG of four channels is CMYK, and is decoded to RGB.
+    """
+    tf = require("tensorflow", "Reading image files")
+    return min(int(tf.io.extract_jpeg_shape(contents)[2]), 3)
+
+
+def read_pixels(contents):
+    """Reads an image file that is not a JPEG.
+
+    Args:
+        contents: Bytes of the file.
+
+    Returns:
+        Array of shape `(height, width, channels)`, 0 is black and 255 white.
+
+    Raises:
+        UnsupportedPixels: If the pixels are of a type without a known white.
+        Exception: Whatever the decoder raises for damaged data.
+    """
+    tf = require("tensorflow", "Reading image files")
     if contents.startswith(SIGNATURES["NumPy"]):
         return _read_numpy(contents)
-    if contents.startswith((SIGNATURES["BMP"], SIGNATURES["WebP"])):
-        return _read_with_pillow(contents)
     if contents.startswith(SIGNATURES["GIF"]):
         return tf.io.decode_gif(contents)[0].numpy()
-    # Anything else is given to the PNG decoder, which refuses it.
-    return tf.io.decode_png(contents).numpy()
+    if contents.startswith(SIGNATURES["PNG"]):
+        if contents[_PNG_DEPTH_BYTE : _PNG_DEPTH_BYTE + 1] != b"\x10":
+            return tf.io.decode_png(contents).numpy()
+        return tf.io.decode_png(contents, dtype="uint16").numpy() * (
+            _FROM_16_BITS
+        )
+    return _read_with_pillow(contents)
+
+
+class UnsupportedPixels(ValueError):
+    """An image of a type of pixels whose black and white nobody knows."""
 
 
 def _read_numpy(contents):
     pixels = np.load(io.BytesIO(contents), allow_pickle=False)
     if pixels.dtype == np.uint16:
-        pixels = pixels / np.float32(257)
+        pixels = pixels * _FROM_16_BITS
     elif np.issubdtype(pixels.dtype, np.floating):
         pixels = pixels * np.float32(255)
     elif pixels.dtype != np.uint8:
-        raise ValueError(f"pixels of the type {pixels.dtype}")
+        raise UnsupportedPixels(
+            f"its pixels are {pixels.dtype}; uint8, uint16 and floats (1 is "
+            "white) can be read"
+        )
     return pixels[..., np.newaxis] if pixels.ndim == 2 else pixels
 
 
 def _read_with_pillow(contents):
-    """Reads BMP and WebP, neither of which TensorFlow reads fully.
+    """Reads all that TensorFlow does not read, or not fully.
 
-    Its BMP decoder takes the numbers of a palette for grey levels, and older
+    Its BMP decoder takes the numbers of a palette for gray levels, and older
     releases know no WebP.
     """
-    require("PIL", "Reading BMP and WebP pictures")
+    require("PIL", "Reading image files")
     from PIL import Image
     from PIL import ImageOps
 
-    with Image.open(io.BytesIO(contents)) as picture:
-        picture = ImageOps.exif_transpose(picture)
-        if picture.mode in ("1", "I;16"):
-            picture = picture.convert("L")
-        elif picture.mode not in ("L", "LA", "RGB", "RGBA"):
-            transparent = picture.has_transparency_data
-            picture = picture.convert("RGBA" if transparent else "RGB")
-        pixels = np.asarray(picture)
+    with Image.open(io.BytesIO(contents)) as image:
+        source_format = image.format
+        image = ImageOps.exif_transpose(image)
+        # Pillow scales the PGM files of more than 8 bits to 16 of 32.
+        has_16_bits = image.mode.startswith("I;16") or (
+            image.mode == "I" and source_format == "PPM"
+        )
+        if image.mode in ("I", "F") and not has_16_bits:
+            raise UnsupportedPixels(
+                "its pixels have 32 bits, whose black and white are not told; "
+                "save them as floats from 0 to 1 in a `.npy` file"
+            )
+        if image.mode == "1":
+            image = image.convert("L")
+        elif not has_16_bits and image.mode not in ("L", "LA", "RGB", "RGBA"):
+            transparent = image.has_transparency_data
+            image = image.convert("RGBA" if transparent else "RGB")
+        pixels = np.asarray(image)
+    if has_16_bits:
+        pixels = pixels * _FROM_16_BITS
     return pixels[..., np.newaxis] if pixels.ndim == 2 else pixels
 
 
 def _convert(pixels, channels):
-    """Grey (with alpha) or colour (with alpha) to another of these."""
+    """Gray (with alpha) or color (with alpha) to another of these."""
     received = pixels.shape[-1]
     if received == channels:
         return pixels
-    # Grey has one colour channel; otherwise three come first.
-    colour = pixels[..., : 1 if received < 3 else 3]
+    # Gray has one color channel; otherwise three come first.
+    color = pixels[..., : 1 if received < 3 else 3]
     if channels == 1:
-        return colour @ _LUMA if received >= 3 else colour
-    colour = np.broadcast_to(colour, (*colour.shape[:2], 3))
+        return color @ _LUMA if received >= 3 else color
+    color = np.broadcast_to(color, (*color.shape[:2], 3))
     if channels == 3:
-        return colour
-    opaque = np.full_like(colour[..., :1], 255)
+        return color
+    opaque = np.full_like(color[..., :1], 255)
     alpha = pixels[..., -1:] if received % 2 == 0 else opaque
-    return np.concatenate([colour, alpha], axis=-1)
+    return np.concatenate([color, alpha], axis=-1)
 
 
 def exif_orientation(contents):

@@ -1,9 +1,14 @@
-"""Files that are read once from where they lie."""
+"""Keep files at hand that are read again and again."""
 
 import hashlib
 import os
+import struct
 
 from keras_clmae.saving.atomic_write import atomic_write
+
+# Stands before a copy: a mark, then size and time of the file.
+_HEADER = struct.Struct("<8sqq")
+_MARK = b"clmae-1\n"
 
 
 class MemoryCache(dict):
@@ -19,6 +24,9 @@ class MemoryCache(dict):
 class DiskCache:
     """Reads files, and keeps copies of them in a folder.
 
+    A file that has another size or time of modification than its copy is read
+    anew. A file that cannot be reached any more is served from its copy.
+
     Args:
         folder: String or path object.
     """
@@ -33,15 +41,24 @@ class DiskCache:
         ).hexdigest()
         copy = os.path.join(self.folder, name[:2], name)
         try:
+            status = os.stat(path)
+            header = _HEADER.pack(_MARK, status.st_size, status.st_mtime_ns)
+        except OSError:
+            header = None
+        try:
             with open(copy, "rb") as file:
-                return file.read()
+                kept = file.read()
         except FileNotFoundError:
-            pass
+            kept = b""
+        expected = _MARK if header is None else header
+        if kept.startswith(expected):
+            return kept[_HEADER.size :]
         with open(path, "rb") as file:
             contents = file.read()
-        os.makedirs(os.path.dirname(copy), exist_ok=True)
-        # For other processes, which read meanwhile.
-        with atomic_write(copy) as unfinished:
-            with open(unfinished, "wb") as file:
-                file.write(contents)
+        if header is not None:
+            os.makedirs(os.path.dirname(copy), exist_ok=True)
+            # Other threads and processes may read and write it meanwhile.
+            with atomic_write(copy) as unfinished:
+                with open(unfinished, "wb") as file:
+                    file.write(header + contents)
         return contents

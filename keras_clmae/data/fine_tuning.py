@@ -1,8 +1,12 @@
-"""Strong augmentation with labels, and transforms by their names."""
+"""Augment labeled images strongly, and make transforms from their names."""
 
 import math
+import warnings
+
+import keras
 
 from keras_clmae.data.transforms import EvaluationTransform
+from keras_clmae.data.transforms import ImageTransform
 from keras_clmae.data.transforms import PretrainTransform
 from keras_clmae.data.transforms import normalize
 from keras_clmae.data.transforms import standardize_image_size
@@ -31,8 +35,9 @@ class FineTuneTransform(PretrainTransform):
         aspect_ratio: Pair of positive floats. Defaults to `(3 / 4, 4 / 3)`.
         flip: Boolean. Defaults to `True`.
         magnitude: Float from 0 to 30, strength of RandAugment's two
-            operations on the scale of its paper; 0 leaves RandAugment out.
-            Defaults to `9`.
+            operations on the scale of its paper; 0 leaves RandAugment out, as
+            a warning says for images of other than 3 channels. Defaults to
+            `9`.
         erasing_rate: Float from 0 to 1, share of the pictures of which a
             rectangle is replaced by noise. Defaults to `0.25`.
         mixup_alpha: Non-negative float, of the Beta distribution of MixUp; 0
@@ -92,6 +97,16 @@ class FineTuneTransform(PretrainTransform):
         self._augment, self._mixers = self._make_layers()
 
     def _make_layers(self):
+        # keras-cv's layers, and those inside of them, compute in the global
+        # type where they are made; pixels are float32.
+        policy = keras.config.dtype_policy()
+        keras.config.set_dtype_policy("float32")
+        try:
+            return self._make_float32_layers()
+        finally:
+            keras.config.set_dtype_policy(policy)
+
+    def _make_float32_layers(self):
         tf = require("tensorflow", "The fine-tuning transform")
         keras_cv = require("keras_cv", "The fine-tuning transform")
         augment = None
@@ -117,14 +132,15 @@ class FineTuneTransform(PretrainTransform):
 
     def batch(self, images, labels, normalization, num_classes, seed):
         tf = require("tensorflow", "Transforming pictures")
-        if self._augment is not None:
-            if images.shape[-1] != 3:
-                raise ValueError(
-                    "`magnitude` must be 0 for pictures of another "
-                    "number of channels than 3: RandAugment changes colours. "
-                    f"Received: {images.shape[-1]} channels"
-                )
+        if self._augment is not None and images.shape[-1] == 3:
             images = self._augment(images)
+        elif self._augment is not None:
+            warnings.warn(
+                "Left out RandAugment, which changes colors, for images of "
+                f"{images.shape[-1]} channel(s); `channels=3` makes them RGB, "
+                "`magnitude=0` says so without this line.",
+                stacklevel=2,
+            )
         images = normalize(images, normalization)
         if self.erasing_rate:
             images = erase_rectangles(images, self.erasing_rate, seed)
@@ -214,7 +230,7 @@ def get_transform(transform, image_size, labels):
         A transform.
     """
     image_size = standardize_image_size(image_size)
-    if isinstance(transform, EvaluationTransform):
+    if isinstance(transform, ImageTransform):
         if transform.image_size != image_size:
             raise ValueError(
                 "`image_size` must be that of the transform, "

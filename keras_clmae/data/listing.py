@@ -1,4 +1,4 @@
-"""Which picture files a folder holds, their classes, and their split."""
+"""List the image files of a folder and their classes, and split them."""
 
 import dataclasses
 import hashlib
@@ -56,7 +56,8 @@ def list_pictures(path, labels=False, num_classes=None, class_names=None):
 
     Hidden files and folders are left out. Symbolic links are followed; a
     link that leads back to a folder above it is skipped, and so is a folder
-    that may not be read, each with a warning that names it.
+    that may not be read, each with a warning that names it. Files of other
+    kinds are left out, with one warning for all of them.
 
     Args:
         path: String or path object, the folder.
@@ -90,20 +91,28 @@ def list_pictures(path, labels=False, num_classes=None, class_names=None):
             "`path` must be a folder of pictures. "
             f"Received: {root!r}, which is a file"
         )
-    names = sorted(_walk(root))
+    others = []
+    names = sorted(_walk(root, others))
     if not names:
+        example = f", but for example {min(others)!r}" if others else ""
         raise ValueError(
-            "`path` must be a folder with pictures "
+            "`path` must be a folder with images "
             f"({', '.join(EXTENSIONS)}) in it or below it. Received: {root!r}, "
-            "which has not a single one"
+            f"which has not a single one{example}"
+        )
+    if others:
+        warnings.warn(
+            f"Left out {len(others)} file(s) of {root!r} that are no images "
+            f"of a known kind by their endings, for example {min(others)!r}",
+            stacklevel=3,
         )
     if not labels:
         return PictureList(root, names)
     return _with_labels(root, names, num_classes, class_names)
 
 
-def _walk(root):
-    """Gives the relative name of each picture file below `root`."""
+def _walk(root, others):
+    """Gives the names of the images below `root`, and fills in `others`."""
     pending = [("", (os.path.realpath(root),))]
     while pending:
         folder, above = pending.pop()
@@ -137,6 +146,8 @@ def _walk(root):
                     pending.append((name, (*above, real)))
             elif entry.name.lower().endswith(EXTENSIONS):
                 yield name
+            else:
+                others.append(name)
 
 
 def _is_folder(entry):

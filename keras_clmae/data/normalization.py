@@ -1,4 +1,4 @@
-"""Mean and standard deviation of pictures, and the way back."""
+"""Standardize the pixels of images, and bring them back."""
 
 import keras
 import numpy as np

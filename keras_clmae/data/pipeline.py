@@ -1,8 +1,9 @@
-"""From records to batches: one `tf.data` pipeline for every source."""
+"""Turn records into batches: one `tf.data` pipeline for every source."""
 
 import numpy as np
 
 from keras_clmae.data.damage import DamageReport
+from keras_clmae.data.examples import spaced
 from keras_clmae.data.normalization import PixelNormalization
 from keras_clmae.data.normalization import imagenet_normalization
 from keras_clmae.data.transforms import EvaluationTransform
@@ -49,8 +50,8 @@ def make_batches(
         A `tf.data.Dataset` of batches, with the attributes `num_examples`,
         `batch_size`, `steps_per_epoch`, `num_classes` (`None` without
         labels), `normalization`, `transform`, `skipped` (dictionary of the
-        names and troubles of the pictures skipped so far), and
-        `set_epoch(epoch)`.
+        names and troubles of the pictures skipped so far), `set_epoch(epoch)`
+        and `examples(count)`, see `example_images`.
     """
     tf = require("tensorflow", "A `tf.data` pipeline")
     refills = sampler.shuffle and on_error == "skip"
@@ -128,7 +129,39 @@ def make_batches(
     dataset.transform = transform
     dataset.skipped = report.skipped
     dataset.set_epoch = sampler.set_epoch
+    dataset.examples = _examples_of(
+        source, sampler, transform, decoder, normalization
+    )
     return dataset
+
+
+def _examples_of(source, sampler, transform, decoder, normalization):
+    """Makes the function that reads a few images from all over an epoch.
+
+    The records between them are passed over, and not decoded.
+    """
+    tf = require("tensorflow", "A `tf.data` pipeline")
+
+    @tf.autograph.experimental.do_not_convert
+    def show(position, record):
+        contents, _ = source.load(record)
+        seed = tf.stack([tf.constant(sampler.seed * 2**32, "int64"), position])
+        pixels = transform.example(contents, decoder, seed)
+        return normalize(pixels, normalization)
+
+    def examples(count):
+        places = spaced(sampler.examples_per_epoch, count)
+        return (
+            source.stream(tf.constant(0, "int64"))
+            .enumerate()
+            .filter(lambda position, _: tf.reduce_any(position == places))
+            .map(show)
+            .ignore_errors()
+            .batch(len(places))
+            .as_numpy_iterator()
+        )
+
+    return examples
 
 
 def _report_gaps(batches, sampler, report):

@@ -1,4 +1,4 @@
-"""Which examples this process reads, in which order."""
+"""Choose which examples this process reads, and in which order."""
 
 import os
 
@@ -182,7 +182,7 @@ class EpochSampler:
             `drop_remainder` it holds those of the dropped batch, too.
         """
         if self.shuffle:
-            rng = np.random.default_rng((self.seed, epoch))
+            rng = np.random.default_rng((self.seed, int(epoch)))
             order = rng.permutation(self.num_examples)
         else:
             order = np.arange(self.num_examples)
@@ -239,3 +239,5 @@ class _Rest(keras.utils.PyDataset):
 
     def on_epoch_begin(self):
         self.dataset.on_epoch_begin()
+        if hasattr(self.dataset, "skip_batches"):
+            self.dataset.skip_batches(self.start)

@@ -1,4 +1,4 @@
-"""What is done to a picture between its file and the model."""
+"""Crop, resize and flip images between their file and the model."""
 
 from keras_clmae.data import crops
 from keras_clmae.data.decoding import exif_orientation
@@ -7,15 +7,64 @@ from keras_clmae.data.decoding import transpose
 from keras_clmae.optional_imports import require
 
 
-class EvaluationTransform:
-    """Resizes the short side to 256 / 224 of the target, cuts the centre out.
+class ImageTransform:
+    """Brings image files to arrays of one size. Base class.
 
-    Also the base of the other transforms. `example` runs on each picture in
-    `tf.data`, `batch` on each batch after it.
+    Subclasses define `example`, which runs on each image in `tf.data`, and may
+    define `batch`, which runs on each batch after it.
 
     Args:
-        image_size: Integer, or pair of integers (height, width).
-        crop_fraction: Float in (0, 1], share of the resized picture's short
+        image_size: int, or pair of int (height, width).
+    """
+
+    # Whether a data set is in random order with this transform by default.
+    is_training = False
+    # Whether `batch` takes pixels that are standardized already: image by
+    # image, while they are in the processor's cache, it is faster.
+    takes_standardized = True
+
+    def __init__(self, image_size):
+        self.image_size = standardize_image_size(image_size)
+
+    def example(self, contents, decoder, seed):
+        """Turns the bytes of one image file into pixels.
+
+        Args:
+            contents: Scalar string tensor.
+            decoder: A `PictureDecoder`.
+            seed: int tensor of shape `(2,)`, of the random draws.
+
+        Returns:
+            A float32 tensor of shape `(*image_size, channels)`, 0 is black
+            and 255 white.
+        """
+        raise NotImplementedError(
+            f"{type(self).__name__} must define `example`."
+        )
+
+    def batch(self, images, labels, normalization, num_classes, seed):
+        """Finishes a batch; here there is nothing left to do.
+
+        Args:
+            images: float32 tensor of shape `(batch, *image_size, channels)`,
+                from `example`, standardized where `takes_standardized`.
+            labels: int32 tensor of shape `(batch,)`, or `None`.
+            normalization: A `PixelNormalization`.
+            num_classes: int or `None`.
+            seed: int tensor of shape `(2,)`, of the random draws.
+
+        Returns:
+            A pair of the images and the labels.
+        """
+        return images, labels
+
+
+class EvaluationTransform(ImageTransform):
+    """Resizes the short side to 256 / 224 of the target, cuts the center out.
+
+    Args:
+        image_size: int, or pair of int (height, width).
+        crop_fraction: float in (0, 1]. Share of the resized image's short
             side that is kept. Defaults to `224 / 256`.
 
     Example:
@@ -29,7 +78,7 @@ class EvaluationTransform:
     """
 
     def __init__(self, image_size, crop_fraction=224 / 256):
-        self.image_size = standardize_image_size(image_size)
+        super().__init__(image_size)
         if not 0 < crop_fraction <= 1:
             raise ValueError(
                 "`crop_fraction` must be in (0, 1]. "
@@ -37,25 +86,8 @@ class EvaluationTransform:
             )
         self.crop_fraction = crop_fraction
 
-    # Whether a data set is in random order with this transform by default.
-    is_training = False
-    # Whether `batch` takes pixels that are standardised already: picture by
-    # picture, while they are in the processor's cache, it is faster.
-    takes_standardized = True
-
     def example(self, contents, decoder, seed):
-        """Turns the bytes of one picture file into pixels.
-
-        Args:
-            contents: Scalar string tensor.
-            decoder: A `PictureDecoder`.
-            seed: Integer tensor of shape `(2,)`, of the random draws.
-
-        Returns:
-            A float32 tensor of shape `(*image_size, channels)`, 0 is black
-            and 255 white.
-        """
-        tf = require("tensorflow", "Transforming pictures")
+        tf = require("tensorflow", "Transforming images")
         pixels = crops.central_resize(
             decoder.decode(contents), self.image_size, self.crop_fraction
         )
@@ -63,24 +95,8 @@ class EvaluationTransform:
         pixels = tf.clip_by_value(pixels, 0.0, 255.0)
         return tf.ensure_shape(pixels, (*self.image_size, decoder.channels))
 
-    def batch(self, images, labels, normalization, num_classes, seed):
-        """Finishes a batch; here there is nothing left to do.
 
-        Args:
-            images: float32 tensor of shape `(batch, *image_size, channels)`,
-                from `example`, standardised where `takes_standardized`.
-            labels: int32 tensor of shape `(batch,)`, or `None`.
-            normalization: A `PixelNormalization`.
-            num_classes: Integer or `None`.
-            seed: Integer tensor of shape `(2,)`, of the random draws.
-
-        Returns:
-            A pair of the images and the labels.
-        """
-        return images, labels
-
-
-class PretrainTransform(EvaluationTransform):
+class PretrainTransform(ImageTransform):
     """Random resized crop and horizontal flip: MAE's augmentation.
 
     Of a JPEG file only the window is decoded, and a window more than twice

@@ -1,10 +1,9 @@
-"""What a pretrained encoder is worth: scores by named protocols."""
+"""Score a pretrained encoder by named protocols."""
 
 from keras_clmae.evaluation.encoder_source import load_encoder
 from keras_clmae.evaluation.encoder_source import untrained_copy
 from keras_clmae.evaluation.features import FeatureExtractor
 from keras_clmae.evaluation.features import extract_features
-from keras_clmae.evaluation.features import iterate_batches
 from keras_clmae.evaluation.fine_tuning import ClassificationLoss
 from keras_clmae.evaluation.fine_tuning import classifier_accuracy
 from keras_clmae.evaluation.fine_tuning import fine_tune
@@ -18,7 +17,8 @@ from keras_clmae.evaluation.logistic_regression import few_shot_accuracy
 from keras_clmae.evaluation.logistic_regression import (
     logistic_regression_accuracy,
 )
-from keras_clmae.evaluation.mask_statistics import mask_statistics
+from keras_clmae.evaluation.mask_health import mask_statistics
+from keras_clmae.evaluation.prediction import iterate_batches
 from keras_clmae.evaluation.records import make_record
 from keras_clmae.evaluation.records import markdown_table
 from keras_clmae.evaluation.records import read_records

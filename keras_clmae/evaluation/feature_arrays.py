@@ -1,4 +1,4 @@
-"""Checks that every feature-based protocol makes on its arrays."""
+"""Check the arrays that feature-based protocols take."""
 
 import numpy as np
 
@@ -64,9 +64,16 @@ def check_labels(labels, num_images, name, num_classes=None):
             f"{num_images} images. Received: {len(labels)} labels"
         )
     labels = labels.astype("int64", copy=False)
-    if num_classes is not None and (
-        labels.min() < 0 or labels.max() >= num_classes
-    ):
+    negative = labels < 0
+    if negative.any():
+        raise ValueError(
+            f"`{name}` must hold class indices from 0 on; leave out images "
+            "without a class, whose label often is -1. Received: "
+            f"{np.count_nonzero(negative)} of {len(labels)} labels below 0, "
+            f"the first, {labels[negative][0]}, at index "
+            f"{int(np.argmax(negative))}"
+        )
+    if num_classes is not None and labels.max() >= num_classes:
         raise ValueError(
             f"`{name}` must hold labels in [0, {num_classes}), as "
             f"`num_classes` is {num_classes}. Received: labels from "

@@ -1,12 +1,13 @@
-"""Fine-tuning by MAE's protocol."""
+"""Fine-tune an encoder by MAE's protocol."""
 
 import keras
 import numpy as np
 
 from keras_clmae.evaluation.feature_arrays import check_labels
-from keras_clmae.evaluation.features import count_batches
-from keras_clmae.evaluation.features import predict_dataset
+from keras_clmae.evaluation.prediction import count_batches
+from keras_clmae.evaluation.prediction import predict_dataset
 from keras_clmae.models.image_classifier import ImageClassifier
+from keras_clmae.models.image_classifier import check_class_names
 from keras_clmae.optimizers import LayerDecayAdamW
 from keras_clmae.optimizers import scale_learning_rate
 from keras_clmae.optimizers import warmup_cosine
@@ -139,7 +140,8 @@ def classifier_accuracy(classifier, dataset, batch_size=256, verbose=0):
         A float in [0, 1].
 
     Raises:
-        ValueError: If labels are missing or do not fit the classes.
+        ValueError: If labels are missing or do not fit the classes, or the
+            data set numbers its classes in another way than the classifier.
 
     Example:
 
@@ -152,6 +154,7 @@ def classifier_accuracy(classifier, dataset, batch_size=256, verbose=0):
     ... )
     1.0
     """
+    check_class_names(classifier, dataset)
     logits, labels = predict_dataset(classifier, dataset, batch_size, verbose)
     labels = check_labels(labels, len(logits), "dataset", logits.shape[1])
     return float(np.mean(logits.argmax(axis=1) == labels))

@@ -1,4 +1,4 @@
-"""Exact k-nearest-neighbour classification by named protocols."""
+"""Classify features by their exact nearest neighbors, by named protocols."""
 
 import numpy as np
 

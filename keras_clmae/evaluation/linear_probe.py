@@ -1,17 +1,18 @@
-"""Linear probing: a linear classifier on a frozen encoder."""
+"""Train a linear classifier on a frozen encoder."""
 
 import keras
 import numpy as np
 
 from keras_clmae.evaluation.feature_arrays import check_labels
 from keras_clmae.evaluation.feature_arrays import check_split
-from keras_clmae.evaluation.features import count_batches
 from keras_clmae.evaluation.features import extract_features
 from keras_clmae.evaluation.logistic_regression import (
     logistic_regression_accuracy,
 )
+from keras_clmae.evaluation.prediction import count_batches
 from keras_clmae.models.image_classifier import ImageClassifier
 from keras_clmae.models.image_classifier import batch_norm_head
+from keras_clmae.models.image_classifier import check_class_names
 from keras_clmae.optimizers import LARS
 from keras_clmae.optimizers import scale_learning_rate
 from keras_clmae.optimizers import warmup_cosine
@@ -157,8 +158,9 @@ def linear_probe_images(
         A float in [0, 1].
 
     Raises:
-        ValueError: If test labels do not fit `num_classes`, or
-            `train_dataset` does not know its length.
+        ValueError: If labels do not fit `num_classes`, `train_dataset` does
+            not know its length, or the data sets number their classes
+            differently.
 
     Example:
 
@@ -181,13 +183,6 @@ def linear_probe_images(
             "`train_dataset` must know its number of batches. "
             f"Received: train_dataset={train_dataset}"
         )
-    # The encoder is frozen: the test features are those of the end, too.
-    test_features, test_labels = extract_features(
-        encoder, test_dataset, pooling, verbose=0
-    )
-    test_labels = check_labels(
-        test_labels, len(test_features), "test_dataset", num_classes
-    )
     classifier = ImageClassifier(
         encoder,
         num_classes,
@@ -195,6 +190,15 @@ def linear_probe_images(
         head_norm="batch_norm",
         freeze_encoder=True,
         head_stddev=HEAD_STDDEV,
+        class_names=getattr(train_dataset, "class_names", None),
+    )
+    check_class_names(classifier, test_dataset)
+    # The encoder is frozen: the test features are those of the end, too.
+    test_features, test_labels = extract_features(
+        encoder, test_dataset, pooling, verbose=0
+    )
+    test_labels = check_labels(
+        test_labels, len(test_features), "test_dataset", num_classes
     )
     schedule = _schedule(
         base_learning_rate, batch_size, num_batches, epochs, warmup_epochs

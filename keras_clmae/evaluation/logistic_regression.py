@@ -1,4 +1,4 @@
-"""Logistic regression on features: the quick linear probe, and few-shot."""
+"""Fit logistic regressions on features: the quick linear probe, few-shot."""
 
 import numpy as np
 

@@ -1,3 +1,8 @@
+"""Classify images by a linear head on an encoder."""
+
+import inspect
+import warnings
+
 import keras
 import numpy as np
 from keras import ops
@@ -40,6 +45,9 @@ class ImageClassifier(PresetModel):
         image_shape: (height, width, channels). Where the grid of patches
             differs, the position table is interpolated. Defaults to `None`:
             the encoder's own.
+        class_names: list of str. Names of the classes, in the order of their
+            numbers. Defaults to `None`: those of the data set that `fit` is
+            given, where it names its classes as `data.image_folder` does.
 
     Call arguments:
         images: float tensor of shape (batch, height, width, channels).
@@ -49,10 +57,12 @@ class ImageClassifier(PresetModel):
         Logits, float32 tensor of shape (batch, num_classes).
 
     Raises:
-        ValueError: If an argument does not fit; from `fit` and `evaluate`, if
-            labels that can be seen (arrays, or data sets of this package)
-            hold a class outside of [0, num_classes), or validation data
-            number their classes differently.
+        ValueError: If an argument does not fit; from `compile`, if a loss or
+            metric takes probabilities, as the classifier gives logits; from
+            `fit` and `evaluate`, if labels lie outside of [0, num_classes)
+            (those that cannot be seen before are counted, and refused at the
+            end of the epoch); from `fit`, `evaluate` and `predict`, if a data
+            set numbers its classes in another way than `class_names`.
 
     Example:
 
@@ -81,6 +91,7 @@ class ImageClassifier(PresetModel):
         head_stddev=2e-5,
         drop_path_rate=None,
         image_shape=None,
+        class_names=None,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -97,6 +108,12 @@ class ImageClassifier(PresetModel):
         check_choice(
             "head_norm", head_norm, ("layer_norm", "batch_norm", "none")
         )
+        if class_names is not None and len(class_names) > num_classes:
+            raise ValueError(
+                "`class_names` must hold at most one name per class, as "
+                f"`num_classes` is {num_classes}. "
+                f"Received: class_names={class_names}"
+            )
 
         # === Layers ===
         self.encoder = copy_encoder(encoder, image_shape, drop_path_rate)
@@ -124,6 +141,9 @@ class ImageClassifier(PresetModel):
         self.head_norm = head_norm
         self.freeze_encoder = freeze_encoder
         self.head_stddev = head_stddev
+        self.class_names = None if class_names is None else list(class_names)
+        # In no log: only `_refuse_foreign_labels` reads it.
+        self._foreign_labels = keras.metrics.Sum(name="foreign_labels")
         self.build((None, *self.encoder.image_shape))
 
     @classmethod
@@ -192,19 +212,128 @@ class ImageClassifier(PresetModel):
     def compute_output_shape(self, input_shape):
         return (input_shape[0], self.num_classes)
 
-    def fit(self, x=None, y=None, *args, **kwargs):
+    def compile(self, optimizer="rmsprop", loss=None, **kwargs):
+        for name, values in (
+            ("loss", loss),
+            ("metrics", kwargs.get("metrics")),
+            ("weighted_metrics", kwargs.get("weighted_metrics")),
+        ):
+            for value in keras.tree.flatten(values):
+                _check_takes_logits(name, value)
+        super().compile(optimizer, loss, **kwargs)
+
+    def compile_from_config(self, config):
+        try:
+            self.compile(**keras.saving.deserialize_keras_object(config))
+        except ValueError as error:
+            # Files from before the check of losses are still good models.
+            warnings.warn(
+                f"The stored classifier is loaded, but not compiled: {error}",
+                stacklevel=2,
+            )
+            return
+        self.optimizer.build(self.trainable_variables)
+
+    def fit(
+        self,
+        x=None,
+        y=None,
+        batch_size=None,
+        epochs=1,
+        verbose="auto",
+        callbacks=None,
+        validation_split=0.0,
+        validation_data=None,
+        **kwargs,
+    ):
         self._check_labels("y", x, y)
-        validation = kwargs.get("validation_data")
-        if isinstance(validation, tuple | list):
-            self._check_labels("validation_data", *validation[:2])
-        elif validation is not None:
-            self._check_labels("validation_data", validation, None)
-            _check_same_classes(x, validation)
-        return super().fit(x, y, *args, **kwargs)
+        if isinstance(validation_data, tuple | list):
+            self._check_labels("validation_data", *validation_data[:2])
+        elif validation_data is not None:
+            self._check_labels("validation_data", validation_data, None)
+            _check_same_classes(x, validation_data)
+        check_class_names(self, x)
+        names = getattr(x, "class_names", None)
+        if self.class_names is None and names is not None:
+            self.class_names = list(names)
+        check_class_names(self, validation_data)
+        check = _RefusesForeignLabels()
+        if isinstance(callbacks, keras.callbacks.CallbackList):
+            callbacks.append(check)
+        else:
+            callbacks = [*keras.tree.flatten(callbacks or []), check]
+        return super().fit(
+            x,
+            y,
+            batch_size=batch_size,
+            epochs=epochs,
+            verbose=verbose,
+            callbacks=callbacks,
+            validation_split=validation_split,
+            validation_data=validation_data,
+            **kwargs,
+        )
 
     def evaluate(self, x=None, y=None, *args, **kwargs):
         self._check_labels("y", x, y)
-        return super().evaluate(x, y, *args, **kwargs)
+        check_class_names(self, x)
+        result = super().evaluate(x, y, *args, **kwargs)
+        self._refuse_foreign_labels()
+        return result
+
+    def predict(self, x, *args, **kwargs):
+        check_class_names(self, x)
+        return super().predict(x, *args, **kwargs)
+
+    def compute_loss(
+        self, x=None, y=None, y_pred=None, sample_weight=None, training=True
+    ):
+        foreign = self._find_foreign_labels(y)
+        if foreign is not None:
+            # Some backends stop at such a label, without naming an argument.
+            y = ops.where(foreign, ops.zeros_like(y), y)
+        return super().compute_loss(x, y, y_pred, sample_weight, training)
+
+    def compute_metrics(self, x, y, y_pred, sample_weight=None):
+        foreign = self._find_foreign_labels(y)
+        if foreign is not None:
+            self._foreign_labels.update_state(ops.cast(foreign, "float32"))
+        return super().compute_metrics(x, y, y_pred, sample_weight)
+
+    def get_metrics_result(self):
+        results = super().get_metrics_result()
+        results.pop(self._foreign_labels.name, None)
+        return results
+
+    @property
+    def metrics_names(self):
+        hidden = self._foreign_labels.name
+        return [name for name in super().metrics_names if name != hidden]
+
+    def _find_foreign_labels(self, y):
+        """Finds the integer labels that are no class of the head.
+
+        Inside a compiled step nothing can be raised; they are counted there.
+
+        Returns:
+            bool tensor of the shape of `y`, or `None` for other labels.
+        """
+        if not hasattr(y, "dtype"):
+            return None
+        if "int" not in keras.backend.standardize_dtype(y.dtype):
+            return None
+        if len(y.shape) > 1 and y.shape[-1] != 1:
+            return None
+        return ops.logical_or(y < 0, y >= self.num_classes)
+
+    def _refuse_foreign_labels(self):
+        count = int(self._foreign_labels.result())
+        if count:
+            raise ValueError(
+                f"Labels must be in [0, {self.num_classes}), as `num_classes` "
+                f"is {self.num_classes}; leave out images without a class "
+                f"(-1). Received: {count} labels outside of it"
+            )
 
     def _check_labels(self, name, x, y):
         """Raises where a class is seen to be none of the head's.
@@ -250,6 +379,7 @@ class ImageClassifier(PresetModel):
             "head_stddev": self.head_stddev,
             "drop_path_rate": self.encoder.drop_path_rate,
             "image_shape": self.encoder.image_shape,
+            "class_names": self.class_names,
         }
 
     @classmethod
@@ -258,6 +388,65 @@ class ImageClassifier(PresetModel):
             config["encoder"], custom_objects=custom_objects
         )
         return cls(**{**config, "encoder": encoder})
+
+
+class _RefusesForeignLabels(keras.callbacks.Callback):
+    """Ends a training whose labels are no classes, after its first epoch."""
+
+    def on_test_begin(self, logs=None):
+        # Validation starts the count anew.
+        self.model._refuse_foreign_labels()
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.model._refuse_foreign_labels()
+
+
+def _check_takes_logits(name, value):
+    """Raises where a loss or a metric is one of probabilities."""
+    getter = keras.losses.get if name == "loss" else keras.metrics.get
+    if isinstance(value, str):
+        try:
+            value = getter(value)
+        except ValueError:
+            # Keras says so itself.
+            return
+    if inspect.isclass(value):
+        value = value()
+    if hasattr(value, "get_config"):
+        from_logits = value.get_config().get("from_logits")
+    elif callable(value):
+        parameter = inspect.signature(value).parameters.get("from_logits")
+        from_logits = parameter and parameter.default
+    else:
+        return
+    if from_logits is False:
+        kind = getattr(value, "__name__", type(value).__name__)
+        raise ValueError(
+            f"`{name}` must take logits, which is what an ImageClassifier "
+            "gives, for instance `keras.losses.SparseCategoricalCrossentropy("
+            f"from_logits=True)`. Received: {kind} with from_logits=False"
+        )
+
+
+def check_class_names(classifier, dataset):
+    """Raises where a data set numbers its classes in another way.
+
+    Args:
+        classifier: `ImageClassifier`, or another model, which passes.
+        dataset: data set. One without `class_names` passes.
+
+    Raises:
+        ValueError: if its `class_names` are not those of the classifier.
+    """
+    known = getattr(classifier, "class_names", None)
+    names = getattr(dataset, "class_names", None)
+    if known is None or names is None or list(names) == list(known):
+        return
+    raise ValueError(
+        "A data set must number its classes as the classifier does: make it "
+        "with `class_names=classifier.class_names`. Received: "
+        f"class_names={list(names)}, and the classifier has {list(known)}"
+    )
 
 
 def _check_same_classes(train, validation):

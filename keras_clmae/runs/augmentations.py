@@ -41,7 +41,7 @@ def augmentations(
     data = data_spec(data)
     check_data_exists(data)
     from keras_clmae.data import FineTuneTransform
-    from keras_clmae.data import from_spec
+    from keras_clmae.data import load
     from keras_clmae.visualization import rgb_function
     from keras_clmae.visualization import save_figure
     from keras_clmae.visualization.figures import picture_grid
@@ -57,7 +57,7 @@ def augmentations(
     rows = []
     for name, transform, repeats in transforms:
         # In a fixed order, so that a column shows one image.
-        dataset = from_spec(
+        dataset = load(
             data,
             image_size,
             batch_size=count,

@@ -43,7 +43,7 @@ def check_data(
     from keras_clmae.data.damage import diagnose
     from keras_clmae.data.damage import display_name
     from keras_clmae.data.decoding import PictureDecoder
-    from keras_clmae.data.image_folder import find_channels
+    from keras_clmae.data.folder_source import make_decoder
     from keras_clmae.data.listing import list_pictures
 
     console = Console()
@@ -60,8 +60,8 @@ def check_data(
                 console.print(message, style="yellow", markup=False)
     problem = None
     try:
-        found = channels or find_channels(pictures)
-        decoder = PictureDecoder(found, convert=channels is not None)
+        decoder = make_decoder(pictures, channels)
+        found = decoder.channels
     except ValueError as error:
         problem = str(error)
         # What can be read at all is told nevertheless.

@@ -57,15 +57,15 @@ def load_split(settings, encoder, split, transform="evaluation", **arguments):
         settings: as `settle` has seen them.
         encoder: `ViTEncoder`.
         split: Name of the split.
-        transform: As in `keras_clmae.data.from_spec`; none for the digits.
-        **arguments: further ones of `from_spec`.
+        transform: As in `keras_clmae.data.load`; none for the digits.
+        **arguments: further ones of `data.load`.
 
     Returns:
         Batches `(images, labels)`.
     """
     if settings.data != "digits":
         arguments = {"statistics": settings.statistics, **arguments}
-    return data.from_spec(
+    return data.load(
         settings.data,
         image_size=image_shape(settings, encoder)[:2],
         batch_size=settings.batch_size,

@@ -213,13 +213,13 @@ class _Run:
 
     def __init__(self, run_dir, count, shown_channels):
         from keras_clmae import visualization
-        from keras_clmae.runs.loading import first_images
+        from keras_clmae.data import example_images
         from keras_clmae.runs.loading import load_data
 
         self.settings = read_settings(run_dir)
         self.folder = RunFolder(run_dir)
         self.train, validation = load_data(self.settings)
-        self.images = first_images(validation or self.train, count)
+        self.images = example_images(validation or self.train, count)
         self.inverse = self.train.normalization.inverse
         self.shown_channels = shown_channels or self.settings.shown_channels
         self.rgb = visualization.rgb_function(

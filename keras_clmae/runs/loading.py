@@ -1,8 +1,5 @@
 """Load the images that the settings of a run name."""
 
-import keras
-import numpy as np
-
 from keras_clmae import data
 from keras_clmae import distribution
 from keras_clmae.runs.folder import RunFolder
@@ -12,7 +9,7 @@ NUM_SHOWN_IMAGES = 6
 
 
 def source_arguments(settings):
-    """Arguments of `from_spec` that depend on the kind of data.
+    """Arguments of `data.load` that depend on the kind of data.
 
     Args:
         settings: has `data`, `channels`, `cache` and `data_dir`.
@@ -43,7 +40,7 @@ def source_arguments(settings):
 
 
 def data_splits(settings):
-    """Arguments of `from_spec` for training and for validation, or `None`."""
+    """Arguments of `data.load` for training and for validation, or `None`."""
     if settings.validation is None:
         return {}, None
     if isinstance(settings.validation, str):
@@ -85,7 +82,7 @@ def _load_data(settings):
         )
 
     def load(transform, statistics, split, **arguments):
-        return data.from_spec(
+        return data.load(
             settings.data,
             image_size=settings.image_size,
             batch_size=batch_size,
@@ -111,10 +108,3 @@ def stored_normalization(settings):
     """Reads what an earlier start of the run standardized pixels by."""
     folder = RunFolder(settings.run_dir)
     return folder.read_normalization() if folder.has_run() else None
-
-
-def first_images(batches, count=NUM_SHOWN_IMAGES):
-    """The first images of the first batch, as many as the figures show."""
-    batch = next(iter(batches))
-    images, _, _ = keras.utils.unpack_x_y_sample_weight(batch)
-    return np.asarray(images[:count])

@@ -54,7 +54,7 @@ def labeled_images(settings, normalization):
 
 def _load(settings, normalization, split):
     try:
-        return data.from_spec(
+        return data.load(
             settings.data,
             image_size=settings.image_size,
             batch_size=_BATCH_SIZE,

@@ -14,7 +14,7 @@ from keras_clmae.runs.building import compile_model
 from keras_clmae.runs.building import highest_learning_rate
 from keras_clmae.runs.building import precision
 from keras_clmae.runs.folder import RunFolder
-from keras_clmae.runs.loading import first_images
+from keras_clmae.runs.loading import NUM_SHOWN_IMAGES
 from keras_clmae.runs.loading import load_data
 from keras_clmae.runs.online_knn import labeled_images
 from keras_clmae.runs.run_figures import draw_run_figures
@@ -85,7 +85,7 @@ def run(settings, resume=False):
     keras.utils.set_random_seed(settings.seed)
     with precision(settings.precision):
         train, validation = load_data(settings)
-        images = first_images(validation or train)
+        images = data.example_images(validation or train, NUM_SHOWN_IMAGES)
         model = build_model(settings, images.shape[1:])
         compile_model(model, settings, train.steps_per_epoch)
         knn = make_online_knn(settings, train.normalization)

@@ -9,6 +9,7 @@ import pytest
 from keras_clmae.data import array_dataset
 from keras_clmae.data import digits
 from keras_clmae.data import load_digits_arrays
+from keras_clmae.data import remaining_steps
 
 
 def numbered(count=10):
@@ -112,3 +113,58 @@ def test_fit_evaluate_and_predict_take_it():
     assert math.isfinite(float(history.history["loss"][0]))
     model.evaluate(digits(split="test", labels=True), verbose=0)
     assert model.predict(digits(split="test"), verbose=0).shape == (359, 10)
+
+
+class Recorder(keras.Model):
+    """Keeps which images it was trained on, in order."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen = self.add_weight(
+            shape=(36,), initializer="zeros", trainable=False
+        )
+        self.count = self.add_weight(
+            shape=(), dtype="int32", initializer="zeros", trainable=False
+        )
+        self.dense = keras.layers.Dense(1)
+
+    def call(self, images, training=False):
+        if training:
+            places = self.count + keras.ops.arange(2)
+            self.seen.assign(
+                keras.ops.scatter_update(
+                    self.seen, places[:, None], images[:, 0, 0, 0]
+                )
+            )
+            self.count.assign_add(2)
+        return self.dense(keras.layers.Flatten()(images))
+
+
+def fit_and_record(dataset, **arguments):
+    model = Recorder()
+    model.compile("sgd", "mse")
+    model.fit(dataset, verbose=0, **arguments)
+    return np.asarray(keras.ops.convert_to_numpy(model.seen)).astype(int)
+
+
+@pytest.mark.parametrize("shuffle", [False, True])
+def test_steps_per_epoch_shows_each_image_once_per_pass(shuffle):
+    def make():
+        return array_dataset(
+            numbered(12), np.zeros((12, 1)), batch_size=2, seed=5
+        )
+
+    seen = fit_and_record(make(), epochs=9, steps_per_epoch=2, shuffle=shuffle)
+    passes = seen.reshape(3, 12)
+    for each in passes:
+        assert sorted(each) == list(range(12))
+    assert not np.array_equal(passes[0], passes[1])
+    if not shuffle:
+        whole = fit_and_record(make(), epochs=3, shuffle=False)
+        np.testing.assert_array_equal(seen, whole)
+        # What is left of a pass is followed by the next one.
+        dataset = make()
+        rest = remaining_steps(dataset, 4)
+        fit_and_record(rest, epochs=1, shuffle=False)
+        later = fit_and_record(dataset, epochs=1, shuffle=False)
+        np.testing.assert_array_equal(later[:12], passes[1])

@@ -11,6 +11,8 @@ import pytest
 from PIL import Image
 
 from keras_clmae.data import EvaluationTransform
+from keras_clmae.data import ImageDataset
+from keras_clmae.data import PretrainTransform
 from keras_clmae.data import image_folder
 from keras_clmae.trainers.progress import progress_for_fit
 from tests.data.pictures import epoch_numbers
@@ -112,10 +114,90 @@ def test_numpy_pictures_of_many_channels(tmp_path, dtype, white):
     np.testing.assert_array_equal(read, pixels)
 
 
-def test_sixteen_bit_png(tmp_path):
-    grey = smooth_picture()[..., 0]
-    Image.fromarray(grey.astype("uint16") * 257).save(tmp_path / "p.png")
-    np.testing.assert_array_equal(read_one(tmp_path)[..., 0], grey)
+def sixteen_bits():
+    """4,096 gray levels."""
+    return (np.arange(4096, dtype="uint16") * 16).reshape(64, 64)
+
+
+@pytest.mark.parametrize(
+    "name", ["p.png", "p.tif", "p.pgm", "p.npy", "big-endian.tif"]
+)
+def test_sixteen_bits_keep_their_levels(tmp_path, name):
+    pixels = sixteen_bits()
+    if name.endswith(".npy"):
+        np.save(tmp_path / name, pixels)
+    elif name.startswith("big"):
+        Image.fromarray(pixels.astype(">u2")).save(tmp_path / name)
+    else:
+        Image.fromarray(pixels).save(tmp_path / name)
+    for transform in (
+        EvaluationTransform(64, crop_fraction=1.0),
+        PretrainTransform(
+            64, scale=(1.0, 1.0), aspect_ratio=(1.0, 1.0), flip=False
+        ),
+    ):
+        dataset = image_folder(tmp_path, 64, 1, transform=transform)
+        (images,) = np.asarray(list(dataset))
+        assert len(np.unique(images)) == 4096
+        normalization = dataset.normalization
+        read = (images * normalization.std + normalization.mean) * 65535
+        np.testing.assert_allclose(read[0, ..., 0], pixels, atol=0.1)
+
+
+def test_sixteen_bit_colors(tmp_path):
+    # Three colors of 16 bits, which Pillow cannot write: rows of a PNG.
+    pixels = np.stack([sixteen_bits()] * 3, axis=-1)
+    pixels[..., 1] //= 2
+    import tensorflow as tf
+
+    (tmp_path / "p.png").write_bytes(tf.io.encode_png(pixels).numpy())
+    dataset = image_folder(
+        tmp_path, 64, 1, transform=EvaluationTransform(64, crop_fraction=1.0)
+    )
+    (images,) = np.asarray(list(dataset))
+    assert len(np.unique(images[..., 0])) == 4096
+
+
+@pytest.mark.parametrize(
+    "name", ["p.tif", "p.TIFF", "p.ppm", "p.jp2", "p.tga", "p.pcx", "p.ico"]
+)
+def test_what_pillow_reads(tmp_path, name):
+    pixels = smooth_picture(48, 48)
+    options = {"sizes": [(48, 48)]} if name == "p.ico" else {}
+    Image.fromarray(pixels).save(tmp_path / name, **options)
+    read = read_one(tmp_path, (48, 48), channels=3)
+    np.testing.assert_array_equal(read, pixels)
+
+
+def test_jfif_and_the_first_page(tmp_path):
+    saved = Image.fromarray(smooth_picture())
+    saved.save(tmp_path / "a.jfif", format="JPEG", quality=95)
+    assert np.abs(read_one(tmp_path) - smooth_picture().astype(int)).max() < 40
+    os.remove(tmp_path / "a.jfif")
+    pages = [Image.fromarray(smooth_picture(seed=seed)) for seed in (1, 2)]
+    pages[0].save(tmp_path / "a.tif", save_all=True, append_images=pages[1:])
+    np.testing.assert_array_equal(read_one(tmp_path), smooth_picture(seed=1))
+
+
+def test_files_of_other_kinds_are_told_once(picture_folder):
+    for name in ("b.heic", "a.svg", ".hidden.svg"):
+        (picture_folder / name).write_text("no image")
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        dataset = image_folder(picture_folder, 16, 4)
+    assert dataset.num_examples == 12
+    (warning,) = caught
+    assert "Left out 2 file(s)" in str(warning.message)
+    assert "example 'a.svg'" in str(warning.message)
+
+
+def test_pixels_without_a_known_white_are_named(tmp_path):
+    save_picture(tmp_path / "a.tif", "L")
+    Image.fromarray(np.ones((8, 8), "int32")).save(tmp_path / "b.tif")
+    with pytest.warns(UserWarning, match="'.*b.tif'.*32 bits"):
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Skipped 1 of 2")
+            image_folder(tmp_path, 8, 1, transform="evaluation")
 
 
 def test_picture_of_one_pixel(tmp_path):
@@ -126,12 +208,26 @@ def test_picture_of_one_pixel(tmp_path):
         pass
 
 
-def test_mixed_channels_need_a_choice(picture_folder):
-    save_picture(picture_folder / "class 0" / "grey.png", "L")
-    with pytest.raises(ValueError, match="`channels`"):
+def test_gray_among_color_becomes_rgb(picture_folder, monkeypatch):
+    save_picture(picture_folder / "class 0" / "gray.png", "L")
+    message = "to RGB.*3 in '.*00.jpg', 1 in '.*gray.png'.*`channels`"
+    with pytest.warns(UserWarning, match=message):
+        dataset = image_folder(picture_folder, 32, 13, transform="evaluation")
+    (images,) = list(dataset)
+    assert images.shape == (13, 32, 32, 3)
+    gray = dataset.normalization.inverse(images)[4]
+    np.testing.assert_array_equal(gray[..., 0], gray[..., 2])
+    dataset = image_folder(picture_folder, 32, 13, channels=1)
+    assert next(iter(dataset)).shape == (13, 32, 32, 1)
+    # One that is not among those that are looked at.
+    module = importlib.import_module("keras_clmae.data.folder_source")
+    monkeypatch.setattr(module, "_CHANNEL_SAMPLES", 2)
+    dataset = image_folder(picture_folder, 32, 13, transform="evaluation")
+    assert [len(batch) for batch in dataset] == [13]
+    monkeypatch.undo()
+    np.save(picture_folder / "class 0" / "00.npy", np.zeros((8, 8, 6), "uint8"))
+    with pytest.raises(ValueError, match="`path`.*6 in '.*00.npy'"):
         image_folder(picture_folder, 32, 4)
-    dataset = image_folder(picture_folder, 32, 13, channels=3)
-    assert next(iter(dataset)).shape == (13, 32, 32, 3)
 
 
 def test_labels_and_lengths(picture_folder):
@@ -144,6 +240,7 @@ def test_labels_and_lengths(picture_folder):
     assert dataset.num_examples == 12 and dataset.steps_per_epoch == 3
 
     dataset = image_folder(picture_folder, 32, 5)
+    assert isinstance(dataset, ImageDataset)
     assert len(dataset) == dataset.steps_per_epoch == 2
     # From here `fit` knows how many images it trains on in a second.
     (shown,), _ = progress_for_fit([], 1, dataset, None)
@@ -282,6 +379,36 @@ def test_cache(picture_folder, tmp_path, kind):
     assert epoch_numbers(cached) == epochs[1]
 
 
+def test_a_cache_notices_changed_files(tmp_path):
+    folder, cache = tmp_path / "images", tmp_path / "cache"
+    names = ("a.bmp", "b.png", "c.jpg")
+
+    def read():
+        dataset = image_folder(
+            folder, 16, 3, transform="evaluation", cache=cache
+        )
+        return epoch_numbers(dataset)
+
+    def changed(before):
+        pairs = zip(names, before, read(), strict=True)
+        return [name for name, old, new in pairs if old != new]
+
+    for number, name in enumerate(names):
+        save_picture(folder / name, seed=number)
+    first = read()
+    assert changed(first) == []
+    # A bitmap of the same size, at another time.
+    save_picture(folder / "a.bmp", seed=10)
+    os.utime(folder / "a.bmp", ns=(0, 10**9))
+    # Another size, at the same time.
+    times = (folder / "b.png").stat()
+    save_picture(folder / "b.png", seed=11)
+    os.utime(folder / "b.png", ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert changed(first) == ["a.bmp", "b.png"]
+    # New copies take the places of the old ones.
+    assert sum(path.is_file() for path in cache.rglob("*")) == 3
+
+
 def test_statistics_from_data(picture_folder):
     dataset = image_folder(
         picture_folder,
@@ -329,7 +456,7 @@ def test_damaged_files_are_named_and_counted(picture_folder):
 def test_a_long_search_for_damaged_files_says_so(
     picture_folder, monkeypatch, capsys
 ):
-    module = importlib.import_module("keras_clmae.data.image_folder")
+    module = importlib.import_module("keras_clmae.data.folder_source")
     monkeypatch.setattr(module, "_SILENT_SECONDS", 0)
     image_folder(picture_folder, 16, 4, transform="evaluation")
     assert (

@@ -10,7 +10,7 @@ import tensorflow_datasets as tfds
 
 from keras_clmae import optional_imports
 from keras_clmae.curriculum import LinearCurriculum
-from keras_clmae.data import from_spec
+from keras_clmae.data import load
 from keras_clmae.models import CLMAE
 from keras_clmae.models import ImageClassifier
 from keras_clmae.optimizers import AdamW
@@ -38,9 +38,7 @@ def pretrain(dataset, epochs=1):
 
 
 def test_pretraining_from_the_cifar10_folder(cifar10):
-    dataset = from_spec(
-        f"folder:{cifar10.parent}", 32, batch_size=16, channels=3
-    )
+    dataset = load(f"folder:{cifar10.parent}", 32, batch_size=16, channels=3)
     assert dataset.num_examples == 50 and dataset.steps_per_epoch == 3
     model, logs = pretrain(dataset, epochs=2)
     assert np.isfinite(list(logs.values())).all()
@@ -52,7 +50,7 @@ def test_pretraining_from_the_cifar10_folder(cifar10):
 
 def test_pretraining_from_imagenet_examples():
     with tfds.testing.mock_data(num_examples=8):
-        dataset = from_spec("tfds:imagenet2012", 32, batch_size=4)
+        dataset = load("tfds:imagenet2012", 32, batch_size=4)
         _, logs = pretrain(dataset)
     assert np.isfinite(list(logs.values())).all()
 
@@ -64,7 +62,7 @@ def test_fine_tuning_from_the_cifar10_folder(cifar10):
         AdamW(1e-3),
         keras.losses.CategoricalCrossentropy(from_logits=True),
     )
-    training, validation = from_spec(
+    training, validation = load(
         f"folder:{cifar10}",
         32,
         batch_size=10,
@@ -92,15 +90,15 @@ def test_fine_tuning_from_the_cifar10_folder(cifar10):
 )
 def test_bad_specifications(spec, arguments, message):
     with pytest.raises(ValueError, match=message):
-        from_spec(spec, **arguments)
+        load(spec, **arguments)
 
 
 def split_names(tmp_path, names):
-    """Classes, or none, of `from_spec` for folders of these names."""
+    """Classes, or none, of `data.load` for folders of these names."""
     for name in names:
         save_picture(tmp_path / name / "x" / "p.png")
         save_picture(tmp_path / name / "y" / "p.png")
-    dataset = from_spec(f"folder:{tmp_path}", 8, batch_size=1, labels=True)
+    dataset = load(f"folder:{tmp_path}", 8, batch_size=1, labels=True)
     return dataset.class_names
 
 
@@ -118,10 +116,8 @@ def test_a_folder_train_among_classes(tmp_path):
 
 
 def test_digits_by_name():
-    dataset = from_spec("digits", split="test", transform="evaluation")
-    np.testing.assert_array_equal(
-        dataset[0], from_spec("digits", split="test")[0]
-    )
+    dataset = load("digits", split="test", transform="evaluation")
+    np.testing.assert_array_equal(dataset[0], load("digits", split="test")[0])
 
 
 @pytest.mark.skipif(
@@ -144,3 +140,14 @@ def test_message_names_the_extra(monkeypatch):
     monkeypatch.setitem(optional_imports._EXTRAS, "no_such_package", "data")
     with pytest.raises(ImportError, match=r"`no_such_package`.*\[data\]"):
         optional_imports.require("no_such_package", "A test")
+
+
+def test_gpus_are_hidden_from_tensorflow(monkeypatch):
+    tf = optional_imports.require("tensorflow", "A test")
+    hidden = []
+    monkeypatch.setattr(
+        tf.config, "set_visible_devices", lambda *each: hidden.append(each)
+    )
+    assert optional_imports.require("tensorflow", "A test") is tf
+    runs_on_it = keras.backend.backend() == "tensorflow"
+    assert hidden == ([] if runs_on_it else [([], "GPU")])

@@ -2,6 +2,7 @@
 
 import warnings
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -217,17 +218,34 @@ def test_fine_tuning_labels(picture_folder, mixup, cutmix):
         np.testing.assert_allclose(np.max(labels, axis=1), 0.8, rtol=1e-5)
 
 
-def test_fine_tuning_of_grey_pictures_needs_another_choice(tmp_path):
+def test_fine_tuning_of_gray_images_leaves_out_colors(tmp_path):
     for number in range(4):
         save_picture(tmp_path / str(number % 2) / f"{number}.png", "L")
     arguments = {"image_size": 16, "batch_size": 4, "labels": True}
-    with pytest.raises(ValueError, match="`magnitude`"):
-        image_folder(tmp_path, transform="fine_tune", **arguments)
-    transform = FineTuneTransform(16, magnitude=0)
-    dataset = image_folder(tmp_path, transform=transform, **arguments)
+    with pytest.warns(UserWarning, match="Left out RandAugment.*1 channel"):
+        dataset = image_folder(tmp_path, transform="fine_tune", **arguments)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert next(iter(dataset))[0].shape == (4, 16, 16, 1)
+        transform = FineTuneTransform(16, magnitude=0)
+        image_folder(tmp_path, transform=transform, **arguments)
+
+
+@pytest.mark.parametrize("magnitude", [0, 9])
+def test_fine_tuning_under_mixed_precision(picture_folder, magnitude):
+    policy = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        transform = FineTuneTransform(16, magnitude=magnitude)
+        assert keras.config.dtype_policy().name == "mixed_bfloat16"
+        dataset = image_folder(
+            picture_folder, 16, 12, transform=transform, labels=True
+        )
+        for _ in range(2):
+            images, labels = next(iter(dataset))
+            assert images.dtype == labels.dtype == "float32"
+    finally:
+        keras.config.set_dtype_policy(policy)
 
 
 @pytest.mark.parametrize(

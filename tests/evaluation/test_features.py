@@ -1,11 +1,16 @@
 """Features: the three poolings, order, padding, kinds of data sets."""
 
+import gc
+import os
+import pathlib
+
 import keras
 import numpy as np
 import pytest
 
 from keras_clmae.evaluation import FeatureExtractor
 from keras_clmae.evaluation import extract_features
+from keras_clmae.evaluation.prediction import predict_dataset
 from keras_clmae.models import ViTEncoder
 
 IMAGES = np.random.default_rng(0).normal(size=(10, 8, 8, 1)).astype("float32")
@@ -27,6 +32,26 @@ class Batches(keras.utils.PyDataset):
     def __getitem__(self, index):
         rows = slice(4 * index, 4 * index + 4)
         return IMAGES[rows], LABELS[rows]
+
+
+class Growing(keras.utils.PyDataset):
+    """Batches of 3, 5 and 2."""
+
+    def __len__(self):
+        return len(GROWING)
+
+    def __getitem__(self, index):
+        return GROWING[index]
+
+
+GROWING = [
+    (IMAGES[start:end], LABELS[start:end])
+    for start, end in ((0, 3), (3, 8), (8, 10))
+]
+
+
+def as_dict(batch, image_key, label_key):
+    return dict(zip((image_key, label_key), batch, strict=True))
 
 
 def test_poolings_by_hand(encoder):
@@ -53,8 +78,28 @@ def test_poolings_by_hand(encoder):
         Batches,
         lambda: (Batches()[i] for i in range(3)),
         lambda: [Batches()[i] for i in (0, 1, 2)],
+        Growing,
+        lambda: (Growing()[i] for i in range(3)),
+        lambda: {"image": IMAGES, "label": LABELS},
+        lambda: [as_dict(Growing()[i], "image", "label") for i in range(3)],
+        lambda: (
+            as_dict(Growing()[i], "pixel_values", "labels") for i in range(3)
+        ),
+        lambda: [({"image": images}, labels) for images, labels in GROWING],
     ],
-    ids=["tuple of arrays", "list of arrays", "PyDataset", "generator", "list"],
+    ids=[
+        "tuple of arrays",
+        "list of arrays",
+        "PyDataset",
+        "generator",
+        "list",
+        "PyDataset of growing batches",
+        "generator of growing batches",
+        "dict of arrays",
+        "list of dicts",
+        "generator of dicts",
+        "dicts with labels",
+    ],
 )
 def test_kinds_of_data_sets(encoder, make):
     expected, _ = extract_features(encoder, IMAGES, verbose=0)
@@ -65,11 +110,63 @@ def test_kinds_of_data_sets(encoder, make):
 
 def test_tf_data(encoder):
     tf = pytest.importorskip("tensorflow")
-    dataset = tf.data.Dataset.from_tensor_slices((IMAGES, LABELS)).batch(4)
+    slices = tf.data.Dataset.from_tensor_slices((IMAGES, LABELS))
+    growing = slices.take(3).batch(3).concatenate(slices.skip(3).batch(5))
     expected, _ = extract_features(encoder, IMAGES, verbose=0)
-    got, labels = extract_features(encoder, dataset, verbose=0)
+    for dataset in (slices.batch(4), growing):
+        got, labels = extract_features(encoder, dataset, verbose=0)
+        np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-5)
+        np.testing.assert_array_equal(labels, LABELS)
+
+
+@pytest.mark.parametrize("sizes", [(5, 5), (2, 8), (4, 4, 2)])
+def test_a_list_of_batches_of_images(encoder, sizes):
+    batches = np.split(IMAGES, np.cumsum(sizes)[:-1])
+    expected, _ = extract_features(encoder, IMAGES, verbose=0)
+    got, labels = extract_features(encoder, batches, verbose=0)
+    assert labels is None
     np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_fewer_batches_than_a_data_set_says(encoder):
+    class Short:
+        steps_per_epoch = 7
+
+        def __iter__(self):
+            return iter(GROWING)
+
+    got, labels = extract_features(encoder, Short(), verbose=0)
+    assert len(got) == 10
     np.testing.assert_array_equal(labels, LABELS)
+
+
+def resident_bytes():
+    pages = pathlib.Path("/proc/self/statm").read_text().split()[1]
+    return int(pages) * os.sysconf("SC_PAGE_SIZE")
+
+
+@pytest.mark.skipif(
+    not os.path.exists("/proc/self/statm"), reason="reads Linux's /proc"
+)
+@pytest.mark.parametrize("known", [True, False])
+def test_memory_is_flat_over_measurements(known):
+    model = keras.Sequential(
+        [keras.Input((32, 32, 3)), keras.layers.GlobalAveragePooling2D()]
+    )
+    images = np.ones((512, 32, 32, 3), "float32")
+
+    def measure():
+        data = images if known else iter([images[:256], images[256:]])
+        predict_dataset(model, data, batch_size=256, verbose=0)
+
+    measure()
+    measure()
+    before = resident_bytes()
+    for _ in range(30):
+        measure()
+    gc.collect()
+    # A measurement that keeps what it read keeps all images.
+    assert resident_bytes() - before < 10 * images.nbytes
 
 
 def test_an_extractor_follows_the_encoder(encoder):
@@ -110,3 +207,9 @@ def test_errors(encoder):
         extract_features(encoder, IMAGES, pooling="max")
     with pytest.raises(ValueError, match="`dataset`.*at least one image"):
         extract_features(encoder, IMAGES[:0], verbose=0)
+    with pytest.raises(ValueError, match=r"`dataset`.*\(10, .*\(9,\)"):
+        extract_features(encoder, (IMAGES, LABELS[:9]), verbose=0)
+    with pytest.raises(ValueError, match=r"`dataset`.*shape \(8, 8, 1\)"):
+        extract_features(encoder, list(IMAGES), verbose=0)
+    with pytest.raises(ValueError, match="'pixel_values'.*Received: .*'x'"):
+        extract_features(encoder, [{"x": IMAGES}], verbose=0)

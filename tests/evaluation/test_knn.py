@@ -5,9 +5,12 @@ import time
 import numpy as np
 import pytest
 
+from keras_clmae.evaluation import draw_few_shot
+from keras_clmae.evaluation import few_shot_accuracy
 from keras_clmae.evaluation import knn
 from keras_clmae.evaluation import knn_accuracy
 from keras_clmae.evaluation import knn_scores
+from keras_clmae.evaluation import linear_probe_accuracy
 
 
 def clusters(num_images, seed, width=12, num_classes=4):
@@ -155,3 +158,20 @@ def with_nan():
 def test_errors(arguments, message):
     with pytest.raises(ValueError, match=message):
         knn_accuracy(*arguments)
+
+
+def test_images_without_a_class_are_refused():
+    features = np.eye(4, dtype="float32")
+    labels = np.array([0, 1, -1, -1])
+    message = (
+        r"`{}`.*Received: 2 of 4 labels below 0, the first, -1, at index 2"
+    )
+    for function in (knn_accuracy, few_shot_accuracy, linear_probe_accuracy):
+        for name, pair in (
+            ("train_labels", (labels, abs(labels))),
+            ("test_labels", (abs(labels), labels)),
+        ):
+            with pytest.raises(ValueError, match=message.format(name)):
+                function(features, pair[0], features, pair[1])
+    with pytest.raises(ValueError, match=message.format("labels")):
+        draw_few_shot(labels, shots=1, seed=0)

@@ -123,7 +123,7 @@ def test_errors():
         linear_probe_accuracy(*TRAIN, *TEST, solver="adam")
     with pytest.raises(ValueError, match=r"`train_labels`.*\[0, 3\)"):
         linear_probe_accuracy(*TRAIN, *TEST, num_classes=3)
-    with pytest.raises(ValueError, match=r"`train_labels`.*from -1 to"):
+    with pytest.raises(ValueError, match=r"`train_labels`.*below 0"):
         linear_probe_accuracy(TRAIN[0], TRAIN[1] - 1, *TEST)
 
 

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from keras_clmae.data import array_dataset
+from keras_clmae.evaluation import classifier_accuracy
 from keras_clmae.models import ImageClassifier
 from keras_clmae.models import ViTEncoder
 from keras_clmae.models import copy_encoder
@@ -268,3 +269,87 @@ def test_classes_numbered_differently():
     train.class_names, validation.class_names = list("abc"), list("bcd")
     with pytest.raises(ValueError, match="`validation_data` must number"):
         compiled().fit(train, validation_data=validation, verbose=0)
+
+
+class Unseen(keras.utils.PyDataset):
+    """Batches whose labels nobody sees before they are read."""
+
+    def __init__(self, labels, class_names=None):
+        super().__init__()
+        self.y = labels
+        if class_names is not None:
+            self.class_names = class_names
+
+    def __len__(self):
+        return 3
+
+    def __getitem__(self, index):
+        rows = slice(8 * index, 8 * index + 8)
+        return IMAGES[rows], self.y[rows]
+
+
+@pytest.mark.parametrize("wrong", [-1, 9])
+def test_labels_that_only_a_compiled_step_sees(wrong):
+    classifier = compiled()
+    labels = LABELS.copy()
+    labels[5:7] = wrong
+    message = r"in \[0, 3\).*Received: 2 labels"
+    with pytest.raises(ValueError, match=message):
+        classifier.evaluate(Unseen(labels), verbose=0)
+    with pytest.raises(ValueError, match=message):
+        classifier.fit(Unseen(labels), verbose=0)
+    with pytest.raises(ValueError, match=message):
+        classifier.fit(
+            Unseen(labels), validation_data=(IMAGES, LABELS), verbose=0
+        )
+    with pytest.raises(ValueError, match=message):
+        classifier.fit(
+            Unseen(LABELS), validation_data=Unseen(labels), verbose=0
+        )
+    # The count is in no log.
+    logs = classifier.evaluate(Unseen(LABELS), verbose=0, return_dict=True)
+    assert sorted(logs) == ["accuracy", "loss"]
+    assert "foreign_labels" not in classifier.metrics_names
+    assert len(classifier.evaluate(IMAGES, LABELS, verbose=0)) == 2
+
+
+def test_class_names_are_remembered(tmp_path):
+    classifier = compiled()
+    classifier.fit(Unseen(LABELS, ["a", "b", "c"]), verbose=0)
+    assert classifier.class_names == ["a", "b", "c"]
+    classifier.save(tmp_path / "classifier.keras")
+    restored = keras.saving.load_model(tmp_path / "classifier.keras")
+    for each in (classifier, restored):
+        each.evaluate(Unseen(LABELS, ("a", "b", "c")), verbose=0)
+        # As of a folder in which `b` is absent.
+        other = Unseen(LABELS // 2, ["a", "c"])
+        for method in (each.fit, each.evaluate, each.predict):
+            with pytest.raises(ValueError, match=r"\['a', 'c'\].*'b', 'c'\]"):
+                method(other, verbose=0)
+        with pytest.raises(ValueError, match="`class_names=classifier"):
+            classifier_accuracy(each, other)
+    with pytest.raises(ValueError, match="`class_names`.*`num_classes` is 3"):
+        compiled(class_names=list("abcd"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"loss": "sparse_categorical_crossentropy"}, "`loss`.*from_logits"),
+        ({"loss": keras.losses.CategoricalCrossentropy()}, "`loss`"),
+        ({"loss": keras.losses.BinaryCrossentropy}, "`loss`"),
+        ({"loss": keras.losses.categorical_crossentropy}, "`loss`"),
+        ({"loss": ["binary_focal_crossentropy"]}, "`loss`"),
+        ({"metrics": ["sparse_categorical_crossentropy"]}, "`metrics`"),
+        ({"metrics": [keras.metrics.BinaryCrossentropy()]}, "`metrics`"),
+    ],
+)
+def test_losses_of_probabilities_are_refused(arguments, message):
+    classifier = ImageClassifier(make_encoder(), 3)
+    with pytest.raises(ValueError, match=message):
+        classifier.compile("sgd", **arguments)
+    with pytest.warns(UserWarning, match="not compiled: `loss`"):
+        classifier.compile_from_config(
+            {"optimizer": "sgd", "loss": "categorical_crossentropy"}
+        )
+    classifier.compile("sgd", "mse", metrics=["accuracy"])

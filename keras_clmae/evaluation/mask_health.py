@@ -1,4 +1,4 @@
-"""What the masks of a masking module look like, and whether they collapsed."""
+"""Measure the masks of a masking module, and warn where they collapsed."""
 
 import warnings
 
@@ -6,8 +6,10 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_clmae.evaluation.features import count_batches
-from keras_clmae.evaluation.features import iterate_batches
+from keras_clmae.evaluation.prediction import count_batches
+from keras_clmae.evaluation.prediction import iterate_batches
+from keras_clmae.evaluation.prediction import predict_batches
+from keras_clmae.models import mask_overlap
 from keras_clmae.objectives.curriculum_objective import UNDECIDED_DISTANCE
 
 # Shares from which on masks count as collapsed: ours. Random masks overlap by
@@ -78,18 +80,15 @@ def mask_statistics(model, dataset, batch_size=256, verbose=0):
     def batches():
         for images, _ in iterate_batches(dataset, batch_size):
             sizes.append(len(images))
-            yield (images,)
+            yield images
 
-    with warnings.catch_warnings():
-        # A generator of unknown length ends when it ends.
-        warnings.filterwarnings("ignore", "Your input ran out of data")
-        outputs = reader.predict(
-            batches(),
-            steps=count_batches(dataset, batch_size),
-            verbose=verbose,
-        )
-    # Keras may ask for a batch more than it uses.
-    sizes = sizes[: len(outputs["loss"])]
+    outputs = predict_batches(
+        reader, batches(), count_batches(dataset, batch_size), verbose
+    )
+    # A data set may give fewer batches than it says.
+    outputs["keep_scores"] = outputs["keep_scores"][: sum(sizes)]
+    for name in ("loss", "random_mask_loss"):
+        outputs[name] = outputs[name][: len(sizes)]
     if sum(sizes) < 2:
         raise ValueError(
             "`dataset` must hold at least two images, to compare "
@@ -115,8 +114,8 @@ def _score_statistics(scores, num_visible, grid_size):
     # As the model chooses: the highest scores, the first of equal ones.
     visible = np.argsort(-scores, axis=1, kind="stable")[:, :num_visible]
     times_visible = np.bincount(visible.ravel(), minlength=num_tokens)
-    # Each position shared by c images is shared by c * (c - 1) ordered pairs.
-    shared = np.sum(times_visible * (times_visible - 1.0))
+    mask = np.ones(scores.shape, "float32")
+    np.put_along_axis(mask, visible, 0.0, axis=1)
     clipped = np.clip(scores, 1e-12, 1 - 1e-12)
     entropy = -(
         clipped * np.log2(clipped) + (1 - clipped) * np.log2(1 - clipped)
@@ -129,9 +128,7 @@ def _score_statistics(scores, num_visible, grid_size):
             np.mean(np.abs(scores - 0.5) < UNDECIDED_DISTANCE)
         ),
         "entropy": float(entropy.mean()),
-        "mask_overlap": float(
-            shared / (num_images * (num_images - 1) * num_visible)
-        ),
+        "mask_overlap": float(mask_overlap(mask)),
         "visible_share": (times_visible / num_images).reshape(grid_size),
     }
 

@@ -1,15 +1,19 @@
-"""A folder of picture files as a data set."""
+"""Read a folder of image files as a data set."""
 
 import os
 import sys
 import time
+import warnings
 
 import numpy as np
 
 from keras_clmae.data.damage import DamageReport
 from keras_clmae.data.damage import diagnose
 from keras_clmae.data.damage import display_name
+from keras_clmae.data.decoding import SIGNATURES
 from keras_clmae.data.decoding import PictureDecoder
+from keras_clmae.data.decoding import jpeg_channels
+from keras_clmae.data.decoding import read_pixels
 from keras_clmae.data.file_cache import DiskCache
 from keras_clmae.data.file_cache import MemoryCache
 from keras_clmae.data.fine_tuning import FineTuneTransform
@@ -52,10 +56,11 @@ def image_folder(
 ):
     """Makes batches of the pictures in a folder.
 
-    JPEG, PNG, GIF (the first frame), BMP, WebP and NumPy files (`.npy`) in
-    any depth of folders. In a training order each epoch is a new permutation
-    of all files; order and random draws depend on `seed` and the number of
-    the epoch only (keras-cv's own draws in `"fine_tune"` excepted).
+    JPEG, PNG, GIF, TIFF, WebP, BMP, PPM and whatever else Pillow reads (the
+    first frame or page), and NumPy files (`.npy`), in any depth of folders.
+    In a training order each epoch is a new permutation of all files; order
+    and random draws depend on `seed` and the number of the epoch only
+    (keras-cv's own draws in `"fine_tune"` excepted).
 
     Args:
         path: String or path object, the folder.
@@ -66,9 +71,9 @@ def image_folder(
             Defaults to `"pretrain"`.
         labels: Boolean, whether each folder directly below `path` is a class
             and batches are `(images, labels)`. Defaults to `False`.
-        channels: 1, 3 or 4 to convert all pictures to this number, or `None`
-            to take them as they are, which must be the same in all of them.
-            Defaults to `None`.
+        channels: 1, 3 or 4 to convert all images to this number, or `None`
+            to take them as they are; gray and color images together become
+            RGB, with a warning. Defaults to `None`.
         statistics: `"imagenet"`, `"from_data"` to measure the pictures (of
             the training part) in one pass, or a pair (mean, std) in units of
             white = 1. Defaults to `"imagenet"`.
@@ -94,8 +99,9 @@ def image_folder(
             not full, or `None` for the value of `shuffle`. Defaults to
             `None`.
         cache: `"memory"` to keep the files in memory once they are read, a
-            path to keep copies in a folder on a faster disk, or `None`.
-            Defaults to `None`.
+            path to keep copies in a folder on a faster disk (which are made
+            anew where size or time of a file differ), or `None`. Defaults to
+            `None`.
         on_error: `"skip"` to leave out pictures that cannot be read, with one
             warning for each that names it and their count at the end, or
             `"raise"` to stop at the first one. In a training order they are
@@ -146,10 +152,7 @@ def image_folder(
     else:
         training, validation = split_pictures(pictures, validation_split, seed)
         parts = {"training": training, "validation": validation}
-    convert = channels is not None
-    if not convert:
-        channels = find_channels(pictures)
-    decoder = PictureDecoder(channels, convert)
+    decoder = make_decoder(pictures, channels)
 
     def measure():
         sampler = EpochSampler(
@@ -162,7 +165,7 @@ def image_folder(
         source = _FolderSource(parts["training"], cache, decoder, sampler)
         return measure_statistics(source, decoder, transform.image_size)
 
-    normalization = get_normalization(statistics, channels, measure)
+    normalization = get_normalization(statistics, decoder.channels, measure)
 
     def build(part, transform, shuffle, drop_remainder):
         if shuffle is None:
@@ -303,52 +306,69 @@ def _without_damaged(pictures, decoder):
     return pictures.select(is_readable), report.skipped
 
 
-def find_channels(pictures):
-    """Finds the number of channels that the pictures of a folder have.
+def make_decoder(pictures, channels=None):
+    """Makes the decoder for the images of a folder.
 
     Args:
         pictures: A `PictureList`.
+        channels: 1, 3 or 4 to convert all images to this number, or `None`
+            for the number that they have. Gray and color images together
+            become RGB, with a warning. Defaults to `None`.
 
     Returns:
-        Integer.
+        A `PictureDecoder`.
 
     Raises:
-        ValueError: If the pictures have different numbers of channels, or
-            none of those that are looked at can be read.
+        ValueError: If the images have different numbers of channels that make
+            no RGB, or none of those that are looked at can be read.
     """
+    if channels is not None:
+        return PictureDecoder(channels, convert=True)
+    found = _find_channels(pictures)
+    if len(found) == 1:
+        (count,) = found
+        # The images that are not looked at may be gray.
+        return PictureDecoder(count, convert=count == 3)
+    examples = ", ".join(
+        f"{count} in {display_name(path)!r}" for count, path in found.items()
+    )
+    if not set(found) <= {1, 2, 3, 4}:
+        raise ValueError(
+            "`path` must be a folder of images with one number of channels, "
+            "or of gray and color ones. Received: numbers of channels "
+            f"{examples}"
+        )
+    warnings.warn(
+        f"Converted all images of {pictures.root!r} to RGB: their numbers of "
+        f"channels differ, {examples}. Pass `channels` for another number.",
+        stacklevel=3,
+    )
+    return PictureDecoder(3, convert=True)
+
+
+def _find_channels(pictures):
+    """Dictionary from the numbers of channels to an image of each."""
     tf = require("tensorflow", "`image_folder`")
-    decoder = PictureDecoder(None, convert=False)
     paths = pictures.paths
     stride = max(1, len(paths) // _CHANNEL_SAMPLES)
     found = {}
     for path in paths[::stride]:
         try:
-            contents = tf.io.read_file(os.fsencode(path))
-            if decoder.is_jpeg(contents):
-                # A JPEG of four channels is CMYK, and is decoded to RGB.
-                count = min(int(tf.io.extract_jpeg_shape(contents)[2]), 3)
+            with open(path, "rb") as file:
+                contents = file.read()
+            if contents.startswith(SIGNATURES["JPEG"]):
+                count = jpeg_channels(contents)
             else:
-                count = decoder.decode_other(contents).shape[-1]
-        except (tf.errors.OpError, ValueError):
+                count = read_pixels(contents).shape[-1]
+        # Whatever a decoder raises for a damaged file, which is named later.
+        except (OSError, ValueError, SyntaxError, tf.errors.OpError):
             continue
         found.setdefault(count, path)
-        if len(found) > 1:
-            break
     if not found:
+        reason = diagnose(paths[0], PictureDecoder(3, convert=True))
         raise ValueError(
-            "`path` must be a folder with pictures that can be read. "
+            "`path` must be a folder with images that can be read. "
             f"Received: {pictures.root!r}, where "
-            f"{display_name(paths[0])!r} cannot be read: "
-            f"{diagnose(paths[0], decoder)}"
+            f"{display_name(paths[0])!r} cannot be read: {reason}"
         )
-    if len(found) > 1:
-        examples = ", ".join(
-            f"{count} in {display_name(path)!r}"
-            for count, path in found.items()
-        )
-        raise ValueError(
-            "`channels` must be given where pictures have different "
-            "numbers of channels, for example `channels=3` to make them RGB. "
-            f"Received: channels=None, with {examples}"
-        )
-    return next(iter(found))
+    return found

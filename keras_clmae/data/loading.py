@@ -1,12 +1,12 @@
-"""Data sets by one string, as the command takes them."""
+"""Make data sets from one string, as the commands take them."""
 
 import os
 import re
 import warnings
 
-from keras_clmae.data.digits import digits
-from keras_clmae.data.image_folder import image_folder
-from keras_clmae.data.tfds_dataset import tfds_dataset
+from keras_clmae.data.folder_source import image_folder
+from keras_clmae.data.handwritten_digits import digits
+from keras_clmae.data.tfds_source import tfds_dataset
 
 _DIGITS_SIZE = 8
 # Folders that divide a data set, such as `val`, `test2` and `train_extra`.
@@ -17,7 +17,7 @@ _SPLIT_NAME = re.compile(
 )
 
 
-def from_spec(
+def load(
     spec,
     image_size=None,
     batch_size=64,
@@ -49,7 +49,7 @@ def from_spec(
 
     Example:
 
-    >>> dataset = from_spec("digits", batch_size=32)
+    >>> dataset = load("digits", batch_size=32)
     >>> dataset.steps_per_epoch
     44
     """

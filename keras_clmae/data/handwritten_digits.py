@@ -1,4 +1,4 @@
-"""Handwritten digits that come with scikit-learn: no download."""
+"""Load the handwritten digits that come with scikit-learn."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""Named data sets and prepared folders of TensorFlow Datasets."""
+"""Read named data sets and prepared folders of TensorFlow Datasets."""
 
 import hashlib
 import os
