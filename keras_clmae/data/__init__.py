@@ -11,8 +11,8 @@ from keras_clmae.data.image_folder import image_folder
 from keras_clmae.data.normalization import IMAGENET_MEAN
 from keras_clmae.data.normalization import IMAGENET_STD
 from keras_clmae.data.normalization import PixelNormalization
-from keras_clmae.data.segmentation_folder import SegmentationTransform
-from keras_clmae.data.segmentation_folder import segmentation_folder
+from keras_clmae.data.segmentation import segmentation_folder
+from keras_clmae.data.segmentation_transforms import SegmentationTransform
 from keras_clmae.data.sharding import process_shard
 from keras_clmae.data.sharding import remaining_steps
 from keras_clmae.data.tfds_dataset import tfds_dataset

@@ -1,29 +1,25 @@
 """Read folders of images and masks as a data set."""
 
 import os
-import warnings
 
 import numpy as np
 
-from keras_clmae.data import crops
 from keras_clmae.data.damage import diagnose
 from keras_clmae.data.damage import display_name
 from keras_clmae.data.decoding import PictureDecoder
-from keras_clmae.data.decoding import reverse
 from keras_clmae.data.dependencies import require
 from keras_clmae.data.image_folder import find_channels
 from keras_clmae.data.listing import PictureList
-from keras_clmae.data.listing import list_pictures
 from keras_clmae.data.listing import split_pictures
 from keras_clmae.data.mask_files import MaskReader
 from keras_clmae.data.mask_files import find_num_classes
+from keras_clmae.data.mask_pairs import list_pairs
 from keras_clmae.data.pipeline import get_normalization
 from keras_clmae.data.pipeline import make_batches
 from keras_clmae.data.pipeline import measure_statistics
+from keras_clmae.data.segmentation_transforms import PairTransform
+from keras_clmae.data.segmentation_transforms import get_pair_transform
 from keras_clmae.data.sharding import EpochSampler
-from keras_clmae.data.transforms import EvaluationTransform
-from keras_clmae.data.transforms import PretrainTransform
-from keras_clmae.data.transforms import normalize
 
 _SUBSETS = ("training", "validation", "both")
 # Pairs that are looked at before anything starts, for an early error.
@@ -128,7 +124,7 @@ def segmentation_folder(
             "`validation_split` must be given with "
             f"`subset={subset!r}`. Received: validation_split=None"
         )
-    transform = _get_transform(transform, image_size)
+    transform = get_pair_transform(transform, image_size)
     images, masks = list_pairs(images_dir, masks_dir, mask_suffix)
     if class_names is not None:
         if num_classes not in (None, len(class_names)):
@@ -183,7 +179,7 @@ def segmentation_folder(
         dataset = make_batches(
             source,
             sampler,
-            _PairTransform(transform, reader),
+            PairTransform(transform, reader),
             decoder,
             normalization,
             labels=True,
@@ -199,210 +195,11 @@ def segmentation_folder(
 
     if subset != "both":
         return build(subset, transform, shuffle, drop_remainder)
-    evaluation = _get_transform("evaluation", transform.image_size)
+    evaluation = get_pair_transform("evaluation", transform.image_size)
     return (
         build("training", transform, shuffle, drop_remainder),
         build("validation", evaluation, False, False),
     )
-
-
-class SegmentationTransform(PretrainTransform):
-    """Random resized crop and horizontal flip of an image with its mask.
-
-    Args:
-        image_size: Integer, or pair of integers (height, width).
-        scale: Pair of floats in (0, 1], least and largest share of the
-            image's area. Defaults to `(0.25, 1.0)`.
-        aspect_ratio: Pair of positive floats, least and largest width /
-            height of the window. Defaults to `(3 / 4, 4 / 3)`.
-        flip: Boolean, whether to mirror every other pair. Defaults to `True`.
-
-    Example:
-
-    ```python
-    transform = keras_clmae.data.SegmentationTransform(224, flip=False)
-    dataset = keras_clmae.data.segmentation_folder(
-        "images", "masks", 224, batch_size=16, transform=transform
-    )
-    ```
-    """
-
-    def __init__(
-        self,
-        image_size,
-        scale=(0.25, 1.0),
-        aspect_ratio=(3 / 4, 4 / 3),
-        flip=True,
-    ):
-        super().__init__(image_size, scale, aspect_ratio, flip)
-
-    def window(self, shape, seed):
-        """Draws the part of a pair that is shown.
-
-        Args:
-            shape: Integer tensor `(height, width)` of the image.
-            seed: Integer tensor of shape `(2,)`.
-
-        Returns:
-            An int32 tensor `(top, left, height, width)`, and a scalar boolean
-            tensor, whether to mirror it.
-        """
-        tf = require("tensorflow", "Transforming images")
-        window = crops.random_window(shape, seed, self.scale, self.aspect_ratio)
-        draw = tf.random.stateless_uniform((), seed + (1, 0))
-        return window, self.flip & (draw < 0.5)
-
-
-class _CentralTransform(EvaluationTransform):
-    """Shows the largest window in the middle that has the right shape."""
-
-    def window(self, shape, seed):
-        tf = require("tensorflow", "Transforming images")
-        shape = tf.cast(shape, "float64")
-        size = tf.constant(self.image_size, "float64")
-        size = tf.round(size * tf.reduce_min(shape / size))
-        window = tf.concat([(shape - size) // 2, size], axis=0)
-        return tf.cast(window, "int32"), tf.constant(False)
-
-
-class _PairTransform:
-    """Adapts a transform to pairs, for `make_batches`.
-
-    On the way to the batch a mask is one more channel of its image.
-
-    Args:
-        transform: Has `window(shape, seed)` and `image_size`.
-        reader: A `MaskReader`.
-    """
-
-    takes_standardized = False
-
-    def __init__(self, transform, reader):
-        self.transform = transform
-        self.reader = reader
-
-    def example(self, contents, decoder, seed):
-        tf = require("tensorflow", "Transforming images")
-        pixels = decoder.decode(contents[0])
-        mask = tf.numpy_function(
-            self.reader.read, [contents[1]], "float32", stateful=False
-        )
-        mask = tf.ensure_shape(mask, (None, None))[..., tf.newaxis]
-        same = tf.debugging.assert_equal(
-            tf.shape(mask)[:2], tf.shape(pixels)[:2]
-        )
-        with tf.control_dependencies([] if same is None else [same]):
-            window, mirror = self.transform.window(tf.shape(pixels)[:2], seed)
-        image_size = self.transform.image_size
-        pixels = crops.resize_window(cut(pixels, window), image_size)
-        # Bicubic interpolation overshoots at edges.
-        pixels = tf.clip_by_value(pixels, 0.0, 255.0)
-        mask = resize_mask(cut(mask, window), image_size)
-        pair = reverse(tf.concat([pixels, mask], axis=-1), 1, mirror)
-        return tf.ensure_shape(pair, (*image_size, decoder.channels + 1))
-
-    def batch(self, images, labels, normalization, num_classes, seed):
-        tf = require("tensorflow", "Transforming images")
-        masks = tf.cast(images[..., -1], "int32")
-        return normalize(images[..., :-1], normalization), masks
-
-
-def cut(pixels, window):
-    """Cuts a window out of an image.
-
-    Args:
-        pixels: Tensor of shape `(height, width, channels)`.
-        window: Integer tensor `(top, left, height, width)`.
-
-    Returns:
-        A tensor of shape `(window height, window width, channels)`.
-    """
-    top, left, height, width = (window[index] for index in range(4))
-    return pixels[top : top + height, left : left + width]
-
-
-def resize_mask(mask, image_size):
-    """Resizes a mask by nearest neighbors: no label is made up.
-
-    The label of a pixel is that of the pixel under its center, as bicubic
-    interpolation of the image places centers.
-
-    Args:
-        mask: Tensor of shape `(height, width, 1)`.
-        image_size: Pair of integers, height and width of the result.
-
-    Returns:
-        A tensor of shape `(*image_size, 1)`, of the same type.
-    """
-    tf = require("tensorflow", "Transforming images")
-    return tf.image.resize(mask, image_size, method="nearest")
-
-
-def list_pairs(images_dir, masks_dir, mask_suffix=""):
-    """Lists the images of a folder that have a mask in another one.
-
-    Args:
-        images_dir: String or path object.
-        masks_dir: String or path object.
-        mask_suffix: String. Defaults to `""`.
-
-    Returns:
-        Two `PictureList`s, images and their masks, in the same order.
-
-    Raises:
-        FileNotFoundError: If there is no such folder.
-        ValueError: If no image has a mask, or two files have one stem.
-    """
-    images = _list_by_stem("images_dir", images_dir, "")
-    masks = _list_by_stem("masks_dir", masks_dir, mask_suffix)
-    stems = sorted(images.keys() & masks.keys())
-    if not stems:
-        raise ValueError(
-            "`masks_dir` must hold a mask for each image, of the same path "
-            f"but for the extension and `mask_suffix`, {mask_suffix!r}. "
-            f"Received: {os.fspath(masks_dir)!r} with {next(iter(masks))!r}, "
-            f"{os.fspath(images_dir)!r} with {next(iter(images))!r}"
-        )
-    for left, kind in (
-        (images.keys() - masks.keys(), "image(s) without a mask"),
-        (masks.keys() - images.keys(), "mask(s) without an image"),
-    ):
-        if left:
-            warnings.warn(
-                f"Skipped {len(left)} {kind}, for example {min(left)!r}",
-                stacklevel=3,
-            )
-    return (
-        PictureList(os.fspath(images_dir), [images[stem] for stem in stems]),
-        PictureList(os.fspath(masks_dir), [masks[stem] for stem in stems]),
-    )
-
-
-def _list_by_stem(argument, folder, suffix):
-    """Names of the files of a folder, by their paths without extension."""
-    try:
-        names = list_pictures(folder).names
-    except (OSError, ValueError) as error:
-        message = str(error).replace("`path`", f"`{argument}`")
-        raise type(error)(message) from None
-    by_stem = {}
-    for name in names:
-        stem = os.path.splitext(name)[0]
-        if not stem.endswith(suffix):
-            continue
-        stem = stem.removesuffix(suffix)
-        if stem in by_stem:
-            raise ValueError(
-                f"`{argument}` must hold one file per stem. Received: "
-                f"{by_stem[stem]!r} and {name!r} in {os.fspath(folder)!r}"
-            )
-        by_stem[stem] = name
-    if not by_stem:
-        raise ValueError(
-            f"`mask_suffix` must end the names of files in `{argument}`. "
-            f"Received: mask_suffix={suffix!r}, with {names[0]!r}"
-        )
-    return by_stem
 
 
 def _split(images, validation_split, seed):
@@ -414,22 +211,6 @@ def _split(images, validation_split, seed):
     chosen = set(validation.names)
     is_validation = np.array([stem in chosen for stem in stems])
     return {"training": ~is_validation, "validation": is_validation}
-
-
-def _get_transform(transform, image_size):
-    if transform == "fine_tune":
-        return SegmentationTransform(image_size)
-    if transform == "evaluation":
-        return _CentralTransform(image_size, crop_fraction=1.0)
-    if isinstance(transform, SegmentationTransform):
-        wanted = EvaluationTransform(image_size).image_size
-        if transform.image_size == wanted:
-            return transform
-    raise ValueError(
-        '`transform` must be "fine_tune", "evaluation" or a '
-        f"`SegmentationTransform` of image_size={image_size}. Received: "
-        f"transform={transform!r}"
-    )
 
 
 def _trouble(image_path, mask_path, decoder, reader):
