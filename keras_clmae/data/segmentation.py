@@ -1,9 +1,11 @@
 """Read folders of images and masks as a data set."""
 
+import concurrent.futures
 import os
 
 import numpy as np
 
+from keras_clmae.data.damage import DamageReport
 from keras_clmae.data.damage import diagnose
 from keras_clmae.data.damage import display_name
 from keras_clmae.data.decoding import PictureDecoder
@@ -24,6 +26,7 @@ from keras_clmae.data.sharding import EpochSampler
 _SUBSETS = ("training", "validation", "both")
 # Pairs that are looked at before anything starts, for an early error.
 _SAMPLES = 8
+_THREADS = 8
 
 
 def segmentation_folder(
@@ -87,7 +90,8 @@ def segmentation_folder(
         drop_remainder: Boolean, whether to leave out a last batch that is not
             full, or `None` for the value of `shuffle`. Defaults to `None`.
         on_error: `"skip"` to leave out pairs of which a file is damaged, with
-            a warning for each, or `"raise"`. A mask of another size than its
+            a warning for each (for a fixed order all pairs are read once
+            beforehand), or `"raise"`. A mask of another size than its
             image, or with labels of no class, is an error in any case.
             Defaults to `"skip"`.
         process_index: Integer or `None`, see `process_shard`.
@@ -162,7 +166,10 @@ def segmentation_folder(
             shuffle = transform.is_training
         if drop_remainder is None:
             drop_remainder = shuffle
-        chosen = (each.select(parts[part]) for each in (images, masks))
+        chosen = [each.select(parts[part]) for each in (images, masks)]
+        skipped = {}
+        if not shuffle and on_error == "skip":
+            chosen, skipped = _without_damaged(*chosen, decoder, reader)
         chosen_images, chosen_masks = chosen
         sampler = EpochSampler(
             len(chosen_images),
@@ -191,6 +198,7 @@ def segmentation_folder(
         dataset.ignore_label = ignore_label
         dataset.file_paths = chosen_images.paths
         dataset.mask_paths = chosen_masks.paths
+        dataset.skipped = skipped or dataset.skipped
         return dataset
 
     if subset != "both":
@@ -246,6 +254,37 @@ def _trouble(image_path, mask_path, decoder, reader):
             f"pixels, {display_name(image_path)!r} of {size[0]} by {size[1]}"
         )
     return name, None
+
+
+def _without_damaged(images, masks, decoder, reader):
+    """Reads all pairs once, and leaves out those that cannot be read.
+
+    Args:
+        images: A `PictureList`.
+        masks: A `PictureList`.
+        decoder: A `PictureDecoder`.
+        reader: A `MaskReader`.
+
+    Returns:
+        A list of the two `PictureList`s without the damaged pairs, and a
+        dictionary of the names and troubles of what was left out.
+    """
+    paths = list(zip(images.paths, masks.paths, strict=True))
+    with concurrent.futures.ThreadPoolExecutor(_THREADS) as pool:
+        found = list(
+            pool.map(lambda pair: _trouble(*pair, decoder, reader), paths)
+        )
+    report = DamageReport(lambda _, position: found[position], "skip")
+    whole = np.array([reason is None for _, reason in found])
+    for position in np.flatnonzero(~whole):
+        report.missing(0, position)
+    report.end_epoch(len(paths))
+    if not whole.any():
+        raise ValueError(
+            "`images_dir` must hold images that can be read, with their "
+            f"masks. Received: {images.root!r}, with not a single one"
+        )
+    return [each.select(whole) for each in (images, masks)], report.skipped
 
 
 class _PairSource:
