@@ -23,7 +23,6 @@ def fine_tune_segmenter(
     warmup_epochs=5,
     drop_path_rate=0.1,
     ignore_label=255,
-    freeze_encoder=False,
     ema_momentum=None,
     image_shape=None,
     validation_data=None,
@@ -54,8 +53,6 @@ def fine_tune_segmenter(
         warmup_epochs: int. Defaults to 5.
         drop_path_rate: float. Defaults to 0.1.
         ignore_label: int. See `ImageSegmenter`. Defaults to 255.
-        freeze_encoder: bool. Whether only the head is trained. Defaults to
-            `False`.
         ema_momentum: float in (0, 1). Where given, the segmenter ends with the
             exponential moving average of its weights. Defaults to `None`.
         image_shape: (height, width, channels), if other than the encoder's.
@@ -92,7 +89,6 @@ def fine_tune_segmenter(
         encoder,
         num_classes,
         ignore_label=ignore_label,
-        freeze_encoder=freeze_encoder,
         drop_path_rate=drop_path_rate,
         image_shape=image_shape,
     )
@@ -102,7 +98,6 @@ def fine_tune_segmenter(
         warmup_epochs * num_batches,
         final=1e-6,
     )
-    # Layer-wise decay reads the depth off blocks, which a frozen encoder hides.
     optimizer = LayerDecayAdamW(
         schedule,
         layer_decay=layer_decay,

@@ -285,16 +285,23 @@ class ImageSegmenter(PresetModel):
             metrics = [MeanIoU(self.num_classes, self.ignore_label)]
         super().compile(optimizer, loss, metrics=metrics, **kwargs)
 
+    def compile_from_config(self, config):
+        """Compiles a loaded model as it was compiled before it was saved."""
+        self.compile(**keras.saving.deserialize_keras_object(config))
+        self.optimizer.build(self.trainable_variables)
+
     def compute_loss(
         self, x=None, y=None, y_pred=None, sample_weight=None, training=True
     ):
         check_mask_shape("y", y, self.encoder.image_shape[:2])
-        loss = super().compute_loss(x, y, y_pred, sample_weight, training)
-        # Backends give losses that look right for a class that is none.
         labels = ops.cast(y, "int32")
         known = ops.logical_and(labels >= 0, labels < self.num_classes)
         if self.ignore_label is not None:
             known = ops.logical_or(known, labels == self.ignore_label)
+        # A class that is none stops PyTorch's kernel, and on other backends
+        # gives a loss that looks right: it becomes NaN everywhere.
+        labels = ops.where(known, labels, 0)
+        loss = super().compute_loss(x, labels, y_pred, sample_weight, training)
         return ops.where(ops.all(known), loss, float("nan"))
 
     def fit(self, x=None, y=None, *args, **kwargs):
@@ -316,6 +323,8 @@ class ImageSegmenter(PresetModel):
     def _check_data(self, name, x, y):
         """Raises where labels are seen to be none of the head's."""
         check_dataset(name, x, self)
+        if y is None and hasattr(x, "dtype"):
+            check_mask_shape(name, None, self.encoder.image_shape[:2])
         # Data sets of arrays show their masks.
         masks = getattr(x, "labels", None) if y is None else y
         if hasattr(masks, "dtype"):
