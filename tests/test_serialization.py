@@ -27,6 +27,10 @@ OBJECTS = {
     "MaskedAutoencoder": lambda: tiny_autoencoder(
         normalize_targets=True, seed=4
     ),
+    "ImageSegmenter": lambda: models.ImageSegmenter(
+        tiny_autoencoder().encoder, 2, -1, ["a", "b"]
+    ),
+    "MeanIoU": lambda: models.MeanIoU(3, ignore_class=255),
     "CLMAE": lambda: tiny_clmae(kl_loss_weight=0.5),
     "LinearCurriculum": lambda: keras_clmae.LinearCurriculum(
         10, 0.5, -0.5, steps_per_epoch=5
