@@ -42,6 +42,10 @@ OBJECTS = {
     "MaskedAutoencoder": lambda: tiny_autoencoder(
         normalize_targets=True, seed=4
     ),
+    "ImageSegmenter": lambda: models.ImageSegmenter(
+        tiny_autoencoder().encoder, 2, -1, ["a", "b"]
+    ),
+    "MeanIoU": lambda: models.MeanIoU(3, ignore_class=255),
     "CLMAE": lambda: tiny_clmae(kl_loss_weight=0.5),
     "MaskedAutoencoder of blocks": lambda: tiny_autoencoder(
         masker=maskers.BlockMasker(2)

@@ -13,6 +13,8 @@ from keras_clmae.data.loading import load
 from keras_clmae.data.normalization import IMAGENET_MEAN
 from keras_clmae.data.normalization import IMAGENET_STD
 from keras_clmae.data.normalization import PixelNormalization
+from keras_clmae.data.segmentation import segmentation_folder
+from keras_clmae.data.segmentation_transforms import SegmentationTransform
 from keras_clmae.data.sharding import process_shard
 from keras_clmae.data.sharding import remaining_steps
 from keras_clmae.data.tfds_source import tfds_dataset

@@ -24,3 +24,6 @@ from keras_clmae.evaluation.records import markdown_table
 from keras_clmae.evaluation.records import read_records
 from keras_clmae.evaluation.records import run_name
 from keras_clmae.evaluation.records import write_record
+from keras_clmae.evaluation.segmentation import fine_tune_segmenter
+from keras_clmae.evaluation.segmentation import segmentation_scores
+from keras_clmae.evaluation.segmentation import segmenter_mean_iou

@@ -7,4 +7,6 @@ from keras_clmae.models.encoder_copy import copy_autoencoder
 from keras_clmae.models.encoder_copy import copy_encoder
 from keras_clmae.models.encoder_copy import interpolate_position_table
 from keras_clmae.models.image_classifier import ImageClassifier
+from keras_clmae.models.image_segmenter import ImageSegmenter
 from keras_clmae.models.masked_autoencoder import MaskedAutoencoder
+from keras_clmae.models.segmentation_metrics import MeanIoU

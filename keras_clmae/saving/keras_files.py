@@ -281,7 +281,9 @@ def _own_room(part, hidden_dim):
     dim = size("hidden_dim") or size("width") or hidden_dim
     layers = size("num_layers")
     numbers = layers * dim * (4 * dim + 2 * size("mlp_dim", 4 * dim))
-    numbers += dim * size("patch_dim") + dim * size("num_classes")
+    # The head of a segmenter is as many times narrower.
+    head_dim = dim >> min(size("num_upsampling_layers"), 64)
+    numbers += dim * size("patch_dim") + head_dim * size("num_classes")
     image, patch = sizes.get("image_shape"), size("patch_size")
     if isinstance(image, list) and len(image) == 3 and patch > 0:
         height, width, channels = (max(int(side), 0) for side in image)

@@ -1,0 +1,399 @@
+"""Classify the pixels of images: an encoder with a light head."""
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_clmae.argument_validation import check_positive_integer
+from keras_clmae.models.encoder import ViTEncoder
+from keras_clmae.models.encoder_copy import copy_encoder
+from keras_clmae.models.mask_checks import check_class_names
+from keras_clmae.models.mask_checks import check_dataset
+from keras_clmae.models.mask_checks import check_ignore_label
+from keras_clmae.models.mask_checks import check_loss
+from keras_clmae.models.mask_checks import check_mask_shape
+from keras_clmae.models.mask_checks import check_masks
+from keras_clmae.models.presets import PresetModel
+from keras_clmae.models.presets import load_preset_folder
+from keras_clmae.models.segmentation_metrics import MeanIoU
+
+# Logits for every fourth pixel are what segmentation networks usually make;
+# bilinear interpolation does the rest.
+_MOST_UPSAMPLING_LAYERS = 2
+
+
+@keras.saving.register_keras_serializable(package="keras_clmae")
+class ImageSegmenter(PresetModel):
+    """An encoder with a light head that tells the class of every pixel.
+
+    Takes a copy of the encoder: the one that is passed stays as it is. The
+    patch tokens after the encoder's final norm are laid out as a grid. Each of
+    at most two transposed convolutions (2 by 2, stride 2) doubles the sides of
+    the grid and halves the width, followed by a layer norm and GELU, as in
+    ViTDet's simple feature pyramid (https://arxiv.org/abs/2203.16527). A
+    linear layer makes the logits, and bilinear interpolation brings them to
+    the size of the image. Kernel and stride are equal, so that a pixel hears of
+    the image through the encoder only: the head is small (1.5 million weights
+    on ViT-B, without classes) and leaves the work to pretrained layers.
+
+    Args:
+        encoder: `ViTEncoder`.
+        num_classes: int. The background counts, where it is a class.
+        ignore_label: int, none of [0, num_classes). Label of pixels that
+            neither train nor count. Defaults to `255`. `None` for none.
+        class_names: list of str, one per class. Defaults to `None`: those of
+            the data set in `fit`, if it has any.
+        freeze_encoder: bool. Whether only the head is trained, with the
+            encoder's drop path off. Defaults to `False`.
+        num_upsampling_layers: int. Number of transposed convolutions; 2 to
+            their power must not exceed the patch size. Defaults to `None`: two,
+            or one for patches of 2 or 3 pixels.
+        drop_path_rate: float in [0, 1). Stochastic depth of the encoder.
+            Defaults to `None`: the encoder's own.
+        image_shape: (height, width, channels). Where the grid of patches
+            differs, the position table is interpolated. Defaults to `None`:
+            the encoder's own.
+
+    Call arguments:
+        images: float tensor of shape (batch, height, width, channels).
+        training: bool.
+
+    Returns:
+        Logits, float32 tensor of shape (batch, height, width, num_classes).
+
+    Raises:
+        ValueError: If an argument does not fit; from `fit` and `evaluate`, if
+            masks are not integers of shape (batch, height, width), or masks
+            that can be seen (arrays, or data sets of this package) hold a
+            label that is neither in [0, num_classes) nor `ignore_label`, or a
+            data set numbers its classes differently. The loss is NaN where
+            such a label comes in a batch of another data set.
+
+    Example:
+
+    >>> encoder = keras_clmae.models.ViTEncoder((8, 8, 1), 2, 16, 2, 2)
+    >>> segmenter = keras_clmae.models.ImageSegmenter(encoder, num_classes=3)
+    >>> segmenter.compile(keras_clmae.optimizers.LayerDecayAdamW(1e-3))
+    >>> images = np.zeros((4, 8, 8, 1), "float32")
+    >>> masks = np.zeros((4, 8, 8), "uint8")
+    >>> history = segmenter.fit(images, masks, verbose=0)
+    >>> sorted(history.history)
+    ['loss', 'mean_iou']
+    >>> segmenter.predict(images, verbose=0).shape
+    (4, 8, 8, 3)
+    >>> segmenter.predict_classes(images).shape
+    (4, 8, 8)
+    """
+
+    preset_prefix = "vit_"
+
+    def __init__(
+        self,
+        encoder,
+        num_classes,
+        ignore_label=255,
+        class_names=None,
+        freeze_encoder=False,
+        num_upsampling_layers=None,
+        drop_path_rate=None,
+        image_shape=None,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        if not isinstance(encoder, ViTEncoder):
+            raise ValueError(
+                "`encoder` must be a ViTEncoder, such as `model.encoder`. "
+                f"Received: encoder={encoder!r}"
+            )
+        check_positive_integer("num_classes", num_classes)
+        check_ignore_label(ignore_label, num_classes)
+        check_class_names(class_names, num_classes)
+
+        # === Config ===
+        self.num_classes = num_classes
+        self.ignore_label = ignore_label
+        self.class_names = None if class_names is None else list(class_names)
+        self.freeze_encoder = freeze_encoder
+        self.num_upsampling_layers = _count_upsampling_layers(
+            num_upsampling_layers, encoder.patch_size
+        )
+
+        # === Layers ===
+        self.encoder = copy_encoder(encoder, image_shape, drop_path_rate)
+        self.encoder.trainable = not freeze_encoder
+        policy = {"dtype": self.encoder.dtype_policy}
+        self.upsampling = []
+        self.upsampling_norms = []
+        for index in range(self.num_upsampling_layers):
+            self.upsampling.append(
+                keras.layers.Conv2DTranspose(
+                    max(1, encoder.hidden_dim // 2 ** (index + 1)),
+                    kernel_size=2,
+                    strides=2,
+                    data_format="channels_last",
+                    name=f"upsampling_{index}",
+                    **policy,
+                )
+            )
+            self.upsampling_norms.append(
+                keras.layers.LayerNormalization(
+                    epsilon=encoder.layer_norm_epsilon,
+                    name=f"upsampling_norm_{index}",
+                    **policy,
+                )
+            )
+        self.head = keras.layers.Dense(
+            num_classes, name="head", dtype="float32"
+        )
+        self.build((None, *self.encoder.image_shape))
+
+    @classmethod
+    def from_sizes(cls, num_classes, **arguments):
+        """Makes the encoder too, from its sizes.
+
+        Args:
+            num_classes: see the class.
+            **arguments: `ignore_label`, `class_names`, `freeze_encoder` and
+                `num_upsampling_layers` as the class takes them; the others are
+                arguments of `ViTEncoder`.
+
+        Returns:
+            An `ImageSegmenter`.
+        """
+        own = {
+            name: arguments.pop(name)
+            for name in (
+                "ignore_label",
+                "class_names",
+                "freeze_encoder",
+                "num_upsampling_layers",
+            )
+            if name in arguments
+        }
+        return cls(ViTEncoder.from_sizes(**arguments), num_classes, **own)
+
+    @classmethod
+    def _from_folder(cls, folder, load_weights, overrides):
+        """A stored segmenter, or a new head on the encoder that is stored."""
+        model = load_preset_folder(folder, load_weights)
+        if not isinstance(model, cls):
+            return cls(getattr(model, "encoder", model), **overrides)
+        if overrides:
+            raise ValueError(
+                "`overrides` apply to a new head on a stored encoder, not to a "
+                f"stored ImageSegmenter. Received: {', '.join(overrides)} for "
+                f"preset={folder!r}"
+            )
+        return model
+
+    def with_image_shape(self, image_shape):
+        """A copy with the same weights, for images of another size.
+
+        Args:
+            image_shape: (height, width, channels), the sides multiples of the
+                patch size.
+
+        Returns:
+            An `ImageSegmenter` that is not compiled.
+
+        Raises:
+            ValueError: If the number of channels differs, or the new sides are
+                no multiples of the patch size.
+
+        Example:
+
+        >>> encoder = keras_clmae.models.ViTEncoder((8, 8, 1), 2, 16, 2, 2)
+        >>> segmenter = keras_clmae.models.ImageSegmenter(encoder, 3)
+        >>> wide = segmenter.with_image_shape((8, 20, 1))
+        >>> wide.predict_classes(np.zeros((1, 8, 20, 1), "float32")).shape
+        (1, 8, 20)
+        """
+        config = self.get_config() | {
+            "encoder": self.encoder,
+            "image_shape": tuple(image_shape),
+        }
+        copy = type(self)(**config)
+        for own, others in zip(copy._head(), self._head(), strict=True):
+            own.set_weights(others.get_weights())
+        return copy
+
+    def build(self, input_shape):
+        if self.built:
+            return
+        grid = (None, *self.encoder.grid_size, self.encoder.hidden_dim)
+        for layer in self._head():
+            layer.build(grid)
+            grid = layer.compute_output_shape(grid)
+        self.built = True
+
+    def _head(self):
+        """Layers of the head that have weights, in order."""
+        stages = zip(self.upsampling, self.upsampling_norms, strict=True)
+        return [*(layer for stage in stages for layer in stage), self.head]
+
+    def call(self, images, training=None):
+        tokens = self.encoder(
+            images, training=training and not self.freeze_encoder
+        )
+        rows, columns = self.encoder.grid_size
+        grid = ops.reshape(
+            tokens[:, 1:], (-1, rows, columns, self.encoder.hidden_dim)
+        )
+        for layer, norm in zip(
+            self.upsampling, self.upsampling_norms, strict=True
+        ):
+            grid = ops.gelu(norm(layer(grid)), approximate=False)
+        logits = self.head(grid)
+        size = tuple(self.encoder.image_shape[:2])
+        if tuple(logits.shape[1:3]) == size:
+            return logits
+        return ops.image.resize(
+            logits,
+            size,
+            interpolation="bilinear",
+            data_format="channels_last",
+        )
+
+    def compute_output_shape(self, input_shape):
+        height, width, _ = self.encoder.image_shape
+        return (input_shape[0], height, width, self.num_classes)
+
+    def compile(
+        self, optimizer="rmsprop", loss="auto", metrics="auto", **kwargs
+    ):
+        """Configures training, with the loss and the metric of segmentation.
+
+        Args:
+            optimizer: as in `keras.Model.compile`.
+            loss: as in `keras.Model.compile`; it must take logits. Defaults to
+                `"auto"`: cross-entropy, the mean over the pixels that are not
+                of `ignore_label`.
+            metrics: as in `keras.Model.compile`. Defaults to `"auto"`: mean
+                intersection over union, see `MeanIoU`.
+            **kwargs: further arguments of `keras.Model.compile`.
+
+        Raises:
+            ValueError: If the loss is a cross-entropy that takes
+                probabilities or does not leave out `ignore_label`.
+        """
+        if loss == "auto":
+            loss = keras.losses.SparseCategoricalCrossentropy(
+                from_logits=True, ignore_class=self.ignore_label
+            )
+        check_loss(loss, self.ignore_label)
+        if metrics == "auto":
+            metrics = [MeanIoU(self.num_classes, self.ignore_label)]
+        super().compile(optimizer, loss, metrics=metrics, **kwargs)
+
+    def compile_from_config(self, config):
+        """Compiles a loaded model as it was compiled before it was saved."""
+        self.compile(**keras.saving.deserialize_keras_object(config))
+        self.optimizer.build(self.trainable_variables)
+
+    def compute_loss(
+        self, x=None, y=None, y_pred=None, sample_weight=None, training=True
+    ):
+        check_mask_shape("y", y, self.encoder.image_shape[:2])
+        labels = ops.cast(y, "int32")
+        known = ops.logical_and(labels >= 0, labels < self.num_classes)
+        if self.ignore_label is not None:
+            known = ops.logical_or(known, labels == self.ignore_label)
+        # A class that is none stops PyTorch's kernel, and on other backends
+        # gives a loss that looks right: it becomes NaN everywhere.
+        labels = ops.where(known, labels, 0)
+        loss = super().compute_loss(x, labels, y_pred, sample_weight, training)
+        return ops.where(ops.all(known), loss, float("nan"))
+
+    def fit(self, x=None, y=None, *args, **kwargs):
+        self._check_data("y", x, y)
+        validation = kwargs.get("validation_data")
+        if isinstance(validation, tuple | list):
+            self._check_data("validation_data", *validation[:2])
+        elif validation is not None:
+            self._check_data("validation_data", validation, None)
+        names = getattr(x, "class_names", None) or ()
+        if self.class_names is None and len(names) == self.num_classes:
+            self.class_names = list(names)
+        return super().fit(x, y, *args, **kwargs)
+
+    def evaluate(self, x=None, y=None, *args, **kwargs):
+        self._check_data("y", x, y)
+        return super().evaluate(x, y, *args, **kwargs)
+
+    def _check_data(self, name, x, y):
+        """Raises where labels are seen to be none of the head's."""
+        check_dataset(name, x, self)
+        if y is None and hasattr(x, "dtype"):
+            check_mask_shape(name, None, self.encoder.image_shape[:2])
+        # Data sets of arrays show their masks.
+        masks = getattr(x, "labels", None) if y is None else y
+        if hasattr(masks, "dtype"):
+            check_masks(name, masks, self)
+
+    def predict_classes(self, images, batch_size=8):
+        """The most likely class of every pixel.
+
+        The logits of only one batch are in memory at a time, other than with
+        `predict`.
+
+        Args:
+            images: float array of shape (images, height, width, channels).
+            batch_size: int. Defaults to `8`.
+
+        Returns:
+            int32 array of shape (images, height, width).
+
+        Raises:
+            ValueError: If there is no image or `batch_size` is not positive.
+        """
+        check_positive_integer("batch_size", batch_size)
+        if not len(images):
+            raise ValueError(
+                "`images` must hold at least one image. Received: "
+                f"images.shape={images.shape}"
+            )
+        classes = []
+        for start in range(0, len(images), batch_size):
+            batch = ops.convert_to_numpy(images[start : start + batch_size])
+            number = len(batch)
+            if start:
+                # Every batch has the first one's size: one program is compiled.
+                padding = [(0, batch_size - number)] + [(0, 0)] * 3
+                batch = np.pad(batch, padding)
+            logits = self.predict_on_batch(batch)[:number]
+            classes.append(logits.argmax(axis=-1).astype("int32"))
+        return np.concatenate(classes)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "encoder": keras.saving.serialize_keras_object(self.encoder),
+            "num_classes": self.num_classes,
+            "ignore_label": self.ignore_label,
+            "class_names": self.class_names,
+            "freeze_encoder": self.freeze_encoder,
+            "num_upsampling_layers": self.num_upsampling_layers,
+            "drop_path_rate": self.encoder.drop_path_rate,
+            "image_shape": self.encoder.image_shape,
+        }
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        encoder = keras.saving.deserialize_keras_object(
+            config["encoder"], custom_objects=custom_objects
+        )
+        return cls(**{**config, "encoder": encoder})
+
+
+def _count_upsampling_layers(number, patch_size):
+    """The number of transposed convolutions, checked."""
+    most = patch_size.bit_length() - 1
+    if number is None:
+        return min(_MOST_UPSAMPLING_LAYERS, most)
+    if type(number) is not int or not 0 <= number <= most:
+        raise ValueError(
+            f"`num_upsampling_layers` must be an integer from 0 to {most}, as "
+            f"patches have sides of {patch_size} pixels. Received: "
+            f"num_upsampling_layers={number!r}"
+        )
+    return number

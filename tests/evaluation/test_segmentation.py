@@ -1,0 +1,87 @@
+"""Segmentation: scores by hand, fine-tuning, and that pretraining shows."""
+
+import numpy as np
+import pytest
+
+from keras_clmae.data import array_dataset
+from keras_clmae.evaluation import fine_tune_segmenter
+from keras_clmae.evaluation import segmentation_scores
+from keras_clmae.evaluation import segmenter_mean_iou
+from keras_clmae.models import ImageSegmenter
+from keras_clmae.models import ViTEncoder
+from keras_clmae.optimizers import LayerDecayAdamW
+from tests.once import ONCE
+
+IMAGES = np.random.default_rng(0).normal(size=(12, 8, 8, 1))
+MASKS = np.zeros((12, 8, 8), "uint8")
+MASKS[::2] = 1
+# Dark and bright images.
+IMAGES = (IMAGES + 3 * MASKS[..., None]).astype("float32")
+
+
+def make_encoder():
+    return ViTEncoder((8, 8, 1), 4, 16, 1, 2)
+
+
+@ONCE
+def test_scores_by_hand(monkeypatch):
+    segmenter = ImageSegmenter(make_encoder(), 3)
+    masks = np.full((2, 8, 8), 255, "uint8")
+    masks[0, 0, :4] = [0, 0, 0, 1]
+    predicted = np.full((2, 8, 8), 2)
+    predicted[0, 0, :4] = [0, 0, 1, 1]
+    pairs = iter(predicted[:, None])
+    monkeypatch.setattr(
+        segmenter, "predict_classes", lambda images, batch_size: next(pairs)
+    )
+    # One image per batch, the second one all ignored.
+    scores = segmentation_scores(segmenter, (IMAGES[:2], masks), batch_size=1)
+    # Two of three pixels of class 0; one of two in either of class 1.
+    assert scores["mean_iou"] == pytest.approx((2 / 3 + 1 / 2) / 2)
+    assert scores["pixel_accuracy"] == 0.75
+    assert scores["class_iou"][:2] == pytest.approx([2 / 3, 1 / 2])
+    assert np.isnan(scores["class_iou"][2])
+
+
+def test_learns_and_keeps_the_encoder():
+    encoder = make_encoder()
+    before = encoder.get_weights()
+    dataset = array_dataset(IMAGES, MASKS, batch_size=4)
+    segmenter = fine_tune_segmenter(
+        encoder,
+        dataset,
+        num_classes=2,
+        batch_size=4,
+        epochs=6,
+        warmup_epochs=1,
+        base_learning_rate=1.0,
+    )
+    score = segmenter_mean_iou(segmenter, (IMAGES, MASKS))
+    assert score > 0.8
+    # The metric that `fit` shows is the same.
+    logged = segmenter.evaluate(dataset, verbose=0, return_dict=True)
+    assert float(logged["mean_iou"]) == pytest.approx(score, abs=1e-5)
+    for old, new in zip(before, encoder.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, new)
+    optimizer = segmenter.optimizer
+    assert isinstance(optimizer, LayerDecayAdamW)
+    rates = [float(optimizer._learning_rate(step)) for step in (0, 3, 18)]
+    assert rates == pytest.approx([0, 1 / 64, 1e-6], abs=1e-7)
+    assert segmenter.encoder.drop_path_rate == 0.1
+
+
+@ONCE
+def test_errors():
+    segmenter = ImageSegmenter(make_encoder(), 2)
+    with pytest.raises(ValueError, match="`dataset` must give pairs"):
+        segmentation_scores(segmenter, IMAGES)
+    with pytest.raises(ValueError, match=r"`dataset`.*\[0, 2\).*: 2"):
+        segmentation_scores(segmenter, (IMAGES, MASKS * 2))
+    with pytest.raises(ValueError, match="`dataset` must hold pixels"):
+        segmentation_scores(segmenter, (IMAGES, np.full_like(MASKS, 255)))
+    arguments = {"num_classes": 2, "batch_size": 16, "warmup_epochs": 0}
+    with pytest.raises(ValueError, match="`train_dataset` must know"):
+        fine_tune_segmenter(make_encoder(), iter(()), **arguments)
+    with pytest.raises(ValueError, match="`y`.*: 2"):
+        dataset = array_dataset(IMAGES, MASKS * 2)
+        fine_tune_segmenter(make_encoder(), dataset, **arguments)
