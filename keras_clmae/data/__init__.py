@@ -11,6 +11,7 @@ from keras_clmae.data.image_folder import image_folder
 from keras_clmae.data.normalization import IMAGENET_MEAN
 from keras_clmae.data.normalization import IMAGENET_STD
 from keras_clmae.data.normalization import PixelNormalization
+from keras_clmae.data.scientific import read_scientific
 from keras_clmae.data.sharding import process_shard
 from keras_clmae.data.sharding import remaining_steps
 from keras_clmae.data.sources.huggingface import hf_dataset

@@ -13,6 +13,7 @@ _EXTRAS = {
     "pyarrow": "sources",
     "pyarrow.parquet": "sources",
     "pydicom": "sources",
+    "pydicom.pixels": "sources",
     "tifffile": "sources",
     "webdataset.tariterators": "sources",
     "sklearn.datasets": "evaluation",
