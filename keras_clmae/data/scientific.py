@@ -13,6 +13,7 @@ _DICOM_SIGNATURE = (128, b"DICM")
 # TIFF 6.0, tag 262: PhotometricInterpretation.
 _MIN_IS_WHITE = 0
 _PALETTE = 3
+_ORIENTATION = 274
 # Axes of `tifffile` that are channels: samples, channels, and what a file
 # gives no meaning. Of the others (time, depth, ...) the first one is taken.
 _CHANNEL_AXES = "SCQI"
@@ -152,10 +153,10 @@ def read_tiff(contents):
 
     Channels may lie in the samples of each pixel, in planes, or in pages of
     one size. Of a stack in time or depth the first image is taken. Integers
-    are divided by the largest value of their type (65535 for 16 bits), signed
-    ones after they are shifted to begin at 0; floats are taken as they are, 1
-    is white. Files where 0 is white are inverted, colors of a palette looked
-    up.
+    are divided by the largest value of their bits (65535 for 16), signed ones
+    after they are shifted to begin at 0; floats must be from 0 to 1. Files
+    where 0 is white are inverted, colors of a palette looked up, and images
+    that lie on their side turned upright.
 
     Args:
         contents: Bytes of a file.
@@ -165,7 +166,8 @@ def read_tiff(contents):
 
     Raises:
         ImportError: If the package `tifffile` is not installed.
-        ValueError: If the file is damaged, or complex numbers are in it.
+        ValueError: If the file is damaged, or its white is not known: of
+            integers of more than 16 bits, and of floats beyond 0 to 1.
     """
     tifffile = require("tifffile", "Reading TIFF images")
     try:
@@ -175,12 +177,14 @@ def read_tiff(contents):
             page = series.keyframe
             kind, bits = int(page.photometric), page.bitspersample
             palette = page.colormap
+            turn = page.tags.get(_ORIENTATION)
+            turn = 1 if turn is None else int(turn.value)
     except ImportError:
         raise
     # tifffile raises errors of many kinds for what a damaged file lacks.
     except Exception as error:
         raise ValueError(f"the TIFF data cannot be read: {error}") from error
-    values = _channels_last(values, axes)
+    values = _upright(_channels_last(values, axes), turn)
     if kind == _PALETTE and palette is not None:
         return np.float32(np.moveaxis(palette, 0, -1)[values[..., 0]] / 65535)
     levels = _unit_range(values, bits)
@@ -206,17 +210,29 @@ def _channels_last(values, axes):
     return values.reshape(*values.shape[:2], -1)
 
 
+def _upright(values, orientation):
+    """Turns (height, width, channels) by the number of TIFF 6.0, tag 274."""
+    if orientation >= 5:
+        values = np.swapaxes(values, 0, 1)
+    if orientation in (3, 4, 7, 8):
+        values = values[::-1]
+    return values[:, ::-1] if orientation in (2, 3, 6, 7) else values
+
+
 def _unit_range(values, bits):
     """Brings the values of a type to 0 to 1, as float32."""
-    if values.dtype == bool:
+    kind = values.dtype.kind
+    if kind == "b":
         return np.float32(values)
-    if np.issubdtype(values.dtype, np.unsignedinteger):
+    if kind == "u" and bits <= 16:
         # 1, 2, 4 or 12 bits come in types of more.
         return np.float32(values / (2.0**bits - 1))
-    if np.issubdtype(values.dtype, np.integer):
-        info = np.iinfo(values.dtype)
-        span = float(info.max) - float(info.min)
-        return np.float32((values.astype("float64") - info.min) / span)
-    if np.issubdtype(values.dtype, np.floating):
+    if kind == "i" and bits <= 16:
+        return np.float32((values + 2.0 ** (bits - 1)) / (2.0**bits - 1))
+    if kind == "f" and values.min() >= 0 and values.max() <= 1:
         return np.float32(values)
-    raise ValueError(f"the TIFF data has pixels of the type {values.dtype}")
+    raise ValueError(
+        f"the TIFF data are {values.dtype} from {values.min()} to "
+        f"{values.max()}, whose white is not known; save them as floats from "
+        "0 to 1"
+    )

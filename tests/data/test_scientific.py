@@ -149,6 +149,10 @@ def test_tiff_types():
     np.testing.assert_allclose(
         colors, np.stack([ramp, 0 * ramp, ramp], -1) / 255, rtol=1e-6
     )
+    lying = tiff(deep, extratags=[(274, "H", 1, 6, True)])
+    np.testing.assert_allclose(
+        read_tiff(lying)[..., 0], np.rot90(deep, -1) / 65535, 1e-6
+    )
     # Of a stack in time, the first image.
     stack = tiff(
         np.stack([deep, deep * 0]), imagej=True, metadata={"axes": "TYX"}
@@ -168,8 +172,9 @@ def test_damaged_files():
         read_scientific(dicom(RAMP)[:-9])
     with pytest.raises(ValueError, match="TIFF data cannot be read"):
         read_scientific(tiff(RAMP)[:9])
-    with pytest.raises(ValueError, match="type complex64"):
-        read_scientific(tiff(RAMP.astype("complex64")))
+    for name in ("complex64", "uint32", "float32"):
+        with pytest.raises(ValueError, match=f"{name} from .*not known"):
+            read_scientific(tiff(RAMP.astype(name)))
 
 
 def test_missing_packages_name_the_extra(monkeypatch):

@@ -441,6 +441,7 @@ def test_json_labels(tmp_path):
             writer.write(
                 {
                     "__key__": str(number),
+                    "left.png": encoded(9 - number),
                     "png": encoded(number),
                     "json": json.dumps(content).encode(),
                 }
@@ -456,3 +457,12 @@ def test_json_labels(tmp_path):
         )
     assert dataset.class_names == ["3", "cat", "owl"]
     assert dataset.labels.tolist() == [2, 1, 0]
+    dataset = webdataset(
+        f"{tmp_path}/a.tar",
+        8,
+        4,
+        transform=WHOLE,
+        image_key="left.png",
+        shuffle=False,
+    )
+    assert numbers(dataset) == [9, 8, 7, 6]

@@ -40,11 +40,13 @@ class TarIndex:
     trouble: np.ndarray
 
 
-def read_index(path, label_key, folder, on_error):
+def read_index(path, image_key, label_key, folder, on_error):
     """Gives the index of a tar file: a kept one, or a new one.
 
     Args:
         path: String, the tar file.
+        image_key: String, the extension of images, or `None` for the first
+            one of an image format.
         label_key: String, where labels lie in a `.json` file, or `None` for
             no labels.
         folder: String or path object, where indices are kept, or `None`.
@@ -64,6 +66,7 @@ def read_index(path, label_key, folder, on_error):
         os.path.abspath(path),
         status.st_size,
         status.st_mtime_ns,
+        image_key,
         label_key,
     )
     if folder is None:
@@ -84,8 +87,8 @@ def read_index(path, label_key, folder, on_error):
 
 
 @functools.cache
-def _index_in_memory(path, size, time, label_key):
-    return _make_index(path, label_key)
+def _index_in_memory(path, size, time, image_key, label_key):
+    return _make_index(path, image_key, label_key)
 
 
 def _index_in_folder(folder, identity):
@@ -94,7 +97,7 @@ def _index_in_folder(folder, identity):
     if os.path.exists(kept):
         with np.load(kept, allow_pickle=False) as arrays:
             return TarIndex(**arrays)
-    index = _make_index(identity[0], identity[-1])
+    index = _make_index(identity[0], *identity[-2:])
     os.makedirs(folder, exist_ok=True)
     contents = io.BytesIO()
     np.savez(contents, **dataclasses.asdict(index))
@@ -104,7 +107,7 @@ def _index_in_folder(folder, identity):
     return index
 
 
-def _make_index(path, label_key):
+def _make_index(path, image_key, label_key):
     """Reads all headers of a tar file, and labels if they are wanted."""
     tariterators = require("webdataset.tariterators", "`webdataset`")
     trouble = []
@@ -115,12 +118,15 @@ def _make_index(path, label_key):
         raise DamagedTarError(
             f"it is not an uncompressed tar file ({error})"
         ) from error
+    kinds = [each[1:] for each in EXTENSIONS]
+    if image_key is not None:
+        kinds = [image_key.lower()]
     found = []
     with tar:
         samples = tariterators.group_by_keys(_members(path, tar, trouble))
         try:
             for sample in samples:
-                image, label = _image_and_label(tar, sample, label_key)
+                image, label = _image_and_label(tar, sample, kinds, label_key)
                 if image is not None:
                     found.append((image, label))
         except ValueError as error:
@@ -152,24 +158,25 @@ def _members(path, tar, trouble):
             trouble.append(f"the header at byte {tar.offset} is damaged")
 
 
-def _image_and_label(tar, sample, label_key):
+def _image_and_label(tar, sample, kinds, label_key):
     """The image file of a sample, or `None`, and its label as text."""
     files = {
         kind: member
         for kind, member in sample.items()
         if isinstance(member, tarfile.TarInfo)
     }
-    image = _of_kind(files, [kind[1:] for kind in EXTENSIONS])
+    image = _of_kind(files, kinds)
     if image is None or label_key is None:
         return image, ""
     return image, _read_label(tar, files, label_key)
 
 
 def _of_kind(files, kinds):
-    """The file whose last extension is one of `kinds`, or `None`."""
-    for kind, member in files.items():
-        if kind.rpartition(".")[2] in kinds:
-            return member
+    """The file whose extension comes first in `kinds`, or `None`."""
+    for wanted in kinds:
+        for kind, member in files.items():
+            if kind == wanted or kind.rpartition(".")[2] == wanted:
+                return member
     return None
 
 

@@ -19,6 +19,7 @@ def webdataset(
     image_size,
     batch_size,
     split="train",
+    image_key=None,
     label_key="label",
     labels=False,
     index_folder=None,
@@ -46,6 +47,9 @@ def webdataset(
         split: String. Of a folder, shards are read that are called so
             (`train-*.tar`) or lie in a folder of that name; all of them for
             `"train"` where none are. Defaults to `"train"`.
+        image_key: String, the extension of the image file, such as `"jpg"` or
+            `"left.png"`, or `None` for the first one of an image format.
+            Defaults to `None`.
         label_key: String, where labels lie in a `.json` file. A `.cls` file
             comes first, which holds nothing but a label. Labels are integers,
             or strings in all samples. Defaults to `"label"`.
@@ -80,6 +84,7 @@ def webdataset(
     """
     records = _ShardRecords(
         shard_files(path, ".tar", split),
+        image_key,
         label_key if labels else None,
         index_folder,
         on_error,
@@ -100,16 +105,19 @@ class _ShardRecords(Records):
 
     Args:
         files: List of strings.
+        image_key: String or `None`.
         label_key: String, or `None` for no labels.
         index_folder: String or path object, or `None`.
         on_error: `"skip"` or `"raise"`.
     """
 
-    def __init__(self, files, label_key, index_folder, on_error):
+    def __init__(self, files, image_key, label_key, index_folder, on_error):
         self.title = common_folder(files)
         shards = readable_files(
             files,
-            lambda path: read_index(path, label_key, index_folder, on_error),
+            lambda path: read_index(
+                path, image_key, label_key, index_folder, on_error
+            ),
             DamagedTarError,
             on_error,
         )
