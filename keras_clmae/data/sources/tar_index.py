@@ -173,10 +173,12 @@ def _image_and_label(tar, sample, kinds, label_key):
 
 def _of_kind(files, kinds):
     """The file whose extension comes first in `kinds`, or `None`."""
+    last = {kind.rpartition(".")[2]: kind for kind in reversed(files)}
     for wanted in kinds:
-        for kind, member in files.items():
-            if kind == wanted or kind.rpartition(".")[2] == wanted:
-                return member
+        # `jpg` itself comes before `left.jpg`.
+        found = wanted if wanted in files else last.get(wanted)
+        if found is not None:
+            return files[found]
     return None
 
 
