@@ -21,7 +21,7 @@ pytestmark = ONCE
 WHOLE = EvaluationTransform(8, crop_fraction=1.0)
 
 
-def grey(number):
+def gray(number):
     return np.full((8, 8, 1), 10 * number, "uint8")
 
 
@@ -36,7 +36,7 @@ class TorchPairs(torch.utils.data.Dataset):
 
 
 def values(dataset):
-    """Grey levels of the images of an epoch, labels after them if any."""
+    """Gray levels of the images of an epoch, labels after them if any."""
     std, mean = dataset.normalization.std[0], dataset.normalization.mean[0]
     batches = list(dataset)
     images = [b[0] if isinstance(b, tuple) else b for b in batches]
@@ -45,7 +45,7 @@ def values(dataset):
 
 
 def test_shuffled_sequence_resumes_and_is_shared():
-    images = [grey(number) for number in range(22)]
+    images = [gray(number) for number in range(22)]
 
     def make(**arguments):
         arguments = {"shuffle": True, "drop_remainder": False, **arguments}
@@ -82,7 +82,7 @@ def test_torch_dataset_brings_labels():
 
 @pytest.mark.parametrize("shuffle", [False, True])
 def test_damaged_records_are_skipped_and_counted(shuffle):
-    images = [grey(number) for number in range(12)]
+    images = [gray(number) for number in range(12)]
     images[4] = b"\x89PNG and no more"
     images[7] = np.zeros((8, 8), "int64")
     with pytest.warns(UserWarning) as caught:
@@ -106,7 +106,7 @@ def test_damaged_records_are_skipped_and_counted(shuffle):
 
 
 def test_record_without_label_is_damaged():
-    pairs = [(grey(number), number - 1) for number in range(4)]
+    pairs = [(gray(number), number - 1) for number in range(4)]
     with pytest.warns(UserWarning, match="no label|1 of 4"):
         dataset = record_dataset(pairs, 8, 3, WHOLE, labels=True)
     assert [label.tolist() for _, label in dataset.as_numpy_iterator()] == [
@@ -116,7 +116,7 @@ def test_record_without_label_is_damaged():
 
 
 def test_validation_split_and_statistics():
-    images = [grey(number) for number in range(20)]
+    images = [gray(number) for number in range(20)]
     train, validation = record_dataset(
         images,
         8,
@@ -190,14 +190,21 @@ def test_class_numbers():
         class_numbers([1, "a"])
 
 
+def test_gray_among_colors_becomes_color():
+    images = [gray(1), np.zeros((8, 8, 3), "uint8")]
+    with pytest.warns(UserWarning, match="to RGB.*1 in.*and 3 in"):
+        dataset = record_dataset(images, 8, 2, WHOLE)
+    assert next(iter(dataset)).shape == (2, 8, 8, 3)
+
+
 def test_bad_arguments():
     with pytest.raises(ValueError, match="`records` must hold at least one"):
         record_dataset([], 8, 4)
     with pytest.raises(ValueError, match="none can: 'list: record 0'"):
         record_dataset([b"", b"\x89PNG"], 8, 1)
-    with pytest.raises(ValueError, match="`channels`.*1 in.*3 in"):
-        record_dataset([grey(1), np.zeros((8, 8, 3), "uint8")], 8, 1)
+    with pytest.raises(ValueError, match="channels 1 in.*record 0.*and 7 in"):
+        record_dataset([gray(1), np.zeros((8, 8, 7), "uint8")], 8, 1)
     with pytest.raises(ValueError, match="`subset`"):
-        record_dataset([grey(1)], 8, 1, subset="test")
+        record_dataset([gray(1)], 8, 1, subset="test")
     with pytest.raises(ValueError, match="`spec`.*parquet:PATH"):
         from_spec("hdf5:file", image_size=8)

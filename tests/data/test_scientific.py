@@ -122,24 +122,24 @@ def test_tiff_of_many_channels(channels, layout):
 def test_tiff_types():
     ramp = np.arange(64).reshape(8, 8)
 
-    def grey(pixels, **options):
+    def gray(pixels, **options):
         return read_tiff(tiff(pixels, **options))[..., 0]
 
-    np.testing.assert_allclose(grey(ramp.astype("uint8")), ramp / 255, 1e-6)
+    np.testing.assert_allclose(gray(ramp.astype("uint8")), ramp / 255, 1e-6)
     deep = (ramp * 1000).astype("uint16")
-    np.testing.assert_allclose(grey(deep), deep / 65535, 1e-6)
-    assert len(np.unique(grey(deep))) == 64
+    np.testing.assert_allclose(gray(deep), deep / 65535, 1e-6)
+    assert len(np.unique(gray(deep))) == 64
     np.testing.assert_allclose(
-        grey(deep, photometric="miniswhite"), 1 - deep / 65535, atol=1e-6
+        gray(deep, photometric="miniswhite"), 1 - deep / 65535, atol=1e-6
     )
     signed = (ramp - 32).astype("int16") * 1024
     np.testing.assert_allclose(
-        grey(signed), (signed.astype(int) + 32768) / 65535, 1e-6
+        gray(signed), (signed.astype(int) + 32768) / 65535, 1e-6
     )
     floats = (ramp / 63).astype("float32")
-    np.testing.assert_array_equal(grey(floats), floats)
+    np.testing.assert_array_equal(gray(floats), floats)
     np.testing.assert_array_equal(
-        grey(ramp > 9, photometric="minisblack"), ramp > 9
+        gray(ramp > 9, photometric="minisblack"), ramp > 9
     )
     colormap = np.stack([np.arange(256) * 257] * 3).astype("uint16")
     colormap[1] = 0

@@ -38,7 +38,7 @@ KINDS = ("hf-dataset", "webdataset", "parquet")
 
 
 def encoded(number, kind="PNG"):
-    """An image file that is grey of the level 10 * number."""
+    """An image file that is gray of the level 10 * number."""
     file = io.BytesIO()
     Image.new("RGB", (8, 8), (10 * number,) * 3).save(file, kind)
     return file.getvalue()
@@ -111,7 +111,7 @@ def make(places, kind, **arguments):
 
 
 def numbers(dataset, labels=False):
-    """Which images come in an epoch, by their grey level."""
+    """Which images come in an epoch, by their gray level."""
     std, mean = dataset.normalization.std[0], dataset.normalization.mean[0]
     found = []
     for batch in dataset:
@@ -192,7 +192,7 @@ def test_damage_is_named_once_and_counted(places, kind):
 
 
 @pytest.mark.filterwarnings("ignore:.*(cannot be read|Skipped)")
-def test_fine_tuning_grey_and_measured(places):
+def test_fine_tuning_gray_and_measured(places):
     dataset = from_spec(
         f"parquet:{places}/parquet",
         8,

@@ -2,6 +2,7 @@
 
 import sys
 import time
+import warnings
 
 import numpy as np
 
@@ -144,10 +145,10 @@ def record_dataset(
             everything, validation_split, seed
         )
         splits = {"training": training, "validation": validation}
-    convert = channels is not None
-    if not convert:
-        channels = _find_channels(records)
-    decoder = PictureDecoder(channels, convert)
+    if channels is None:
+        decoder = _fitting_decoder(records)
+    else:
+        decoder = PictureDecoder(channels, convert=True)
 
     def measure():
         part = splits["training"]
@@ -157,7 +158,7 @@ def record_dataset(
         source = _RecordSource(part, decoder, sampler, needs_label=False)
         return measure_statistics(source, decoder, transform.image_size)
 
-    normalization = get_normalization(statistics, channels, measure)
+    normalization = get_normalization(statistics, decoder.channels, measure)
 
     def build(part, transform, shuffle, drop_remainder, one_hot):
         if shuffle is None:
@@ -344,19 +345,32 @@ def _without_damaged(part, decoder, needs_label):
     return part.select(is_readable), report.skipped
 
 
+def _fitting_decoder(records):
+    """Makes the decoder for the numbers of channels that images have."""
+    found = _find_channels(records)
+    if len(found) == 1:
+        (count,) = found
+        # The images that are not looked at may be gray.
+        return PictureDecoder(count, convert=count == 3)
+    examples = " and ".join(
+        f"{count} in {records.full_name(number)!r}"
+        for count, number in found.items()
+    )
+    if not set(found) <= {1, 2, 3, 4}:
+        raise ValueError(
+            "`records` must have one number of channels, or be gray and "
+            f"color images. Received: numbers of channels {examples}"
+        )
+    warnings.warn(
+        f"Converted all images of {records.title!r} to RGB: their numbers of "
+        f"channels differ, {examples}. Pass `channels` for another number.",
+        stacklevel=3,
+    )
+    return PictureDecoder(3, convert=True)
+
+
 def _find_channels(records):
-    """Finds the number of channels that the images of records have.
-
-    Args:
-        records: A `Records`.
-
-    Returns:
-        Integer.
-
-    Raises:
-        ValueError: If the images have different numbers of channels, or none
-            of those that are looked at can be read.
-    """
+    """Dictionary from the numbers of channels to a record of each."""
     tf = require("tensorflow", "`record_dataset`")
     decoder = PictureDecoder(None, convert=False)
     stride = max(1, len(records) // _CHANNEL_SAMPLES)
@@ -374,21 +388,9 @@ def _find_channels(records):
             trouble = trouble or f"{records.full_name(number)!r}: {error}"
             continue
         found.setdefault(count, number)
-        if len(found) > 1:
-            break
     if not found:
         raise ValueError(
             "`records` must hold images that can be read. "
             f"Received: {records.title!r}, where none can: {trouble}"
         )
-    if len(found) > 1:
-        examples = ", ".join(
-            f"{count} in {records.full_name(number)!r}"
-            for count, number in found.items()
-        )
-        raise ValueError(
-            "`channels` must be given where images have different "
-            "numbers of channels, for example `channels=3` to make them RGB. "
-            f"Received: channels=None, with {examples}"
-        )
-    return next(iter(found))
+    return found
