@@ -1,5 +1,6 @@
 """Hugging Face data sets, WebDataset shards and parquet files."""
 
+import datetime
 import io
 import json
 import os
@@ -251,6 +252,10 @@ def test_hf_dataset_objects_and_columns(places):
 
 
 def test_hf_dataset_of_a_folder(tmp_path, monkeypatch):
+    (tmp_path / "0.png").write_bytes(encoded(7))
+    paths = datasets.Dataset.from_dict({"image": [f"{tmp_path}/0.png"]})
+    dataset = hf_dataset(paths, "train", 8, 1, transform=WHOLE)
+    assert numbers(dataset) == [7]
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "c")
     (tmp_path / "data").mkdir()
     make_table().to_parquet(tmp_path / "data" / "train.parquet")
@@ -270,6 +275,9 @@ def test_hf_dataset_bad_arguments(places):
         hf_dataset(table.remove_columns("photo"), "train", 8, 4)
     with pytest.raises(ValueError, match="`label_column`.*none found"):
         hf_dataset(table.remove_columns("kind"), "train", 8, 4, labels=True)
+    dates = datasets.Dataset.from_dict({"image": [datetime.date(2020, 1, 1)]})
+    with pytest.raises(ValueError, match="`image_column` must hold images"):
+        hf_dataset(dates, "train", 8, 4)
     with pytest.raises(ValueError, match="`dataset`.*IterableDataset"):
         hf_dataset(table.to_iterable_dataset(), "train", 8, 4)
 

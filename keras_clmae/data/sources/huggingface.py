@@ -2,6 +2,8 @@
 
 import os
 
+import numpy as np
+
 from keras_clmae.data.dependencies import require
 from keras_clmae.data.sources.columns import check_column
 from keras_clmae.data.sources.columns import class_names_of
@@ -108,10 +110,13 @@ class _HuggingFaceRecords(Records):
             images = images.cast_column(
                 image_column, datasets.Image(decode=False)
             ).with_format(None)
-        elif _holds_bytes(images.features[image_column]):
+        elif _holds_files(images.features[image_column]):
             images = images.with_format(None)
         else:
-            images = images.with_format("numpy")
+            # Without a type, `datasets` makes int64 of all integers.
+            images = images.with_format(
+                "numpy", dtype=_pixel_type(images.features[image_column])
+            )
         super().__init__(images, numbers, names)
         self.title = title
         self._column = image_column
@@ -120,10 +125,26 @@ class _HuggingFaceRecords(Records):
         return self.items[number][self._column]
 
 
-def _holds_bytes(feature):
+def _holds_files(feature):
+    """Whether a column holds bytes or paths of files."""
     if isinstance(feature, dict):
         return "bytes" in feature
-    return getattr(feature, "dtype", None) in ("binary", "large_binary")
+    kinds = ("binary", "large_binary", "string", "large_string")
+    return getattr(feature, "dtype", None) in kinds
+
+
+def _pixel_type(feature):
+    """The type of the numbers in a column of arrays or nested lists."""
+    leaf = feature
+    while hasattr(leaf, "feature"):
+        leaf = leaf.feature
+    try:
+        return np.dtype(leaf.dtype)
+    except (AttributeError, TypeError) as error:
+        raise ValueError(
+            "`image_column` must hold images, bytes or paths of image files, "
+            f"or arrays. Received: a column of the type {feature}"
+        ) from error
 
 
 def _open(dataset, split, config):
