@@ -19,7 +19,7 @@ export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
 set -e
 source scripts/environment.sh
 # All three: some tests start a process on another backend.
-install test,lint,docs,cli,evaluation,data torch jax tensorflow
+install test,lint,docs,cli,evaluation,data,sources torch jax tensorflow
 set +e
 workers=${WORKERS:-$(.venv/bin/python -c 'import os; print(min(len(os.sched_getaffinity(0)), 8))')}
 

@@ -40,6 +40,10 @@ BACKENDS = {"README.md": EVERYWHERE}
 # Modules without which a page cannot run.
 NEEDS = {
     "docs/conversion.md": ("safetensors", "keras_hub", "onnxscript"),
+    "docs/data_sources.md": (
+        *("torch", "tensorflow", "datasets", "pyarrow"),
+        *("webdataset", "tifffile"),
+    ),
     "docs/pictures.md": ("matplotlib",),
 }
 

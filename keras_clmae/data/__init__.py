@@ -13,10 +13,15 @@ from keras_clmae.data.loading import load
 from keras_clmae.data.normalization import IMAGENET_MEAN
 from keras_clmae.data.normalization import IMAGENET_STD
 from keras_clmae.data.normalization import PixelNormalization
+from keras_clmae.data.scientific import read_scientific
 from keras_clmae.data.segmentation import segmentation_folder
 from keras_clmae.data.segmentation_transforms import SegmentationTransform
 from keras_clmae.data.sharding import process_shard
 from keras_clmae.data.sharding import remaining_steps
+from keras_clmae.data.sources.huggingface import hf_dataset
+from keras_clmae.data.sources.parquet import parquet_dataset
+from keras_clmae.data.sources.record_dataset import record_dataset
+from keras_clmae.data.sources.webdataset import webdataset
 from keras_clmae.data.tfds_source import tfds_dataset
 from keras_clmae.data.transforms import EvaluationTransform
 from keras_clmae.data.transforms import ImageTransform

@@ -6,6 +6,7 @@ import warnings
 
 from keras_clmae.data.folder_source import image_folder
 from keras_clmae.data.handwritten_digits import digits
+from keras_clmae.data.sources.by_name import SOURCES
 from keras_clmae.data.tfds_source import tfds_dataset
 
 _DIGITS_SIZE = 8
@@ -29,7 +30,11 @@ def load(
     """Makes a data set from a string that says where its pictures are.
 
     Args:
-        spec: `"digits"`, `"folder:PATH"` or `"tfds:NAME"`. A folder with one
+        spec: `"digits"`, `"folder:PATH"`, `"tfds:NAME"`,
+            `"hf-dataset:NAME"`, `"webdataset:PATH"` or `"parquet:PATH"`; see
+            `hf_dataset`, `webdataset` and `parquet_dataset` for what the
+            last three may be. `"hf-dataset:NAME:SPLIT"` reads that split in
+            place of `train`. A folder with one
             of the name of `split` in it is read from there; one with `train`
             in it only where the folders beside are splits too (`val`,
             `test2`, `extra` and the like), since `train` may be a class.
@@ -41,8 +46,7 @@ def load(
             order with `"evaluation"`. Defaults to `"pretrain"`.
         labels: Boolean, whether batches are `(images, labels)`. Defaults to
             `False`.
-        **arguments: Further arguments of `digits`, `image_folder` or
-            `tfds_dataset`.
+        **arguments: Further arguments of the function that reads it.
 
     Returns:
         What that function returns.
@@ -65,9 +69,10 @@ def load(
         return digits(
             batch_size=batch_size, split=split, labels=labels, **arguments
         )
-    if kind not in ("folder", "tfds") or not place:
+    if kind not in ("folder", "tfds", *SOURCES) or not place:
         raise ValueError(
-            '`spec` must be "digits", "folder:PATH" or "tfds:NAME". '
+            '`spec` must be "digits", "folder:PATH", "tfds:NAME", '
+            '"hf-dataset:NAME", "webdataset:PATH" or "parquet:PATH". '
             f"Received: spec={spec!r}"
         )
     if image_size is None:
@@ -76,6 +81,8 @@ def load(
             "Received: image_size=None"
         )
     arguments = {"transform": transform, "labels": labels, **arguments}
+    if kind in SOURCES:
+        return SOURCES[kind](place, split, image_size, batch_size, **arguments)
     if kind == "tfds":
         return tfds_dataset(place, split, image_size, batch_size, **arguments)
     place = _split_folder(place, split)

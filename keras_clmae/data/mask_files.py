@@ -7,7 +7,7 @@ import numpy as np
 
 from keras_clmae.data.damage import display_name
 from keras_clmae.data.decoding import SIGNATURES
-from keras_clmae.data.dependencies import require
+from keras_clmae.optional_imports import require
 
 _THREADS = 8
 

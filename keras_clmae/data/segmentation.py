@@ -8,9 +8,7 @@ import numpy as np
 from keras_clmae.data.damage import DamageReport
 from keras_clmae.data.damage import diagnose
 from keras_clmae.data.damage import display_name
-from keras_clmae.data.decoding import PictureDecoder
-from keras_clmae.data.dependencies import require
-from keras_clmae.data.image_folder import find_channels
+from keras_clmae.data.folder_source import make_decoder
 from keras_clmae.data.listing import PictureList
 from keras_clmae.data.listing import split_pictures
 from keras_clmae.data.mask_files import MaskReader
@@ -22,6 +20,7 @@ from keras_clmae.data.pipeline import measure_statistics
 from keras_clmae.data.segmentation_transforms import PairTransform
 from keras_clmae.data.segmentation_transforms import get_pair_transform
 from keras_clmae.data.sharding import EpochSampler
+from keras_clmae.optional_imports import require
 
 _SUBSETS = ("training", "validation", "both")
 # Pairs that are looked at before anything starts, for an early error.
@@ -140,10 +139,8 @@ def segmentation_folder(
     if num_classes is None:
         num_classes = find_num_classes(masks.paths, ignore_label)
     reader = MaskReader(num_classes, ignore_label)
-    convert = channels is not None
-    if not convert:
-        channels = find_channels(images)
-    decoder = PictureDecoder(channels, convert)
+    decoder = make_decoder(images, channels)
+    channels = decoder.channels
     stride = max(1, len(images) // _SAMPLES)
     for number in range(0, len(images), stride):
         _trouble(images.paths[number], masks.paths[number], decoder, reader)

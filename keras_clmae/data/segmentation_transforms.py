@@ -2,10 +2,10 @@
 
 from keras_clmae.data import crops
 from keras_clmae.data.decoding import reverse
-from keras_clmae.data.dependencies import require
 from keras_clmae.data.transforms import EvaluationTransform
 from keras_clmae.data.transforms import PretrainTransform
 from keras_clmae.data.transforms import normalize
+from keras_clmae.optional_imports import require
 
 
 class SegmentationTransform(PretrainTransform):

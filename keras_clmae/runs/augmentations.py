@@ -73,7 +73,9 @@ def augmentations(
             batch = next(iter(dataset))
             images = batch[0] if labels else batch
             inverse = dataset.normalization.inverse
-            rows.append((name, rgb_function(images, inverse, shown_channels)(images)))
+            rows.append(
+                (name, rgb_function(images, inverse, shown_channels)(images))
+            )
     _, height, width, _ = rows[0][1].shape
     figure, axes = picture_grid(
         [name for name, _ in rows], count, width / height, cell=1.5

@@ -59,11 +59,7 @@ def check_source(source):
     Raises:
         ValueError: if `source` is no path, no handle and cannot be a preset.
     """
-    if (
-        os.path.exists(source)
-        or "://" in source
-        or _PRESET.fullmatch(source)
-    ):
+    if os.path.exists(source) or "://" in source or _PRESET.fullmatch(source):
         return
     raise ValueError(
         "`source` must be the folder of a run, a model file, a preset or a "

@@ -61,7 +61,9 @@ def pretrain(run_dir, resume=False, **settings):
     model = keras_clmae.runs.pretrain(**recipe)
     ```
     """
-    return run(settings_to_run({**settings, "run_dir": run_dir}, resume), resume)
+    return run(
+        settings_to_run({**settings, "run_dir": run_dir}, resume), resume
+    )
 
 
 def run(settings, resume=False):
@@ -123,7 +125,7 @@ def _check_installed():
     for module in ("matplotlib", "tensorboardX"):
         if importlib.util.find_spec(module) is None:
             raise ImportError(
-                f"A run needs {module}: pip install \"keras-clmae[cli]\""
+                f'A run needs {module}: pip install "keras-clmae[cli]"'
             )
 
 

@@ -44,7 +44,10 @@ def score_linear_probe(settings, encoder, which):
         by_shots = evaluation.few_shot_accuracy(
             *arrays, settings.shots, settings.num_draws, settings.seed
         )
-        return {"accuracy": by_shots[settings.shots[-1]]["mean"], "shots": by_shots}
+        return {
+            "accuracy": by_shots[settings.shots[-1]]["mean"],
+            "shots": by_shots,
+        }
     accuracy = evaluation.linear_probe_accuracy(
         *arrays,
         solver=settings.solver,
@@ -58,7 +61,9 @@ def score_linear_probe(settings, encoder, which):
 
 
 def _probe_images(settings, encoder):
-    settings = dataclasses.replace(settings, batch_size=settings.probe_batch_size)
+    settings = dataclasses.replace(
+        settings, batch_size=settings.probe_batch_size
+    )
     train = load_split(settings, encoder, settings.train_split, "pretrain")
     return evaluation.linear_probe_images(
         models.copy_encoder(encoder, image_shape(settings, encoder)),
@@ -110,7 +115,7 @@ def load_training_data(settings, encoder):
         return draw_training_data(settings, encoder)
     transform = settings.augmentation
     if settings.data != "digits" and transform == "fine_tune":
-            transform = data.FineTuneTransform(
+        transform = data.FineTuneTransform(
             image_shape(settings, encoder)[:2],
             magnitude=settings.magnitude,
             erasing_rate=settings.erasing_rate,
@@ -131,7 +136,9 @@ def draw_training_data(settings, encoder):
         batches = evaluation.iterate_batches(fixed_order, None)
         labels = np.concatenate([labels for _, labels in batches])
     drawn = np.sort(
-        evaluation.draw_few_shot(labels, settings.images_per_class, settings.seed)
+        evaluation.draw_few_shot(
+            labels, settings.images_per_class, settings.seed
+        )
     )
     images = []
     start = 0

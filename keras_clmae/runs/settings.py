@@ -224,9 +224,7 @@ def write_settings(settings):
     Args:
         settings: `Settings`.
     """
-    write_yaml(
-        RunFolder(settings.run_dir).config, dataclasses.asdict(settings)
-    )
+    write_yaml(RunFolder(settings.run_dir).config, dataclasses.asdict(settings))
 
 
 def settings_to_run(values, resume=False):

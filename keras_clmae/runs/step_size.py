@@ -76,7 +76,9 @@ def step_size(preset=None, **overrides):
     masking_phase = layers * _block_flop(dim, tokens + 1) + inner
     masking_phase += _block_flop(decoder_dim, tokens + 1, queries=tokens)
     autoencoder_phase = layers * _block_flop(dim, visible + 1) + inner
-    autoencoder_phase += _block_flop(decoder_dim, tokens + 1, queries=tokens - visible)
+    autoencoder_phase += _block_flop(
+        decoder_dim, tokens + 1, queries=tokens - visible
+    )
     # Forward once, backward once more for the weights and once for the inputs.
     # The autoencoder is frozen in the masking phase: inputs only.
     flop = 3 * autoencoder_phase + masking_module

@@ -5,8 +5,8 @@ import pytest
 
 import keras_clmae
 from keras_clmae.runs import pretraining
-from keras_clmae.runs.summary import opening_rows
 from keras_clmae.runs.settings import Settings
+from keras_clmae.runs.summary import opening_rows
 
 for module in ("jsonargparse", "rich", "sklearn"):
     pytest.importorskip(module)

@@ -1,0 +1,1 @@
+"""Read images from tables, shards and sequences of records."""
