@@ -5,6 +5,7 @@ reconstruct. 0: indifferent. -1: an adversary that picks hard ones.
 """
 
 import math
+import warnings
 
 import keras
 import numpy as np
@@ -255,3 +256,28 @@ def get_curriculum(curriculum):
             f"Received: curriculum(0)={first!r}"
         )
     return curriculum
+
+
+def warn_if_not_saveable(curriculum):
+    """Warns where a saved model cannot be loaded with its curriculum.
+
+    Args:
+        curriculum: what `get_curriculum` takes.
+    """
+    name = getattr(curriculum, "__qualname__", "")
+    cannot_be_imported = (
+        "<lambda>" in name
+        or "<locals>" in name
+        or (name and curriculum.__module__ == "__main__")
+    )
+    if not cannot_be_imported or keras.saving.get_registered_name(
+        curriculum
+    ) != getattr(curriculum, "__name__", None):
+        return
+    warnings.warn(
+        "`curriculum` is a function that cannot be saved: training works, but "
+        "a model that is saved cannot be loaded with it. Subclass "
+        "keras_clmae.CurriculumSchedule and register it with "
+        f"keras.saving.register_keras_serializable. Received: {curriculum!r}",
+        stacklevel=3,
+    )

@@ -83,6 +83,12 @@ def compiled_clmae(optimizer=None, model=None, total_steps=6, **arguments):
     return model
 
 
+def compiled_mae():
+    model = tiny_autoencoder()
+    model.compile(adamw())
+    return model
+
+
 def to_numpy(values):
     return [keras.ops.convert_to_numpy(value) for value in values]
 

@@ -1,6 +1,6 @@
+from keras_clmae.layers.token_selection import mask_overlap
 from keras_clmae.maskers.masking_module import MaskingModule
 from keras_clmae.models.clmae import CLMAE
-from keras_clmae.models.clmae import mask_overlap
 from keras_clmae.models.decoder import Decoder
 from keras_clmae.models.encoder import ViTEncoder
 from keras_clmae.models.encoder_copy import copy_autoencoder

@@ -7,6 +7,7 @@ from keras_clmae.distribution.replicas import global_batch
 from keras_clmae.distribution.replicas import split_rows
 from keras_clmae.distribution.replicas import uniform_rows
 from keras_clmae.layers.token_selection import keep_top_tokens
+from keras_clmae.layers.token_selection import mask_overlap
 from keras_clmae.maskers.masking_module import MaskingModule
 from keras_clmae.models.masked_autoencoder import MaskedAutoencoder
 from keras_clmae.models.masked_autoencoder import build_masker
@@ -430,31 +431,3 @@ class CLMAE(RandomStateMixin, CLMAETrainer, PresetModel):
             if config.get(name) is not None
         }
         return cls(**{**config, **parts})
-
-
-def mask_overlap(mask):
-    """How much of their visible tokens two images of a batch share.
-
-    Mean over pairs of images of the share of one's visible positions that are
-    visible in the other too. Random masks give `1 - mask_ratio`; 1 means that
-    all images have the same mask.
-
-    Args:
-        mask: tensor of shape (batch, tokens), 1 = removed, each row with
-            equally many zeros.
-
-    Returns:
-        Scalar float32 tensor; 0 for a batch of one.
-
-    Example:
-
-    >>> mask = keras.ops.array([[0.0, 0.0, 1.0, 1.0], [0.0, 1.0, 0.0, 1.0]])
-    >>> float(keras_clmae.models.mask_overlap(mask))
-    0.5
-    """
-    visible = 1.0 - ops.cast(mask, "float32")
-    # Its length as a number would be copied to the device; see `kl_loss`.
-    batch = ops.sum(ops.ones_like(visible[:, 0]))
-    times_visible = ops.sum(visible, axis=0)
-    shared = ops.sum(times_visible * (times_visible - 1.0))
-    return ops.divide_no_nan(shared, ops.sum(visible) * (batch - 1.0))

@@ -14,8 +14,8 @@ from keras_clmae.models.mask_checks import check_loss
 from keras_clmae.models.mask_checks import check_mask_shape
 from keras_clmae.models.mask_checks import check_masks
 from keras_clmae.models.presets import PresetModel
-from keras_clmae.models.presets import load_preset_folder
 from keras_clmae.models.segmentation_metrics import MeanIoU
+from keras_clmae.saving.keras_files import load_keras_model
 
 # Logits for every fourth pixel are what segmentation networks usually make;
 # bilinear interpolation does the rest.
@@ -175,7 +175,7 @@ class ImageSegmenter(PresetModel):
     @classmethod
     def _from_folder(cls, folder, load_weights, overrides):
         """A stored segmenter, or a new head on the encoder that is stored."""
-        model = load_preset_folder(folder, load_weights)
+        model = load_keras_model(folder, load_weights)
         if not isinstance(model, cls):
             return cls(getattr(model, "encoder", model), **overrides)
         if overrides:

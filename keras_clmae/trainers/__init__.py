@@ -4,7 +4,7 @@ import keras
 
 from keras_clmae.trainers.base import NO_WEIGHT_DECAY
 from keras_clmae.trainers.base import BaseCLMAETrainer
-from keras_clmae.trainers.base import BaseMAETrainer
+from keras_clmae.trainers.base_mae import BaseMAETrainer
 from keras_clmae.trainers.batches import images_of
 from keras_clmae.trainers.freed_memory import keep_freed_memory
 from keras_clmae.trainers.mask_health import WatchCurriculum

@@ -1,7 +1,6 @@
 """Share between the backends' trainers everything but gradients."""
 
 import types
-import warnings
 
 import keras
 from keras import ops
@@ -10,71 +9,16 @@ from keras_clmae.argument_validation import check_choice
 from keras_clmae.argument_validation import check_fraction
 from keras_clmae.argument_validation import check_positive_integer
 from keras_clmae.curriculum import get_curriculum
+from keras_clmae.curriculum import warn_if_not_saveable
 from keras_clmae.distribution.replicas import order_by_share
 from keras_clmae.distribution.replicas import split_rows
 from keras_clmae.optimizers import NO_WEIGHT_DECAY
+from keras_clmae.trainers.base_mae import BaseMAETrainer
 from keras_clmae.trainers.batches import check_fit_arguments
-from keras_clmae.trainers.batches import warn_of_raw_pixels
 from keras_clmae.trainers.mask_health import WatchCurriculum
 from keras_clmae.trainers.player_optimizers import PlayerOptimizers
 from keras_clmae.trainers.progress import progress_for_fit
 from keras_clmae.trainers.term_means import TermMeans
-from keras_clmae.trainers.terminate_on_non_finite import terminating_callbacks
-
-
-class BaseMAETrainer:
-    """Plain MAE: Keras's own training, with what it lacks.
-
-    `fit` stops at a loss that is not finite, and images are taken out of
-    batches in one place, `images_of`. The model defines `compute_loss`.
-    """
-
-    # Whether a masker is trained, by a curriculum.
-    learns_masks = False
-
-    @property
-    def log_terms(self):
-        """Names that the training logs, causes before consequences."""
-        return ("loss",)
-
-    def fit(
-        self,
-        x=None,
-        y=None,
-        batch_size=None,
-        epochs=1,
-        verbose="auto",
-        callbacks=None,
-        **kwargs,
-    ):
-        """Trains as any Keras model; stops at a loss that is not finite.
-
-        Takes what `keras.Model.fit` takes, but no weights of samples. Labels
-        are ignored.
-
-        Raises:
-            FloatingPointError: naming the term and the step, at a loss that is
-                infinite or not a number.
-            ValueError: if `sample_weight` or `class_weight` is given.
-        """
-        check_fit_arguments(kwargs)
-        warn_of_raw_pixels(x)
-        callbacks = terminating_callbacks(callbacks, self, self.log_terms)
-        callbacks, verbose = self._callbacks_of_fit(
-            callbacks, verbose, x, batch_size
-        )
-        return super().fit(
-            x,
-            y,
-            batch_size=batch_size,
-            epochs=epochs,
-            verbose=verbose,
-            callbacks=callbacks,
-            **kwargs,
-        )
-
-    def _callbacks_of_fit(self, callbacks, verbose, x, batch_size):
-        return callbacks, verbose
 
 
 class BaseCLMAETrainer(BaseMAETrainer):
@@ -203,7 +147,7 @@ class BaseCLMAETrainer(BaseMAETrainer):
                 "each player needs a state of its own."
             )
         self.curriculum = get_curriculum(curriculum)
-        _warn_if_not_saveable(curriculum)
+        warn_if_not_saveable(curriculum)
         self.masking_update_period = masking_update_period
         self.update = update
         self.random_mask_share = random_mask_share
@@ -434,27 +378,6 @@ class BaseCLMAETrainer(BaseMAETrainer):
             logs["loss"], logs["random_mask_loss"]
         )
         return logs
-
-
-def _warn_if_not_saveable(curriculum):
-    """Says so where a saved model cannot be loaded with its curriculum."""
-    name = getattr(curriculum, "__qualname__", "")
-    cannot_be_imported = (
-        "<lambda>" in name
-        or "<locals>" in name
-        or (name and curriculum.__module__ == "__main__")
-    )
-    if not cannot_be_imported or keras.saving.get_registered_name(
-        curriculum
-    ) != getattr(curriculum, "__name__", None):
-        return
-    warnings.warn(
-        "`curriculum` is a function that cannot be saved: training works, but "
-        "a model that is saved cannot be loaded with it. Subclass "
-        "keras_clmae.CurriculumSchedule and register it with "
-        f"keras.saving.register_keras_serializable. Received: {curriculum!r}",
-        stacklevel=3,
-    )
 
 
 def gradient_norm(gradients):

@@ -4,8 +4,8 @@ import jax
 import keras
 
 from keras_clmae.trainers.base import BaseCLMAETrainer
-from keras_clmae.trainers.base import BaseMAETrainer
 from keras_clmae.trainers.base import gradient_norm
+from keras_clmae.trainers.base_mae import BaseMAETrainer
 from keras_clmae.trainers.batches import images_of
 
 

@@ -6,8 +6,8 @@ import tensorflow as tf
 
 from keras_clmae.distribution import tensorflow_engine as engine
 from keras_clmae.trainers.base import BaseCLMAETrainer
-from keras_clmae.trainers.base import BaseMAETrainer
 from keras_clmae.trainers.base import gradient_norm
+from keras_clmae.trainers.base_mae import BaseMAETrainer
 from keras_clmae.trainers.batches import images_of
 
 

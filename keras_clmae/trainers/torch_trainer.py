@@ -7,7 +7,7 @@ import torch
 from keras_clmae.distribution import torch_engine as engine
 from keras_clmae.kernels import compiled_regions
 from keras_clmae.trainers.base import BaseCLMAETrainer
-from keras_clmae.trainers.base import BaseMAETrainer
+from keras_clmae.trainers.base_mae import BaseMAETrainer
 from keras_clmae.trainers.batches import images_of
 
 

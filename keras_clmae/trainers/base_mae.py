@@ -1,0 +1,60 @@
+"""Add to Keras's own training what plain MAE needs."""
+
+from keras_clmae.trainers.batches import check_fit_arguments
+from keras_clmae.trainers.batches import warn_of_raw_pixels
+from keras_clmae.trainers.terminate_on_non_finite import terminating_callbacks
+
+
+class BaseMAETrainer:
+    """Plain MAE: Keras's own training, with what it lacks.
+
+    `fit` stops at a loss that is not finite, and images are taken out of
+    batches in one place, `images_of`. The model defines `compute_loss`.
+    """
+
+    # Whether a masker is trained, by a curriculum.
+    learns_masks = False
+
+    @property
+    def log_terms(self):
+        """Names that the training logs, causes before consequences."""
+        return ("loss",)
+
+    def fit(
+        self,
+        x=None,
+        y=None,
+        batch_size=None,
+        epochs=1,
+        verbose="auto",
+        callbacks=None,
+        **kwargs,
+    ):
+        """Trains as any Keras model; stops at a loss that is not finite.
+
+        Takes what `keras.Model.fit` takes, but no weights of samples. Labels
+        are ignored.
+
+        Raises:
+            FloatingPointError: naming the term and the step, at a loss that is
+                infinite or not a number.
+            ValueError: if `sample_weight` or `class_weight` is given.
+        """
+        check_fit_arguments(kwargs)
+        warn_of_raw_pixels(x)
+        callbacks = terminating_callbacks(callbacks, self, self.log_terms)
+        callbacks, verbose = self._callbacks_of_fit(
+            callbacks, verbose, x, batch_size
+        )
+        return super().fit(
+            x,
+            y,
+            batch_size=batch_size,
+            epochs=epochs,
+            verbose=verbose,
+            callbacks=callbacks,
+            **kwargs,
+        )
+
+    def _callbacks_of_fit(self, callbacks, verbose, x, batch_size):
+        return callbacks, verbose
