@@ -5,7 +5,7 @@ import os
 import numpy as np
 
 from keras_clmae.callbacks.gallery import Gallery
-from keras_clmae.saving.atomic_write import atomic_write
+from keras_clmae.saving import atomic_write
 from keras_clmae.visualization.masks import masks_figure
 from keras_clmae.visualization.reconstructing import reconstruct_arrays
 
@@ -58,16 +58,15 @@ class MaskGallery(Gallery):
 
     def on_train_begin(self, logs=None):
         os.makedirs(self.directory, exist_ok=True)
-        _write_whole(
-            os.path.join(self.directory, "images.npy"), np.save, self.images
-        )
+        path = os.path.join(self.directory, "images.npy")
+        with atomic_write(path) as unfinished:
+            np.save(unfinished, self.images)
         super().on_train_begin(logs)
 
     def write(self, epoch):
         self._arrays = reconstruct_arrays(self.model, self.images)
-        _write_whole(
-            self.path(epoch, "npz"), np.savez_compressed, **self._arrays
-        )
+        with atomic_write(self.path(epoch, "npz")) as unfinished:
+            np.savez_compressed(unfinished, **self._arrays)
         super().write(epoch)
 
     def draw(self, title):
@@ -122,8 +121,3 @@ def load_snapshots(directory):
             with np.load(os.path.join(directory, name)) as arrays:
                 snapshots[int(name[6:-4])] = dict(arrays)
     return np.load(path), snapshots
-
-
-def _write_whole(path, write, *arrays, **named_arrays):
-    with atomic_write(path) as unfinished:
-        write(unfinished, *arrays, **named_arrays)

@@ -4,7 +4,7 @@ import errno
 import os
 import warnings
 
-from keras_clmae.data.decoding import EXTENSIONS
+from keras_clmae.data.decoding import KINDS
 from keras_clmae.data.decoding import SIGNATURES
 from keras_clmae.data.decoding import UnsupportedPixels
 from keras_clmae.data.decoding import jpeg_channels
@@ -65,8 +65,7 @@ def diagnose_contents(contents, decoder):
     except UnsupportedPixels as error:
         return str(error)
     except PIL.UnidentifiedImageError:
-        listed = ", ".join(each[1:] for each in EXTENSIONS)
-        return f"it is not an image of a known kind ({listed})"
+        return f"it is not an image of a known kind ({KINDS})"
     # Each decoder has errors of its own for damaged data.
     except Exception:
         kind = f"{kinds[0]} " if kinds else ""

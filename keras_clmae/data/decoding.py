@@ -24,6 +24,9 @@ EXTENSIONS = (
     *(".ico", ".icns", ".psd", ".qoi", ".xbm", ".xpm", ".im", ".msp", ".fli"),
 )
 
+# For messages.
+KINDS = "JPEG, PNG, TIFF and others that Pillow reads, or `.npy`"
+
 # Where a PNG file says how many bits a channel has.
 _PNG_DEPTH_BYTE = 24
 # 16 bits per channel become 0 to 255, with fractions.

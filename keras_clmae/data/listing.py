@@ -8,6 +8,7 @@ import warnings
 import numpy as np
 
 from keras_clmae.data.decoding import EXTENSIONS
+from keras_clmae.data.decoding import KINDS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,7 +98,7 @@ def list_pictures(path, labels=False, num_classes=None, class_names=None):
         example = f", but for example {min(others)!r}" if others else ""
         raise ValueError(
             "`path` must be a folder with images "
-            f"({', '.join(EXTENSIONS)}) in it or below it. Received: {root!r}, "
+            f"({KINDS}) in it or below it. Received: {root!r}, "
             f"which has not a single one{example}"
         )
     if others:
