@@ -2,12 +2,12 @@
 
 import numpy as np
 
-from keras_clmae.evaluation.features import count_batches
-from keras_clmae.evaluation.features import iterate_batches
-from keras_clmae.evaluation.fine_tuning import REFERENCE_BATCH_SIZE
+from keras_clmae.evaluation.prediction import count_batches
+from keras_clmae.evaluation.prediction import iterate_batches
 from keras_clmae.models.image_segmenter import ImageSegmenter
 from keras_clmae.models.mask_checks import check_masks
 from keras_clmae.optimizers import LayerDecayAdamW
+from keras_clmae.optimizers import scale_learning_rate
 from keras_clmae.optimizers import warmup_cosine
 
 
@@ -93,7 +93,7 @@ def fine_tune_segmenter(
         image_shape=image_shape,
     )
     schedule = warmup_cosine(
-        base_learning_rate * batch_size / REFERENCE_BATCH_SIZE,
+        scale_learning_rate(base_learning_rate, batch_size),
         epochs * num_batches,
         warmup_epochs * num_batches,
         final=1e-6,
