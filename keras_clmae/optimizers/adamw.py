@@ -20,10 +20,6 @@ class AdamW(keras.optimizers.AdamW):
     AMSGrad and other types than float32 are left to Keras on TensorFlow. On JAX
     the compiler fuses the rule anyway.
 
-    Args:
-        **kwargs: Arguments of `keras.optimizers.AdamW`, `learning_rate` the
-            first of them.
-
     Example:
 
     >>> import keras_clmae
