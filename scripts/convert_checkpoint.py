@@ -1,8 +1,8 @@
-"""Converts weights between keras_clmae and the formats of other libraries.
+r"""Converts weights between keras_clmae and the formats of other libraries.
 
     python scripts/convert_checkpoint.py run/model.keras my-vit --allow-missing
     python scripts/convert_checkpoint.py hf://facebook/vit-mae-base mae.keras
-    python scripts/convert_checkpoint.py vit.safetensors vit.keras \\
+    python scripts/convert_checkpoint.py vit.safetensors vit.keras \
         --num_heads 12 --check
 
 Formats: keras (a .keras file or a preset's folder), published (a .pth file of

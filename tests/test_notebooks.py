@@ -1,6 +1,7 @@
 """Runs the notebooks, in a few epochs, on the backend of this process."""
 
 import ast
+import base64
 import importlib.util
 import os
 import pathlib
@@ -10,6 +11,8 @@ import tomllib
 
 import keras
 import pytest
+
+from tests.drawn import drawn_panels
 
 nbformat = pytest.importorskip("nbformat")
 nbclient = pytest.importorskip("nbclient")
@@ -139,7 +142,8 @@ def test_notebook_runs(path, tmp_path, monkeypatch):
         parameters.source += f"\n{name} = {value}"
     nbclient.NotebookClient(
         notebook,
-        timeout=500,
+        # Each takes a minute where the machine is quiet.
+        timeout=1500,
         kernel_name="python3",
         resources={"metadata": {"path": str(tmp_path)}},
     ).execute()
@@ -150,3 +154,8 @@ def test_notebook_runs(path, tmp_path, monkeypatch):
         if "image/png" in output.get("data", {})
     ]
     assert pictures
+    for number, output in enumerate(pictures):
+        path = tmp_path / f"shown_{number}.png"
+        path.write_bytes(base64.b64decode(output["data"]["image/png"]))
+        colors, panels = drawn_panels(path)
+        assert colors > 20 and panels, number

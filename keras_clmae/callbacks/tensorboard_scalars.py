@@ -53,7 +53,7 @@ class TensorBoardScalars(keras.callbacks.Callback):
 
 
 def summary_writer_class():
-    """tensorboardX's writer, or an error that names what to install."""
+    """Return the writer of tensorboardX, or say what to install."""
     try:
         import tensorboardX
     except ImportError:

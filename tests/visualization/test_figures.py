@@ -6,6 +6,7 @@ from keras import ops
 
 from keras_clmae import visualization
 from keras_clmae.models import ViTEncoder
+from tests.drawn import drawn_panels
 
 pytest.importorskip("matplotlib")
 PIL_Image = pytest.importorskip("PIL.Image")
@@ -157,7 +158,10 @@ def test_curriculum_figure_shows_every_loss(tmp_path):
     assert len(drawn) == len(names)
     np.testing.assert_allclose(drawn[0].get_ydata(), log["loss"])
     visualization.save_figure(figure, str(tmp_path / "a.png"))
-    assert (tmp_path / "a.png").stat().st_size > 20_000
+    colors, panels = drawn_panels(tmp_path / "a.png")
+    assert panels == len(figure.axes) == 7
+    # Lines in several colors, and their antialiased borders.
+    assert colors > 100
     assert {p.name for p in tmp_path.iterdir()} == {"a.png", "log.csv"}
     # Plain MAE has no curriculum; one epoch is a point.
     assert len(visualization.curriculum_figure({"loss": [1.0]}).axes) == 1
@@ -190,6 +194,9 @@ def test_animation(tmp_path):
             frames.append(np.asarray(animation.convert("RGB")))
         assert animation.info["loop"] == 0
     assert not np.array_equal(frames[0], frames[1])
+    # The mask moves, so every frame differs from the others and none is blank.
+    assert len({frame.tobytes() for frame in frames}) == 3
+    assert all(len(np.unique(frame)) > 20 for frame in frames)
     assert [p.name for p in tmp_path.iterdir()] == ["masks.gif"]
     with pytest.raises(ValueError, match="at least two epochs"):
         visualization.mask_animation(
