@@ -13,6 +13,7 @@ import keras
 import pytest
 
 from tests.drawn import drawn_panels
+from tests.once import ONCE
 
 nbformat = pytest.importorskip("nbformat")
 nbclient = pytest.importorskip("nbclient")
@@ -37,6 +38,7 @@ HERE = [
 ]
 
 
+@ONCE
 def test_notebooks_are_stored_clean():
     assert [path.name[0] for path in NOTEBOOKS] == list(RUNS)
     for path in NOTEBOOKS:
@@ -56,6 +58,7 @@ def test_notebooks_are_stored_clean():
         assert not any(text.startswith(("# ", " ")) for text in others)
 
 
+@ONCE
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_the_first_cell_installs_what_is_missing(path, monkeypatch):
     code = [
@@ -111,6 +114,7 @@ def test_the_first_cell_installs_what_is_missing(path, monkeypatch):
         assert package.get(name, name) in listed, name
 
 
+@ONCE
 def test_every_loss_is_taken_away_once():
     text = (ROOT / "notebooks" / "5_change_the_method.ipynb").read_text()
     for loss in ("reconstruction", "gaussian", "kl", "diversity"):
