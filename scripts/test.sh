@@ -19,6 +19,7 @@ export TF_CPP_MIN_LOG_LEVEL=${TF_CPP_MIN_LOG_LEVEL:-3}
 # PyTorch's waiting threads would take the cores from the other processes.
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
 set -e
+# shellcheck source=scripts/environment.sh
 source scripts/environment.sh
 # All three: some tests start a process on another backend.
 install test,lint,docs,scripts,evaluation,data torch jax tensorflow

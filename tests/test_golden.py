@@ -43,8 +43,8 @@ def test_saved_and_loaded_it_is_the_same(model, tmp_path):
     path = str(tmp_path / "again.pth")
     save_torch_checkpoint(model, path)
     again = load(path)
-    assert len(model.variables) > 100
-    assert_same_bits(to_numpy(again.variables), to_numpy(model.variables))
+    assert len(model.weights) > 100
+    assert_same_bits(to_numpy(again.weights), to_numpy(model.weights))
 
 
 def assert_near(actual, expected, tolerance):
