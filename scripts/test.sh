@@ -1,47 +1,102 @@
 #!/usr/bin/env bash
-# Lints, then runs the tests on every backend, each in its own process:
-#   bash scripts/test.sh               all three
+# Lint, then run the tests on every backend, all at the same time:
+#   bash scripts/test.sh               all three backends
 #   bash scripts/test.sh jax           one
 #   bash scripts/test.sh torch -k knn  one, with arguments for pytest
-# A worker a core (set WORKERS for another number), each computing on one thread.
+#   bash scripts/test.sh -k knn        all three, with arguments for pytest
+# WORKERS is the number of processes for each backend, by default a third of the
+# cores, or all of them where one backend runs alone.
 set -uo pipefail
 cd "$(dirname "$0")/.."
-backends=(torch jax tensorflow)
+one=
 case ${1:-} in
     jax | torch | tensorflow)
-        backends=("$1")
+        one=$1
         shift
         ;;
 esac
 export TF_CPP_MIN_LOG_LEVEL=${TF_CPP_MIN_LOG_LEVEL:-3}
-# PyTorch's waiting threads would take the cores from the other workers.
+# PyTorch's waiting threads would take the cores from the other processes.
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
 set -e
+# shellcheck source=scripts/environment.sh
 source scripts/environment.sh
 # All three: some tests start a process on another backend.
 install test,lint,docs,cli,evaluation,data,sources torch jax tensorflow
 set +e
-workers=${WORKERS:-$(.venv/bin/python -c 'import os; print(min(len(os.sched_getaffinity(0)), 8))')}
+bin=.venv/bin
+cores=$($bin/python -c 'import os; print(len(os.sched_getaffinity(0)))')
+logs=$(mktemp -d)
+trap 'rm -rf "$logs"' EXIT
 
+# check NAME COMMAND...: its result becomes a line of the summary.
 failed=0
 summary=()
-.venv/bin/ruff check . && .venv/bin/ruff format --check --quiet .
-if [ $? -eq 0 ]; then summary+=("ruff        clean"); else
-    summary+=("ruff        FAILED")
-    failed=1
+check() {
+    local name=$1
+    shift
+    if "$@"; then summary+=("$(printf '%-11s clean' "$name")"); else
+        summary+=("$(printf '%-11s FAILED' "$name")")
+        failed=1
+    fi
+}
+
+# session NAME BACKEND ARGUMENT...: one pytest, whose progress is shown as it
+# goes and the rest of whose output is kept in $logs.
+session() {
+    local name=$1 backend=$2 start=$SECONDS
+    shift 2
+    KERAS_BACKEND=$backend $bin/python -m pytest --quiet "$@" 2>&1 |
+        tee "$logs/$name" |
+        grep --line-buffered '[0-9]%\]$' | sed -u "s/^/$name: /"
+    echo "${PIPESTATUS[0]} $((SECONDS - start))" >"$logs/$name.status"
+}
+
+# report NAME: what a session printed besides its progress, and its closing line.
+report() {
+    local status=1 seconds=0 closing
+    read -r status seconds <"$logs/$1.status"
+    echo "== $1"
+    grep -v '[0-9]%\]$' "$logs/$1"
+    closing=$(grep -E '(passed|failed|errors?|deselected|no tests ran).* in [0-9.]+s' "$logs/$1" |
+        tail -n 1 | tr -d '=')
+    # 5: the arguments choose no test of this session.
+    case $status in
+        0) found=1 ;;
+        5) ;;
+        *) failed=1 ;;
+    esac
+    summary+=("$(printf '%-11s %s, %d.%d minutes' "$1" \
+        "${closing:-ended with status $status}" $((seconds / 60)) $((seconds % 60 / 6)))")
+}
+
+check ruff bash -c "$bin/ruff check . && $bin/ruff format --check --quiet ."
+check spelling $bin/codespell
+start=$SECONDS
+if [ -n "$one" ]; then
+    names=("$one")
+    session "$one" "$one" --numprocesses "${WORKERS:-$((cores < 8 ? cores : 8))}" \
+        --dist worksteal "$@"
+else
+    # Three sessions share the cores and keep them busy to the end, whichever
+    # backend takes longest. What no backend matters for follows the quickest.
+    names=(jax tensorflow torch once)
+    workers=${WORKERS:-$((cores / 3))}
+    spread=()
+    [ "$workers" -le 1 ] || spread=(--numprocesses "$workers" --dist worksteal)
+    session jax jax "${spread[@]}" -m "not once" "$@" &
+    session tensorflow tensorflow "${spread[@]}" -m "not once" "$@" &
+    {
+        session torch torch "${spread[@]}" -m "not once" "$@"
+        session once torch "${spread[@]}" -m once "$@"
+    } &
+    wait
 fi
-for backend in "${backends[@]}"; do
-    echo "== $backend"
-    log=$(mktemp)
-    KERAS_BACKEND=$backend .venv/bin/python -m pytest \
-        --numprocesses "$workers" --dist loadfile --quiet "$@" 2>&1 | tee "$log"
-    status=${PIPESTATUS[0]}
-    result=$(grep -E '^=+ .*(passed|failed|error|no tests ran).* =+$|^[0-9]+ (passed|failed)' "$log" | tail -n 1 | tr -d '=')
-    rm -f "$log"
-    [ "$status" -eq 0 ] || failed=1
-    summary+=("$(printf '%-11s %s' "$backend" "${result:-ended with status $status}")")
-done
+found=0
+for name in "${names[@]}"; do report "$name"; done
+[ "$found" -eq 1 ] || failed=1
+minutes=$(((SECONDS - start) / 60))
 echo
-echo "Summary"
+echo "Summary, tests in $minutes minutes on $cores cores"
 printf '  %s\n' "${summary[@]}"
 exit $failed

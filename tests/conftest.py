@@ -1,4 +1,4 @@
-"""Shared fixtures. `KERAS_BACKEND` chooses the backend of the whole process."""
+"""Share fixtures. `KERAS_BACKEND` chooses the backend of the whole process."""
 
 import gc
 import os
@@ -21,18 +21,24 @@ os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 # The emitters of XLA's fusions on CPUs compile three times as long.
 os.environ.setdefault("XLA_FLAGS", "--xla_cpu_use_fusion_emitters=false")
 
-# A core for each worker: threads that wait for each other take a fifth longer.
-_worker = os.environ.get("PYTEST_XDIST_WORKER", "")
-if _worker and hasattr(os, "sched_setaffinity"):
-    _cores = sorted(os.sched_getaffinity(0))
-    _number = int(_worker.removeprefix("gw"))
-    os.sched_setaffinity(0, {_cores[_number % len(_cores)]})
-
 import keras  # noqa: E402
 import pytest  # noqa: E402
 
 
+def pytest_collection_finish():
+    """Take what was imported, which stays, out of all later collections."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(autouse=True)
 def seed():
-    """Every test starts from the same random state."""
+    """Start every test from the same random state."""
     keras.utils.set_random_seed(0)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def freed_memory():
+    """Free the models of a module: three backends run at the same time."""
+    yield
+    gc.collect()

@@ -1,9 +1,9 @@
-"""The mark of tests whose subject does not depend on the backend."""
+"""Mark tests whose subject does not depend on the backend.
 
-import keras
+`bash scripts/test.sh` runs them in a session of their own, once for all three
+backends.
+"""
+
 import pytest
 
-# PyTorch: nothing has to be compiled there.
-ONCE = pytest.mark.skipif(
-    keras.backend.backend() != "torch", reason="the same on every backend"
-)
+ONCE = pytest.mark.once

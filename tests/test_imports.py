@@ -8,6 +8,8 @@ import sys
 
 import keras
 
+from tests.once import ONCE
+
 ROOT = pathlib.Path(__file__).parents[1]
 
 BLOCK = """
@@ -47,6 +49,7 @@ def test_works_with_keras_and_numpy_alone():
     assert "65, 192" in done.stdout
 
 
+@ONCE
 def test_backends_are_imported_by_their_trainers_only():
     # Reading .pth files and tf.data pipelines need theirs on any backend, and
     # so do the kernels that a backend has for layers and optimizers.
@@ -69,6 +72,7 @@ def test_backends_are_imported_by_their_trainers_only():
     assert found <= allowed
 
 
+@ONCE
 def test_only_these_ask_which_backend_runs():
     allowed = {
         "conversion",
@@ -88,6 +92,7 @@ def test_only_these_ask_which_backend_runs():
             assert {str(name), name.parts[0]} & allowed, name
 
 
+@ONCE
 def test_unknown_backends_are_refused():
     done = subprocess.run(
         [sys.executable, "-c", "import keras_clmae"],

@@ -1,6 +1,7 @@
 """Runs the notebooks, in a few epochs, on the backend of this process."""
 
 import ast
+import base64
 import importlib.util
 import os
 import pathlib
@@ -10,6 +11,9 @@ import tomllib
 
 import keras
 import pytest
+
+from tests.drawn import drawn_panels
+from tests.once import ONCE
 
 nbformat = pytest.importorskip("nbformat")
 nbclient = pytest.importorskip("nbclient")
@@ -34,6 +38,7 @@ HERE = [
 ]
 
 
+@ONCE
 def test_notebooks_are_stored_clean():
     assert [path.name[0] for path in NOTEBOOKS] == list(RUNS)
     for path in NOTEBOOKS:
@@ -53,6 +58,7 @@ def test_notebooks_are_stored_clean():
         assert not any(text.startswith(("# ", " ")) for text in others)
 
 
+@ONCE
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_the_first_cell_installs_what_is_missing(path, monkeypatch):
     code = [
@@ -108,6 +114,7 @@ def test_the_first_cell_installs_what_is_missing(path, monkeypatch):
         assert package.get(name, name) in listed, name
 
 
+@ONCE
 def test_every_loss_is_taken_away_once():
     text = (ROOT / "notebooks" / "5_change_the_method.ipynb").read_text()
     for loss in ("reconstruction", "gaussian", "kl", "diversity"):
@@ -139,7 +146,8 @@ def test_notebook_runs(path, tmp_path, monkeypatch):
         parameters.source += f"\n{name} = {value}"
     nbclient.NotebookClient(
         notebook,
-        timeout=500,
+        # Each takes a minute where the machine is quiet.
+        timeout=1500,
         kernel_name="python3",
         resources={"metadata": {"path": str(tmp_path)}},
     ).execute()
@@ -150,3 +158,8 @@ def test_notebook_runs(path, tmp_path, monkeypatch):
         if "image/png" in output.get("data", {})
     ]
     assert pictures
+    for number, output in enumerate(pictures):
+        path = tmp_path / f"shown_{number}.png"
+        path.write_bytes(base64.b64decode(output["data"]["image/png"]))
+        colors, panels = drawn_panels(path)
+        assert colors > 20 and panels, number

@@ -44,11 +44,14 @@ class MaskGallery(Gallery):
 
     >>> directory = tempfile.mkdtemp()
     >>> callback = keras_clmae.callbacks.MaskGallery(
-    ...     np.random.normal(size=(2, 32, 32, 3)), directory, every=5
+    ...     np.random.normal(size=(2, 8, 8, 3)), directory, every=5
     ... )
     >>> callback.set_model(
-    ...     keras_clmae.models.CLMAE.from_preset(
-    ...         "clmae_tiny_patch4_32", load_weights=False, num_layers=1
+    ...     keras_clmae.models.CLMAE.from_sizes(
+    ...         masking_module=keras_clmae.models.MaskingModule(1, 2),
+    ...         image_shape=(8, 8, 3), patch_size=2,
+    ...         hidden_dim=16, num_layers=1, num_heads=2, decoder_hidden_dim=16,
+    ...         decoder_num_layers=1, decoder_num_heads=2,
     ...     )
     ... )
     >>> callback.on_train_begin()
@@ -96,18 +99,21 @@ def load_snapshots(directory):
 
     Example:
 
-    >>> model = keras_clmae.models.CLMAE.from_preset(
-    ...     "clmae_tiny_patch4_32", load_weights=False, num_layers=1
+    >>> model = keras_clmae.models.CLMAE.from_sizes(
+    ...     masking_module=keras_clmae.models.MaskingModule(1, 2),
+    ...     image_shape=(8, 8, 3), patch_size=2,
+    ...     hidden_dim=16, num_layers=1, num_heads=2, decoder_hidden_dim=16,
+    ...     decoder_num_layers=1, decoder_num_heads=2,
     ... )
     >>> folder = tempfile.mkdtemp()
     >>> gallery = keras_clmae.callbacks.MaskGallery(
-    ...     np.random.normal(size=(2, 32, 32, 3)).astype("float32"), folder
+    ...     np.random.normal(size=(2, 8, 8, 3)).astype("float32"), folder
     ... )
     >>> gallery.set_model(model)
     >>> gallery.on_train_begin()
     >>> images, snapshots = keras_clmae.callbacks.load_snapshots(folder)
     >>> list(snapshots), snapshots[0]["keep_scores"].shape
-    ([0], (2, 64))
+    ([0], (2, 16))
     """
     path = os.path.join(directory, "images.npy")
     if not os.path.isfile(path):

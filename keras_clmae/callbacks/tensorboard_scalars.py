@@ -57,5 +57,5 @@ class TensorBoardScalars(keras.callbacks.Callback):
 
 
 def summary_writer_class():
-    """tensorboardX's writer, or an error that names what to install."""
+    """Return the writer of tensorboardX, or say what to install."""
     return require("tensorboardX", "Writing TensorBoard events").SummaryWriter

@@ -65,18 +65,20 @@ class CLMAE(RandomStateMixin, CLMAETrainer, PresetModel):
 
     Example:
 
-    >>> model = keras_clmae.models.CLMAE.from_preset(
-    ...     "clmae_tiny_patch4_32", load_weights=False,
-    ...     num_layers=2, decoder_num_layers=1,
+    >>> model = keras_clmae.models.CLMAE.from_sizes(
+    ...     masking_module=keras_clmae.models.MaskingModule(1, 2),
+    ...     image_shape=(8, 8, 3), patch_size=2,
+    ...     hidden_dim=16, num_layers=1, num_heads=2,
+    ...     decoder_hidden_dim=16, decoder_num_layers=1, decoder_num_heads=2,
     ... )
     >>> model.compile(
     ...     keras_clmae.optimizers.AdamW(1e-3, weight_decay=0.05),
     ...     curriculum=keras_clmae.LinearCurriculum(total_steps=100),
     ... )
-    >>> images = np.random.normal(size=(8, 32, 32, 3)).astype("float32")
+    >>> images = np.random.normal(size=(8, 8, 8, 3)).astype("float32")
     >>> history = model.fit(images, batch_size=4, epochs=1, verbose=0)
     >>> model.encoder(images).shape
-    (8, 65, 192)
+    (8, 17, 16)
     """
 
     preset_prefix = "clmae_"

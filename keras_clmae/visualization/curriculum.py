@@ -18,7 +18,7 @@ _MIN_EPOCHS_TO_CUT = 4
 
 
 def read_log(path):
-    """Reads the CSV log of a run.
+    r"""Reads the CSV log of a run.
 
     Args:
         path: path of a file that `keras.callbacks.CSVLogger` wrote.
@@ -33,7 +33,7 @@ def read_log(path):
 
     >>> path = os.path.join(tempfile.mkdtemp(), "log.csv")
     >>> with open(path, "w") as file:
-    ...     written = file.write("epoch,loss\\n0,2.0\\n1,1.5\\n")
+    ...     written = file.write("epoch,loss\n0,2.0\n1,1.5\n")
     >>> keras_clmae.visualization.read_log(path)["loss"].tolist()
     [2.0, 1.5]
     """

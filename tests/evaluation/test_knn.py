@@ -11,6 +11,10 @@ from keras_clmae.evaluation import knn
 from keras_clmae.evaluation import knn_accuracy
 from keras_clmae.evaluation import knn_scores
 from keras_clmae.evaluation import linear_probe_accuracy
+from tests.once import ONCE
+
+# NumPy computes it.
+pytestmark = ONCE
 
 
 def clusters(num_images, seed, width=12, num_classes=4):
@@ -125,10 +129,10 @@ def test_fifty_thousand_by_ten_thousand_takes_seconds():
     train = random.normal(size=(50_000, 192)).astype("float32")
     test = random.normal(size=(10_000, 192)).astype("float32")
     labels = np.arange(50_000) % 10
-    start = time.perf_counter()
+    start = time.process_time()
     accuracy = knn_accuracy(train, labels, test, labels[:10_000])
-    # The promise is 10 s on two free cores; 2.8 s measured.
-    assert time.perf_counter() - start < 30
+    # Of all threads together, whatever else the machine does: 4.2 s measured.
+    assert time.process_time() - start < 20
     assert accuracy == pytest.approx(0.1, abs=0.02)
 
 

@@ -8,8 +8,11 @@ import pytest
 from keras_clmae.evaluation import draw_few_shot
 from keras_clmae.evaluation import few_shot_accuracy
 from keras_clmae.evaluation import logistic_regression_accuracy
+from tests.once import ONCE
 
 pytest.importorskip("sklearn")
+# scikit-learn computes it.
+pytestmark = ONCE
 
 
 def clusters(num_images, seed, width=12, num_classes=4):

@@ -78,29 +78,34 @@ def test_features(encoders):
         few_shot = few_shot_accuracy(*features, shots=[4])
         scores.append((knn_accuracy(*features), few_shot[4]["mean"]))
     (knn, few_shot), (untrained_knn, untrained_few_shot) = scores
-    # Measured on JAX: 0.69 against 0.53, and 0.56 against 0.43.
+    # Measured on JAX: 0.69 against 0.53, and 0.56 against 0.43; on PyTorch 0.74
+    # against 0.54, and 0.57 against 0.46.
     assert knn > untrained_knn + 0.05
-    assert few_shot > untrained_few_shot
+    assert few_shot > untrained_few_shot + 0.03
 
 
 def test_fine_tuning_on_few_labels(encoders):
     """At equal epochs, from the pretrained encoder and from scratch."""
     (images, labels), test = data.load_digits_arrays()
-    drawn = draw_few_shot(labels, 10, seed=0)
-    accuracies = []
-    for encoder in encoders:
-        keras.utils.set_random_seed(0)
-        classifier = fine_tune(
-            encoder,
-            data.array_dataset(images[drawn], labels[drawn], batch_size=20),
-            num_classes=10,
-            batch_size=20,
-            epochs=60,
-            base_learning_rate=2e-2,
-            warmup_epochs=5,
-            drop_path_rate=0.0,
-            layer_decay=0.9,
-        )
-        accuracies.append(classifier_accuracy(classifier, test))
-    # Measured on JAX: 0.75 against 0.69.
-    assert accuracies[0] > accuracies[1]
+    gains = []
+    for seed in range(3):
+        drawn = draw_few_shot(labels, 10, seed=seed)
+        accuracies = []
+        for encoder in encoders:
+            keras.utils.set_random_seed(seed)
+            classifier = fine_tune(
+                encoder,
+                data.array_dataset(images[drawn], labels[drawn], batch_size=20),
+                num_classes=10,
+                batch_size=20,
+                epochs=30,
+                base_learning_rate=2e-2,
+                warmup_epochs=3,
+                drop_path_rate=0.0,
+                layer_decay=0.9,
+            )
+            accuracies.append(classifier_accuracy(classifier, test))
+        gains.append(accuracies[0] - accuracies[1])
+    # Measured on PyTorch: 0.22, 0.13 and 0.09.
+    assert min(gains) > 0
+    assert sum(gains) / 3 > 0.05
