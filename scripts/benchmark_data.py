@@ -28,7 +28,7 @@ def data(
 
     Images per core are images per second of processor time, over all threads,
     so that other programs on the machine disturb little. Both pipelines read
-    the same files, in turn: once to pixels, once to standardised batches.
+    the same files, in turn: once to pixels, once to standardized batches.
 
     Args:
         path: Folder of photographs.
@@ -49,7 +49,7 @@ def data(
             (len(files), lambda: _read_all(pixels)),
             lambda: _read_with_pillow(windows, image_size),
         ),
-        "standardised batches": (
+        "standardized batches": (
             (images, lambda: _read_all(dataset)),
             lambda: _batches_with_pillow(windows, image_size, dataset),
         ),
@@ -83,7 +83,7 @@ def data(
 
 
 def _pixels(dataset, files):
-    """The pictures alone: no labels, no standardisation, no batches."""
+    """The pictures alone: no labels, no standardization, no batches."""
     transform, decoder = dataset.transform, PictureDecoder(3, convert=True)
 
     @tf.autograph.experimental.do_not_convert

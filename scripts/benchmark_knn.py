@@ -35,7 +35,7 @@ def knn(
         methods: clmae, mae, or both.
         batch_size: Images in a step.
         steps: Steps that are timed before and after the measurement.
-        bank: Images among which neighbours are looked for.
+        bank: Images among which neighbors are looked for.
         queries: Images that are classified.
         images: Images in an epoch.
     """

@@ -72,7 +72,7 @@ def main():
         scores[f"{name}, {settings.epochs} epochs"] = knn_on_digits(
             model.encoder
         )
-    table = Table(title="Held-out digits, 20 nearest neighbours")
+    table = Table(title="Held-out digits, 20 nearest neighbors")
     table.add_column("encoder")
     table.add_column("right", justify="right")
     for name, score in scores.items():

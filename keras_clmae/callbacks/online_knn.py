@@ -21,7 +21,7 @@ class OnlineKNN(keras.callbacks.Callback):
     Measure every few epochs there.
 
     Args:
-        train_data: Pair `(images, labels)` of arrays: the bank of neighbours,
+        train_data: Pair `(images, labels)` of arrays: the bank of neighbors,
             for instance 5,000 images.
         test_data: Pair `(images, labels)` of arrays.
         epochs: int. Measures after every so many epochs. Defaults to 1.

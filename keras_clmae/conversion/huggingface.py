@@ -48,7 +48,7 @@ def from_huggingface(
     Args:
         path_or_model: a folder with config.json and model.safetensors (or
             pytorch_model.bin, which needs PyTorch), split into several files
-            or not; `"hf://organisation/name"` or `"hf://organisation/name@
+            or not; `"hf://organization/name"` or `"hf://organization/name@
             revision"` to download one; or a model of transformers.
         image_shape: (height, width, channels). The position tables of encoder
             and decoder are interpolated where it is not the checkpoint's own.
@@ -118,7 +118,7 @@ def huggingface_normalization(path):
 
     Args:
         path: str or path. A folder of Hugging Face, or a name such as
-            `"hf://organisation/name"`.
+            `"hf://organization/name"`.
 
     Returns:
         A `PixelNormalization` that gives the pixels which the model's image
@@ -180,8 +180,8 @@ def _download(handle):
     )
     if found is None or ".." in handle:
         raise ValueError(
-            "`path_or_model` must be like 'hf://organisation/name' or "
-            f"'hf://organisation/name@revision'. Received: {handle!r}"
+            "`path_or_model` must be like 'hf://organization/name' or "
+            f"'hf://organization/name@revision'. Received: {handle!r}"
         )
     hub = require("huggingface_hub", "Reading `hf://` names")
     arguments = {"repo_id": found[1], "revision": found[2]}

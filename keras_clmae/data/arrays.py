@@ -22,7 +22,7 @@ class ArrayDataset(keras.utils.PyDataset):
 
     Args:
         images: Array of shape `(num_examples, height, width, channels)`, or
-            `(num_examples, height, width)` for grey pictures. Integers and
+            `(num_examples, height, width)` for gray pictures. Integers and
             floats are kept as they are.
         labels: Array of shape `(num_examples, ...)`, or `None` for batches
             of pictures alone. Defaults to `None`.
@@ -153,7 +153,7 @@ def array_dataset(
 
     Args:
         images: Array of shape `(num_examples, height, width, channels)`, or
-            `(num_examples, height, width)` for grey pictures.
+            `(num_examples, height, width)` for gray pictures.
         labels: Array with one label an image, or `None`. Defaults to `None`.
         batch_size: Positive integer. Defaults to `32`.
         shuffle: Boolean, whether every epoch has an order of its own.

@@ -178,7 +178,7 @@ def erase_rectangles(images, rate, seed):
 
     Args:
         images: float32 tensor of shape `(batch, height, width, channels)`,
-            standardised.
+            standardized.
         rate: Float from 0 to 1, share of the pictures.
         seed: Integer tensor of shape `(2,)`.
 

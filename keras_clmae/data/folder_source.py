@@ -269,7 +269,7 @@ def _without_damaged(pictures, decoder):
     @tf.autograph.experimental.do_not_convert
     def check(number):
         pixels = decoder.decode(tf.io.read_file(path_tensor[number]))
-        # The size goes along, or else decoding would be optimised away.
+        # The size goes along, or else decoding would be optimized away.
         return number, tf.size(pixels)
 
     readable = (

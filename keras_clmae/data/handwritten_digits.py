@@ -36,7 +36,7 @@ def load_digits_arrays():
     """
     sklearn_datasets = require("sklearn.datasets", "`digits`")
     pixels, labels = sklearn_datasets.load_digits(return_X_y=True)
-    # Scanned in 17 grey levels, 0 to 16.
+    # Scanned in 17 gray levels, 0 to 16.
     pixels = (pixels.reshape(-1, 8, 8, 1) * (255 / 16)).astype("float32")
     labels = labels.astype("int32")
     is_test = np.zeros(len(labels), bool)
@@ -53,7 +53,7 @@ def load_digits_arrays():
 
 
 def digits_normalization():
-    """Gives the normalisation of the digits, for pictures of them.
+    """Gives the normalization of the digits, for pictures of them.
 
     Returns:
         A `PixelNormalization` of one channel.
@@ -68,7 +68,7 @@ def digits_normalization():
     (images, _), _ = load_digits_arrays()
     black = float(images.min())
     white = float(images.max())
-    # Standardised = (pixel / 255 - mean) / std, solved at black and at white.
+    # Standardized = (pixel / 255 - mean) / std, solved at black and at white.
     std = 1 / (white - black)
     return PixelNormalization([-black * std], [std])
 

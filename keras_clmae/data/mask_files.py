@@ -139,7 +139,7 @@ def _open(path):
     except NoMaskError as error:
         raise ValueError(
             "`masks_dir` must hold masks with one class number per pixel, as "
-            "grey levels, indices of a palette or an integer array. Received: "
+            "gray levels, indices of a palette or an integer array. Received: "
             f"{display_name(path)!r}: {error}"
         ) from None
     except ValueError as error:

@@ -9,7 +9,7 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 class PixelNormalization:
-    """Standardises the channels of pictures, and inverts it.
+    """Standardizes the channels of pictures, and inverts it.
 
     `normalized = (pixels / 255 - mean) / std`, channel by channel.
 
@@ -53,7 +53,7 @@ class PixelNormalization:
         return self.mean.size
 
     def __call__(self, pixels):
-        """Standardises pictures.
+        """Standardizes pictures.
 
         Args:
             pixels: Array of shape `(..., channels)`, 0 is black and 255
@@ -66,7 +66,7 @@ class PixelNormalization:
         return (pixels - self.mean) / self.std
 
     def inverse(self, images):
-        """Turns standardised images back into pictures to look at.
+        """Turns standardized images back into pictures to look at.
 
         Args:
             images: Array or tensor of any backend, shape `(..., channels)`.
@@ -87,10 +87,10 @@ class PixelNormalization:
 
 
 def imagenet_normalization(channels):
-    """Makes the normalisation with ImageNet's statistics.
+    """Makes the normalization with ImageNet's statistics.
 
     Args:
-        channels: Integer, 3, or 1 for the means over the three colours.
+        channels: Integer, 3, or 1 for the means over the three colors.
 
     Returns:
         A `PixelNormalization`.

@@ -233,7 +233,7 @@ def _report_gaps(batches, sampler, report):
 
 
 def get_normalization(statistics, channels, measure):
-    """Makes the normalisation that the argument `statistics` asks for.
+    """Makes the normalization that the argument `statistics` asks for.
 
     Args:
         statistics: `"imagenet"`, `"from_data"`, a pair (mean, std) of

@@ -53,7 +53,7 @@ def segmentation_folder(
 
     An image and its mask have the same path below their folders, but for the
     extension: `images/a/1.jpg` and `masks/a/1.png`. A mask holds one class
-    number per pixel, as grey levels or as indices of a palette (PNG, GIF,
+    number per pixel, as gray levels or as indices of a palette (PNG, GIF,
     BMP), in 8 or 16 bits, or as an integer `.npy` array. Both are cropped and
     flipped alike; images are resized by bicubic interpolation, masks by
     nearest neighbors. Images are of the kinds that `image_folder` reads.

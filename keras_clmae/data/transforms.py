@@ -218,7 +218,7 @@ def _cut(pixels, window):
 
 
 def normalize(images, normalization):
-    """Standardises the pixels of images in `tf.data`.
+    """Standardizes the pixels of images in `tf.data`.
 
     Args:
         images: float32 tensor of shape `(..., width, channels)`.

@@ -116,7 +116,7 @@ def mean_over_replicas(tensors):
 
 
 def _buckets(tensors):
-    """Indices of neighbours of one type, up to `BUCKET_BYTES` together."""
+    """Indices of neighbors of one type, up to `BUCKET_BYTES` together."""
     bucket, size, dtype = [], 0, None
     for index, tensor in enumerate(tensors):
         if tensor is None:

@@ -27,7 +27,7 @@ def load_encoder(
               none are published);
             - a published checkpoint, `.pth`, or timm's `.safetensors`;
             - a folder of Hugging Face's ViT or ViTMAE, or of KerasHub's
-              `ViTBackbone`; or `"hf://organisation/name"`.
+              `ViTBackbone`; or `"hf://organization/name"`.
         num_heads: int. Of the encoder; needed for `.pth` and `.safetensors`
             files only.
         decoder_num_heads: int. Needed for `.pth` files with a decoder only.

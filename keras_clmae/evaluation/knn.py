@@ -6,7 +6,7 @@ from keras_clmae.evaluation.feature_arrays import check_split
 
 # protocol -> its own k.
 # "cosine_weighted": eval_knn.py of DINO (Caron et al., ICCV 2021,
-# https://arxiv.org/abs/2104.14294, appendix F.1: 20 neighbours, temperature
+# https://arxiv.org/abs/2104.14294, appendix F.1: 20 neighbors, temperature
 # 0.07). "clmae": the published code of CL-MAE (Madan et al., WACV 2024,
 # https://arxiv.org/abs/2308.16572), engine_zeroshot.py.
 KNN_PROTOCOLS = {"cosine_weighted": 20, "clmae": 5}
@@ -26,7 +26,7 @@ def knn_scores(
     protocol="cosine_weighted",
     temperature=0.07,
 ):
-    """Score features by their nearest neighbours, for several `k` at once.
+    """Score features by their nearest neighbors, for several `k` at once.
 
     Protocols:
 
@@ -57,7 +57,7 @@ def knn_scores(
     Returns:
         A dict that maps each k to `{"accuracy": ..., "any_correct": ...}`, both
         in [0, 1]: the share of test images whose vote is right, and the share
-        with at least one neighbour of the right class (CL-MAE's second figure).
+        with at least one neighbor of the right class (CL-MAE's second figure).
 
     Raises:
         ValueError: If the arrays do not fit each other, features hold NaN, `k`
@@ -107,7 +107,7 @@ def knn_scores(
     ):
         truth = test_labels[rows, None]
         if protocol == "cosine_weighted":
-            # Relative to the best neighbour, so that no temperature overflows.
+            # Relative to the best neighbor, so that no temperature overflows.
             weights = np.exp((similarities - similarities[:, :1]) / temperature)
         else:
             weights = np.ones_like(similarities)

@@ -126,7 +126,7 @@ def few_shot_accuracy(
     num_classes=None,
     regularization=1.0,
 ):
-    """Accuracy of logistic regression on a few labelled images a class.
+    """Accuracy of logistic regression on a few labeled images a class.
 
     Nothing but the drawn images is used: features are standardized by their
     mean and deviation.

@@ -107,7 +107,7 @@ def interpolate_position_table(table, grid_size, new_grid_size):
     """A position table for another grid of patches, by bicubic interpolation.
 
     The kernel is the one that MAE's `interpolate_pos_embed` uses (a = -0.75,
-    borders repeated, half-pixel centres, no antialiasing), on every backend.
+    borders repeated, half-pixel centers, no antialiasing), on every backend.
 
     Args:
         table: float array of shape (rows * columns, hidden_dim).

@@ -77,7 +77,7 @@ class KNNSettings(EvaluationSettings):
 
     Args:
         protocol: `cosine_weighted` as in DINO, or `clmae` as in CL-MAE.
-        k: Numbers of neighbours; the first one is the score in the report.
+        k: Numbers of neighbors; the first one is the score in the report.
             Defaults to the protocol's own, 20 or 5.
         pooling: `mean`, `class_token` or `mean_before_norm`.
         temperature: Temperature of the votes, for `cosine_weighted`.
@@ -89,7 +89,7 @@ class KNNSettings(EvaluationSettings):
     temperature: float = 0.07
 
     def protocol_label(self):
-        """str. What is measured, for the report."""
+        """Str. What is measured, for the report."""
         from keras_clmae.evaluation.knn import KNN_PROTOCOLS
 
         k = (self.k or [KNN_PROTOCOLS[self.protocol]])[0]
@@ -131,7 +131,7 @@ class LinearProbeSettings(EvaluationSettings):
     warmup_epochs: int = 10
 
     def protocol_label(self):
-        """str. What is measured, for the report."""
+        """Str. What is measured, for the report."""
         if self.few_shot:
             return f"few-shot {self.shots[-1]} a class {self.pooling}"
         augmented = " augmented" if self.augment else ""
@@ -187,7 +187,7 @@ class FineTuneSettings(EvaluationSettings):
     save: str | None = None
 
     def protocol_label(self):
-        """str. What is measured, for the report."""
+        """Str. What is measured, for the report."""
         few = f" {self.images_per_class} a class" * bool(self.images_per_class)
         return f"fine-tuning{few} {self.pooling}"
 
@@ -238,7 +238,7 @@ class MaskStatisticsSettings:
 
     @property
     def train_split(self):
-        """The split by which `from_data` standardises."""
+        """The split by which `from_data` standardizes."""
         return self.split
 
     def __post_init__(self):
@@ -250,5 +250,5 @@ class MaskStatisticsSettings:
         check_data_exists(self.data)
 
     def protocol_label(self):
-        """str. What is measured."""
+        """Str. What is measured."""
         return "mask statistics"

@@ -27,7 +27,8 @@ def masks(
             folder.
         epoch: Checkpoint to look at. Defaults to the newest state.
         count: Number of images.
-        shown_channels: The one or three channels to show. Defaults to the run's.
+        shown_channels: The one or three channels to show. Defaults to those of
+            the run.
 
     Returns:
         str. Path of the figure.
@@ -68,7 +69,8 @@ def animation(
         run_dir: Folder of a CL-MAE run, finished or not.
         output: GIF to write. Defaults to masks.gif in the run folder.
         image: Which of the gallery's images, 0 first.
-        shown_channels: The one or three channels to show. Defaults to the run's.
+        shown_channels: The one or three channels to show. Defaults to those of
+            the run.
 
     Returns:
         str. Path of the figure.
@@ -98,7 +100,8 @@ def reconstructions(
             the run folder.
         epoch: Checkpoint to look at. Defaults to the newest state.
         count: Number of images.
-        shown_channels: The one or three channels to show. Defaults to the run's.
+        shown_channels: The one or three channels to show. Defaults to those of
+            the run.
 
     Returns:
         str. Path of the figure.
@@ -175,7 +178,8 @@ def attention(
         epoch: Checkpoint to look at. Defaults to the newest state.
         block: Index of the transformer block; -1 is the last.
         count: Number of images.
-        shown_channels: The one or three channels to show. Defaults to the run's.
+        shown_channels: The one or three channels to show. Defaults to those of
+            the run.
 
     Returns:
         str. Path of the figure.

@@ -53,11 +53,11 @@ class RunFolder:
         return os.path.join(self.path, *names)
 
     def has_run(self):
-        """bool. Whether a run was started in the folder."""
+        """Bool. Whether a run was started in the folder."""
         return os.path.isfile(self.config)
 
     def contents(self):
-        """dict. What lies in the folder, from path to its meaning."""
+        """Dict. What lies in the folder, from path to its meaning."""
         meanings = {
             self.model: "the whole model; its encoder is what you keep",
             self.log: "every number of every epoch",

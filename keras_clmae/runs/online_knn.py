@@ -11,7 +11,7 @@ _BATCH_SIZE = 64
 
 
 def labeled_images(settings, normalization):
-    """The bank of neighbours and the queries, each as (images, labels).
+    """The bank of neighbors and the queries, each as (images, labels).
 
     Drawn by the seed. Without validation data the queries are images of the
     training data that are not in the bank.

@@ -260,7 +260,6 @@ def make_callbacks(settings, images, inverse, resume, position, stop, knn):
     has. When the event `stop` of one is set, all end at the next step, with the
     state saved. Several JAX processes save together.
     """
-
     folder = RunFolder(settings.run_dir)
     # Its number is for the others to show and to write.
     chosen = [] if knn is None else [knn]

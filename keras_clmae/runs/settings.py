@@ -94,7 +94,7 @@ class Settings:
         knn_every: Epochs from one k-NN accuracy of the encoder to the next,
             in the log and TensorBoard; the images must have classes.
             Without it, none is measured.
-        knn_bank: Images among which neighbours are looked for. They are held
+        knn_bank: Images among which neighbors are looked for. They are held
             in memory: 0.6 MB each of 224 x 224 x 3.
         knn_queries: Images that are classified, of the validation data where
             there are any, else others of the training data.
@@ -165,7 +165,7 @@ class Settings:
 
     @property
     def num_warmup_epochs(self):
-        """int. Epochs of warm-up, where `warmup_epochs` leaves them open."""
+        """Int. Epochs of warm-up, where `warmup_epochs` leaves them open."""
         asked = self.warmup_epochs
         if asked is None or asked >= self.epochs:
             return min(PUBLISHED_WARMUP, self.epochs // 5)

@@ -32,7 +32,12 @@ def opening_rows(settings, plan, model, train, position, learning_rate):
     """Words the rows of the opening table.
 
     Args:
-        settings: as in `print_opening`, like all others.
+        settings: as in `print_opening`.
+        plan: as in `print_opening`.
+        model: as in `print_opening`.
+        train: as in `print_opening`.
+        position: as in `print_opening`.
+        learning_rate: as in `print_opening`.
 
     Returns:
         dict from name to text.

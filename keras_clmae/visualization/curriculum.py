@@ -6,8 +6,8 @@ import math
 import numpy as np
 
 from keras_clmae.visualization.figures import BLUE
+from keras_clmae.visualization.figures import GRAY
 from keras_clmae.visualization.figures import GREEN
-from keras_clmae.visualization.figures import GREY
 from keras_clmae.visualization.figures import ORANGE
 from keras_clmae.visualization.figures import new_figure
 
@@ -111,14 +111,14 @@ def curriculum_figure(log, title="", terms=None):
     axis.set_title("loss of the autoencoder")
     line(axis, "loss", "training", BLUE)
     line(axis, "val_loss", "held out" + ", learned masks" * has_masks, ORANGE)
-    line(axis, "val_random_mask_loss", "held out, random masks", GREY, "--")
-    line(axis, "random_mask_loss", "training, random masks", GREY, ":")
+    line(axis, "val_random_mask_loss", "held out, random masks", GRAY, "--")
+    line(axis, "random_mask_loss", "training, random masks", GRAY, ":")
     axis.legend(fontsize=9, frameon=False)
     if has_masks:
         axis = axes["factor"]
         axis.set_title("curriculum factor")
         line(axis, "curriculum_factor", "", GREEN)
-        axis.axhline(0, color=GREY, linewidth=0.8)
+        axis.axhline(0, color=GRAY, linewidth=0.8)
         axis.set_ylim(-1.15, 1.15)
         _roles(axis, epochs, log["curriculum_factor"])
         axis = axes["difficulty"]
@@ -166,7 +166,7 @@ def _rows(terms):
 
 
 def _roles(axis, epochs, factors):
-    """Names the roles where the ground has their colour, beside the curve."""
+    """Names the roles where the ground has their color, beside the curve."""
     for role, here, height in (
         ("partner", factors > 0, 0.08),
         ("adversary", factors < 0, 0.92),
@@ -183,7 +183,7 @@ def _roles(axis, epochs, factors):
             ha="center",
             va="center",
             fontsize=9,
-            color=GREY,
+            color=GRAY,
             transform=axis.get_xaxis_transform(),
         )
 
@@ -211,7 +211,7 @@ def _limits(axis):
         f"{mark} first epoch {first:.3g}",
         va=side,
         fontsize=8,
-        color=GREY,
+        color=GRAY,
         transform=axis.transAxes,
     )
 
@@ -224,7 +224,7 @@ def _difficulty(axis, line, log):
             0.5,
             "needs validation data\nor a random mask share",
             ha="center",
-            color=GREY,
+            color=GRAY,
             transform=axis.transAxes,
         )
         return
@@ -232,7 +232,7 @@ def _difficulty(axis, line, log):
     line(axis, "val_mask_difficulty", "held out", ORANGE)
     if {"val_mask_difficulty", "mask_difficulty"} <= set(log):
         axis.legend(fontsize=9, frameon=False)
-    axis.axhline(1, color=GREY, linewidth=0.8)
+    axis.axhline(1, color=GRAY, linewidth=0.8)
     axis.annotate(
         "as hard as random masks",
         (0.98, 1),
@@ -242,13 +242,13 @@ def _difficulty(axis, line, log):
         ha="right",
         va="top",
         fontsize=8,
-        color=GREY,
+        color=GRAY,
         bbox={"facecolor": "white", "alpha": 0.7, "linewidth": 0, "pad": 1},
     )
 
 
 def _shade(axis, epochs, factors):
-    """Colours the ground: partner or adversary, the stronger the deeper."""
+    """Colors the ground: partner or adversary, the stronger the deeper."""
     for epoch, factor in zip(epochs, factors, strict=True):
         axis.axvspan(
             epoch - 0.5,

@@ -5,7 +5,7 @@ import numpy as np
 from keras_clmae.optional_imports import require
 from keras_clmae.saving.atomic_write import atomic_write
 
-BLUE, ORANGE, GREY, GREEN = "#2563eb", "#ea580c", "#6b7280", "#16a34a"
+BLUE, ORANGE, GRAY, GREEN = "#2563eb", "#ea580c", "#6b7280", "#16a34a"
 FRAME = "#d1d5db"
 # Width of a gap between columns, over that of a column.
 _GAP = 0.2
@@ -31,7 +31,7 @@ def new_figure(width, height):
 def picture_grid(
     row_labels, num_columns, aspect=1.0, title="", cell=1.05, gaps=()
 ):
-    """A figure of panels without ticks, the rows labelled at the left.
+    """A figure of panels without ticks, the rows labeled at the left.
 
     Args:
         row_labels: list of str, one a row.

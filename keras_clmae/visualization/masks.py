@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from keras_clmae.visualization.figures import GREY
+from keras_clmae.visualization.figures import GRAY
 from keras_clmae.visualization.figures import picture_grid
 from keras_clmae.visualization.figures import score_bar
 from keras_clmae.visualization.figures import show_scores
@@ -103,9 +103,9 @@ def reconstructions_figure(images, blocks, rgb, grid_size, title=""):
             column[2 + 2 * number].imshow(rgb(arrays["reconstruction"][index]))
     figure.supxlabel(
         "MSE: mean squared error over the removed pixels, as the model sees "
-        "them (standardised)",
+        "them (standardized)",
         fontsize=8,
-        color=GREY,
+        color=GRAY,
     )
     return figure
 
@@ -194,7 +194,7 @@ def _group_title(axes, name):
         transform=middle,
     )
     line = ConnectionPatch(
-        (0, 1), (1, 1), left, right, color=GREY, linewidth=0.8
+        (0, 1), (1, 1), left, right, color=GRAY, linewidth=0.8
     )
     figure.add_artist(line)
 

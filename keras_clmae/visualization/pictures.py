@@ -4,7 +4,7 @@ import numpy as np
 
 from keras_clmae.argument_validation import check_bands
 
-# What stands where a patch was removed: a grey that pictures rarely have.
+# What stands where a patch was removed: a gray that pictures rarely have.
 REMOVED = np.array([0.86, 0.88, 0.92], "float32")
 
 
@@ -20,7 +20,7 @@ def rgb_function(images, inverse=None, bands=None):
         inverse: function from such images to uint8 pictures of as many
             channels, such as the `normalization.inverse` of a data set.
             Defaults to `None`: the darkest value is black, the brightest white.
-        bands: sequence of one channel (shown grey) or of three (shown red,
+        bands: sequence of one channel (shown gray) or of three (shown red,
             green and blue). Defaults to `None`: the first three, or the first
             if there are fewer.
 

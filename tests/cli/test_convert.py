@@ -139,7 +139,7 @@ def test_errors_are_one_line(convert, tmp_path, monkeypatch):
         status, printed = convert(*arguments)
         *before, last = printed.splitlines()
         assert status and last.startswith("error: ") and message in last
-        # Of the licence.
+        # Of the license.
         assert len(before) <= 1
     assert [path.name for path in tmp_path.iterdir()] == ["a.keras"]
 

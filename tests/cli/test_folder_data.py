@@ -36,14 +36,14 @@ SMALL = [
 
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory):
-    """Grey PNG and coloured JPEG files; the test split lacks a class."""
+    """Gray PNG and colored JPEG files; the test split lacks a class."""
     root = tmp_path_factory.mktemp("pictures")
     for number in range(12):
         name = "abc"[number % 3]
-        grey = number < 6
+        gray = number < 6
         save_picture(
-            root / "train" / name / f"{number}.{'png' if grey else 'jpg'}",
-            "L" if grey else "RGB",
+            root / "train" / name / f"{number}.{'png' if gray else 'jpg'}",
+            "L" if gray else "RGB",
             seed=number,
         )
         if name != "a":
@@ -118,7 +118,7 @@ def test_other_scores(pictures, run, name, options):
 
 
 def test_classes_are_mapped_by_name(pictures, run, capsys):
-    """Each picture's own copy is its nearest neighbour."""
+    """Each picture's own copy is its nearest neighbor."""
     record = cli.run(
         ["knn", str(run), f"folder:{pictures}", "--k=[1]", "--verbose=0"]
         + ["--train_split=test", "--test_split=test"]

@@ -28,7 +28,7 @@ pytest.importorskip("sklearn")
 
 EPOCHS = 8
 SETTINGS = [f"--epochs={EPOCHS}", "--pictures_every=3", "--knn_every=3"]
-# Seconds that a pre-empted process gets on Google Cloud
+# Seconds that a preempted process gets on Google Cloud
 # (https://cloud.google.com/compute/docs/instances/preemptible).
 GRACE = 30
 

@@ -162,6 +162,6 @@ def test_augmentations(tmp_path):
         picture.load()
         # One row for evaluation, two draws of each of two transforms.
         assert picture.size[1] > 5 * 1.4 * 150
-        # One channel is grey; the frames are nearly.
+        # One channel is gray; the frames are nearly.
         red, _, blue, *_ = picture.convert("RGB").split()
         assert np.abs(np.int16(red) - np.int16(blue)).max() < 16

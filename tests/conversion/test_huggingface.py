@@ -319,7 +319,7 @@ def test_shards_stay_in_their_folder(copied, file):
     "handle", ["hf://a/b/c", "hf://../b", "hf://a/..", "hf://a/b@../c", "hf://"]
 )
 def test_handles_that_are_none(handle):
-    with pytest.raises(ValueError, match="must be like 'hf://organisation"):
+    with pytest.raises(ValueError, match="must be like 'hf://organization"):
         from_huggingface(handle)
 
 

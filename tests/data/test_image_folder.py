@@ -82,10 +82,10 @@ def test_exif_orientation(tmp_path, orientation, byte_order):
 
 
 def test_channels_are_kept(tmp_path):
-    grey = smooth_picture()[..., 0]
-    Image.fromarray(grey).save(tmp_path / "grey.png")
+    gray = smooth_picture()[..., 0]
+    Image.fromarray(gray).save(tmp_path / "gray.png")
     pixels = read_one(tmp_path)
-    np.testing.assert_array_equal(pixels[..., 0], grey)
+    np.testing.assert_array_equal(pixels[..., 0], gray)
     assert read_one(tmp_path, channels=3).shape == (48, 64, 3)
 
 

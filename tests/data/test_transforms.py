@@ -1,4 +1,4 @@
-"""Windows, resizing and normalisation against their definitions."""
+"""Windows, resizing and normalization against their definitions."""
 
 import warnings
 
@@ -131,7 +131,7 @@ def test_pretrain_crop_equals_pillow(photographs):
 
 @pytest.mark.parametrize("kind", ["png", "npy", "jpg"])
 def test_fine_patterns_do_not_turn_into_coarse_ones(tmp_path, kind):
-    """A checkerboard of pixels becomes grey, as in the evaluation."""
+    """A checkerboard of pixels becomes gray, as in the evaluation."""
     board = (np.indices((896, 896)).sum(axis=0) % 2 * 255).astype("uint8")
     path = tmp_path / f"board.{kind}"
     if kind == "npy":

@@ -87,8 +87,8 @@ def test_groups_of_masks_over_training():
             if text.get_text() == name
         ]
         box = title.get_window_extent()
-        centre = (left.x0 + right.x1) / 2
-        assert abs((box.x0 + box.x1) / 2 - centre) < 2
+        center = (left.x0 + right.x1) / 2
+        assert abs((box.x0 + box.x1) / 2 - center) < 2
         # A gap to what comes before, wider than those inside.
         before = first_row[3 * number]
         assert left.x0 - before.x1 > 2 * (middle.x0 - left.x1)

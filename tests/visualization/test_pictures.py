@@ -95,9 +95,9 @@ def test_rgb_inverts_the_normalization_and_picks_bands():
         np.testing.assert_allclose(
             rgb(images), pixels[..., expected] / np.float32(255), atol=1e-6
         )
-    grey = visualization.rgb_function(images[..., :1])(images[..., :1])
-    assert grey.min() == 0 and grey.max() == 1
-    np.testing.assert_array_equal(grey[..., 0], grey[..., 2])
+    gray = visualization.rgb_function(images[..., :1])(images[..., :1])
+    assert gray.min() == 0 and gray.max() == 1
+    np.testing.assert_array_equal(gray[..., 0], gray[..., 2])
 
 
 def test_removed_patches_are_painted_over():
