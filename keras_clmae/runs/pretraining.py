@@ -17,6 +17,7 @@ from keras_clmae.runs.folder import RunFolder
 from keras_clmae.runs.loading import NUM_SHOWN_IMAGES
 from keras_clmae.runs.loading import load_data
 from keras_clmae.runs.online_knn import labeled_images
+from keras_clmae.runs.parts import import_classes
 from keras_clmae.runs.run_figures import draw_run_figures
 from keras_clmae.runs.run_log import RunLog
 from keras_clmae.runs.settings import settings_to_run
@@ -77,6 +78,7 @@ def run(settings, resume=False):
         The trained `CLMAE` or `MaskedAutoencoder`.
     """
     _check_installed()
+    import_classes(settings)
     keep_freed_memory()
     plan = distribution.setup(
         settings.distribution,
@@ -104,7 +106,7 @@ def run(settings, resume=False):
             )
         stop = StopRequest()
         chosen = make_callbacks(
-            settings, images, inverse, resume, position, stop, knn
+            settings, model, images, inverse, resume, position, stop, knn
         )
         try:
             with stop.set_by_signals():
@@ -225,7 +227,7 @@ def finish_epoch(epoch, model, settings, validation, chosen):
     hooks.on_epoch_begin(epoch)
     logs = (
         model.training_logs()
-        if settings.method == "clmae"
+        if model.learns_masks
         else model.get_metrics_result()
     )
     logs = {name: float(value) for name, value in logs.items()}
@@ -253,7 +255,9 @@ def make_online_knn(settings, normalization):
     )
 
 
-def make_callbacks(settings, images, inverse, resume, position, stop, knn):
+def make_callbacks(
+    settings, model, images, inverse, resume, position, stop, knn
+):
     """Progress, the log, the galleries and, last, the checkpoint.
 
     Of several processes the first one does all this; the others end when it
@@ -294,7 +298,7 @@ def make_callbacks(settings, images, inverse, resume, position, stop, knn):
     if not distribution.is_first_process():
         return [checkpoint]
     galleries = {folder.reconstructions: callbacks.ReconstructionGallery}
-    if settings.method == "clmae":
+    if model.learns_masks:
         galleries[folder.masks] = callbacks.MaskGallery
     chosen += [
         gallery(
