@@ -67,12 +67,13 @@ def pretrain(run_dir, resume=False, **settings):
     )
 
 
-def run(settings, resume=False):
+def run(settings, resume=False, clock=None):
     """Pretrains as checked settings say.
 
     Args:
         settings: `Settings`.
         resume: bool. Whether to go on from the newest checkpoint.
+        clock: callback that comes before all others. Defaults to `None`.
 
     Returns:
         The trained `CLMAE` or `MaskedAutoencoder`.
@@ -108,6 +109,8 @@ def run(settings, resume=False):
         chosen = make_callbacks(
             settings, model, images, inverse, resume, position, stop, knn
         )
+        if clock is not None:
+            chosen.insert(0, clock)
         try:
             with stop.set_by_signals():
                 train_from(position, model, settings, train, validation, chosen)
@@ -117,7 +120,7 @@ def run(settings, resume=False):
                     callback.close()
         folder = RunFolder(settings.run_dir)
         save_model(model, folder.model)
-        if distribution.is_first_process():
+        if distribution.is_first_process() and pictures_every(settings):
             draw_run_figures(settings, model, inverse)
         return model
 
@@ -297,8 +300,10 @@ def make_callbacks(
     )
     if not distribution.is_first_process():
         return [checkpoint]
-    galleries = {folder.reconstructions: callbacks.ReconstructionGallery}
-    if model.learns_masks:
+    galleries = {}
+    if pictures_every(settings):
+        galleries[folder.reconstructions] = callbacks.ReconstructionGallery
+    if pictures_every(settings) and model.learns_masks:
         galleries[folder.masks] = callbacks.MaskGallery
     chosen += [
         gallery(
@@ -318,7 +323,7 @@ def make_callbacks(
 
 
 def pictures_every(settings):
-    """Epochs from one picture to the next."""
+    """Epochs from one picture to the next; 0 for none."""
     if settings.pictures_every is not None:
         return settings.pictures_every
     return max(settings.epochs // NUM_GALLERIES, 1)

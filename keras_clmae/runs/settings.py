@@ -107,7 +107,7 @@ class Settings:
         checkpoint_every: Epochs from one checkpoint to the next.
         keep: Number of newest checkpoints that stay.
         pictures_every: Epochs from one figure of masks and reconstructions to
-            the next. Without it, about twenty over the run.
+            the next; 0 draws none. Without it, about twenty over the run.
         knn_every: Epochs from one k-NN accuracy of the encoder to the next,
             in the log and TensorBoard; the images must have classes.
             Without it, none is measured.
@@ -185,11 +185,12 @@ class Settings:
                 "`random_mask_share` must be in [0, 1). Received: "
                 f"random_mask_share={self.random_mask_share}"
             )
-        if self.warmup_epochs is not None and self.warmup_epochs < 0:
-            raise ValueError(
-                "`warmup_epochs` must be 0 or more. Received: "
-                f"warmup_epochs={self.warmup_epochs}"
-            )
+        for name in ("warmup_epochs", "pictures_every"):
+            value = getattr(self, name)
+            if value is not None and value < 0:
+                raise ValueError(
+                    f"`{name}` must be 0 or more. Received: {name}={value}"
+                )
 
     @property
     def title(self):
