@@ -148,7 +148,7 @@ def test_pretraining_shows_on_few_labels():
             )
             scores.append(segmenter_mean_iou(segmenter, test, 50))
         gains.append(scores[0] - scores[1])
-    # Measured on PyTorch: 0.42, 0.41 and 0.44 from the pretrained encoder, 0.33,
-    # 0.37 and 0.42 from scratch.
+    # Measured on PyTorch: 0.42, 0.41 and 0.44 from the pretrained encoder,
+    # 0.33, 0.37 and 0.42 from scratch.
     assert min(gains) > 0
     assert np.mean(gains) > 0.02
