@@ -108,8 +108,8 @@ def record_dataset(
     >>> dataset = keras_clmae.data.record_dataset(
     ...     images, image_size=8, batch_size=5
     ... )
-    >>> next(iter(dataset)).shape
-    TensorShape([5, 8, 8, 1])
+    >>> dataset.steps_per_epoch
+    2
     """
     require("tensorflow", "`record_dataset`")
     if subset not in _SUBSETS:
