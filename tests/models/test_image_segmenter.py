@@ -9,7 +9,7 @@ import sys
 import keras
 import numpy as np
 import pytest
-from keras_clmae.conversion.keras_files import load_keras_model
+from keras_clmae.saving.keras_files import load_keras_model
 
 from keras_clmae.data import array_dataset
 from keras_clmae.models import ImageSegmenter
