@@ -20,6 +20,7 @@ SUBCOMMANDS = {
     "knn": "score an encoder by k-nearest-neighbor classification",
     "linear-probe": "score an encoder by a linear classifier on its features",
     "mask-statistics": "describe the masks that a run has learned",
+    "study": "compare methods over seeds, from one file",
     "report": "collect scores of several runs into one table",
     "visualize": "draw masks, reconstructions, attention, curriculum",
     "convert": "convert weights from and to other libraries",

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from keras_clmae.runs.recipes import recipe_names
     from keras_clmae.runs.settings import Settings
     from keras_clmae.runs.settings import read_settings
+    from keras_clmae.runs.studying import study
 
 _MODULES = {
     "Settings": "settings",
@@ -33,6 +34,7 @@ _MODULES = {
     "pretrain": "pretraining",
     "read_settings": "settings",
     "recipe_names": "recipes",
+    "study": "studying",
 }
 __all__ = list(_MODULES)
 
