@@ -22,9 +22,9 @@ def process_shard(process_index=None, process_count=None):
     and Keras takes each process's part of every batch.
 
     Args:
-        process_index: Integer from 0 to `process_count - 1`, or `None` to
+        process_index: int from 0 to `process_count - 1`, or `None` to
             look it up. Defaults to `None`.
-        process_count: Positive integer, or `None` to look it up. Defaults to
+        process_count: int, or `None` to look it up. Defaults to
             `None`. Give both or neither.
 
     Returns:
@@ -81,19 +81,19 @@ class EpochSampler:
     examples that are left over differ from epoch to epoch.
 
     Args:
-        num_examples: Positive integer, examples of all processes together.
-        batch_size: Positive integer, examples in a batch of this process.
-        shuffle: Boolean, whether every epoch has an order of its own.
-        seed: Integer, seed of the order.
-        drop_remainder: Boolean, whether to leave out a last batch that is
+        num_examples: int. Examples of all processes together.
+        batch_size: int. Examples in a batch of this process.
+        shuffle: bool. Whether every epoch has an order of its own.
+        seed: int. Seed of the order.
+        drop_remainder: bool. Whether to leave out a last batch that is
             not full.
-        process_index: Integer or `None`, see `process_shard`.
-        process_count: Integer or `None`, see `process_shard`.
+        process_index: int or `None`. See `process_shard`.
+        process_count: int or `None`. See `process_shard`.
 
     Attributes:
-        examples_per_epoch: Integer, examples of this process in an epoch.
-        steps_per_epoch: Integer, batches of this process in an epoch.
-        epoch: Integer, number of the epoch that `order` gives next.
+        examples_per_epoch: int. Examples of this process in an epoch.
+        steps_per_epoch: int. Batches of this process in an epoch.
+        epoch: int. Number of the epoch that `order` gives next.
 
     Example:
 
@@ -152,7 +152,7 @@ class EpochSampler:
         """Chooses the epoch that is read next.
 
         Args:
-            epoch: Non-negative integer, the number of the epoch, 0 first.
+            epoch: int. The number of the epoch, 0 first.
         """
         if int(epoch) != epoch or epoch < 0:
             raise ValueError(
@@ -165,7 +165,7 @@ class EpochSampler:
         """Starts the next epoch.
 
         Returns:
-            Integer, the number of the epoch that starts.
+            int. The number of the epoch that starts.
         """
         epoch = self.epoch
         self.epoch += 1
@@ -175,7 +175,7 @@ class EpochSampler:
         """Gives the examples of one epoch.
 
         Args:
-            epoch: Non-negative integer.
+            epoch: int. 0 or more.
 
         Returns:
             An int64 array, the numbers of this process's examples. With
@@ -194,11 +194,11 @@ def remaining_steps(dataset, steps):
 
     For a run that was stopped in the middle of an epoch. A `tf.data` pipeline
     makes the skipped batches anew and drops them: their random draws, and
-    pictures among them that cannot be read, decide about what follows.
+    images among them that cannot be read, decide about what follows.
 
     Args:
         dataset: data set of this package.
-        steps: Integer, finished steps of the epoch, fewer than it has.
+        steps: int. Finished steps of the epoch, fewer than it has.
 
     Returns:
         A data set for one epoch of `fit`.

@@ -10,8 +10,8 @@ def readable_files(paths, open_file, errors, on_error):
     """Opens files; leaves out those that cannot be opened, and says which.
 
     Args:
-        paths: List of strings.
-        open_file: Callable, from a path to what is opened.
+        paths: list of str.
+        open_file: callable, from a path to what is opened.
         errors: Exception class, or tuple of them, that `open_file` raises for
             a damaged file. `OSError`s count too.
         on_error: `"skip"`, or `"raise"` to stop at the first one.

@@ -37,24 +37,24 @@ def hf_dataset(
     and their rows read in any order.
 
     Args:
-        dataset: String, a name on the Hub or a folder, as
+        dataset: str. A name on the Hub or a folder, as
             `datasets.load_dataset` takes it; or a folder that `save_to_disk`
             has written, which needs no network; or a `datasets.Dataset` or
             `datasets.DatasetDict`, which may be sorted, filtered or selected
             from.
-        split: String, such as `"train"` or `"train[:10%]"`. A `Dataset` is
+        split: str, such as `"train"` or `"train[:10%]"`. A `Dataset` is
             read whole, and so is a folder of one.
-        image_size: Positive integer, or pair of them (height, width).
-        batch_size: Positive integer, examples in a batch of this process.
-        config: String, the configuration of a data set that has several, or
+        image_size: int, or pair of int (height, width).
+        batch_size: int. Examples in a batch of this process.
+        config: str. The configuration of a data set that has several, or
             `None`. Defaults to `None`.
-        image_column: String, the column of images, or `None` to find it: the
+        image_column: str. The column of images, or `None` to find it: the
             one of type `datasets.Image`, or one called `image`, `img` or
             `pixel_values` that holds bytes or arrays. Defaults to `None`.
-        label_column: String, the column of labels, integers or strings, or
+        label_column: str. The column of labels, integers or strings, or
             `None` to find it: the one of type `datasets.ClassLabel`, or one
             called `label`. Defaults to `None`.
-        labels: Boolean, whether batches are `(images, labels)`. Defaults to
+        labels: bool. Whether batches are `(images, labels)`. Defaults to
             `False`.
         **arguments: Further arguments of `record_dataset`.
 

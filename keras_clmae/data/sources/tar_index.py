@@ -26,11 +26,11 @@ class TarIndex:
     """Where the images of a tar file lie.
 
     Attributes:
-        names: String array, names of the image files.
+        names: array of str. Names of the image files.
         offsets: int64 array, where their bytes begin in the tar file.
         sizes: int64 array, how many bytes they have.
-        labels: String array, labels as text, empty where there is none.
-        trouble: String, why the rest cannot be read, or an empty one.
+        labels: array of str. Labels as text, empty where there is none.
+        trouble: str. Why the rest cannot be read, or an empty one.
     """
 
     names: np.ndarray
@@ -44,12 +44,12 @@ def read_index(path, image_key, label_key, folder, on_error):
     """Gives the index of a tar file: a kept one, or a new one.
 
     Args:
-        path: String, the tar file.
-        image_key: String, the extension of images, or `None` for the first
+        path: str. The tar file.
+        image_key: str. The extension of images, or `None` for the first
             one of an image format.
-        label_key: String, where labels lie in a `.json` file, or `None` for
+        label_key: str. Where labels lie in a `.json` file, or `None` for
             no labels.
-        folder: String or path object, where indices are kept, or `None`.
+        folder: str or path object. Where indices are kept, or `None`.
         on_error: `"skip"` to warn of a damaged end, or `"raise"`.
 
     Returns:
