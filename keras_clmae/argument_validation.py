@@ -1,4 +1,4 @@
-"""Checks of arguments and images that several classes share."""
+"""Check arguments and images that several classes take."""
 
 import math
 
@@ -61,7 +61,7 @@ def check_image_shape(image_shape, patch_size):
     """Returns `image_shape` as a tuple of three integers, checked.
 
     Args:
-        image_shape: (height, width, channels), in pixels.
+        image_shape: tuple of int. (height, width, channels), in pixels.
         patch_size: int. Both sides of the image must be multiples of it.
     """
     check_positive_integer("patch_size", patch_size)
@@ -91,7 +91,8 @@ def check_images(images, image_shape):
 
     Args:
         images: tensor or array, expected (batch, height, width, channels).
-        image_shape: (height, width, channels) that the model was made for.
+        image_shape: tuple of int. (height, width, channels) that the model was
+            made for.
     """
     dtype = keras.backend.standardize_dtype(images.dtype)
     if "float" not in dtype:
@@ -108,24 +109,27 @@ def check_images(images, image_shape):
         )
 
 
-def check_bands(name, bands, channels):
+def check_shown_channels(name, shown_channels, channels):
     """Returns the channels to show as a tuple of one or three, checked.
 
     Args:
         name: str. Name of the argument.
-        bands: sequence of one or three channels, or `None` for the first
-            three, or the first if there are fewer.
+        shown_channels: sequence of one or three channels, or `None` for the
+            first three, or the first if there are fewer.
         channels: int. Number of channels of the images.
     """
-    if bands is None:
+    if shown_channels is None:
         return (0, 1, 2) if channels >= 3 else (0,)
-    bands = (bands,) if isinstance(bands, int) else tuple(bands)
-    valid = len(bands) in (1, 3) and all(
-        isinstance(band, int) and 0 <= band < channels for band in bands
+    if isinstance(shown_channels, int):
+        shown_channels = (shown_channels,)
+    shown_channels = tuple(shown_channels)
+    valid = len(shown_channels) in (1, 3) and all(
+        isinstance(channel, int) and 0 <= channel < channels
+        for channel in shown_channels
     )
     if not valid:
         raise ValueError(
             f"`{name}` must be one or three channels, each from 0 to "
-            f"{channels - 1}. Received: {name}={bands!r}"
+            f"{channels - 1}. Received: {name}={shown_channels!r}"
         )
-    return bands
+    return shown_channels

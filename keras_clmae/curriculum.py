@@ -155,8 +155,9 @@ class StepCurriculum(CurriculumSchedule):
     """Factor that jumps at given steps.
 
     Args:
-        boundaries: increasing integers. Steps at which the next value starts.
-        values: numbers, one more than `boundaries`.
+        boundaries: sequence of int, increasing. Steps at which the next value
+            starts.
+        values: sequence of float, one more than `boundaries`.
 
     Example:
 
@@ -226,7 +227,7 @@ def get_curriculum(curriculum):
         The callable.
 
     Raises:
-        ValueError: if it is none of these or does not give a finite number.
+        ValueError: If it is none of these or does not give a finite number.
 
     Example:
 
@@ -262,7 +263,7 @@ def warn_if_not_saveable(curriculum):
     """Warns where a saved model cannot be loaded with its curriculum.
 
     Args:
-        curriculum: what `get_curriculum` takes.
+        curriculum: What `get_curriculum` takes.
     """
     name = getattr(curriculum, "__qualname__", "")
     cannot_be_imported = (

@@ -42,7 +42,7 @@ def require(module_name, purpose):
         The imported module.
 
     Raises:
-        ImportError: if the package is not installed. The message names the
+        ImportError: If the package is not installed. The message names the
             extra to install.
     """
     try:

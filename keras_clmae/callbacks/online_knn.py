@@ -21,9 +21,9 @@ class OnlineKNN(keras.callbacks.Callback):
     Measure every few epochs there.
 
     Args:
-        train_data: Pair `(images, labels)` of arrays: the bank of neighbors,
+        train_data: pair `(images, labels)` of arrays: the bank of neighbors,
             for instance 5,000 images.
-        test_data: Pair `(images, labels)` of arrays.
+        test_data: pair `(images, labels)` of arrays.
         epochs: int. Measures after every so many epochs. Defaults to 1.
         k: int. Defaults to the protocol's own.
         protocol: str. `"cosine_weighted"` or `"clmae"`: see

@@ -16,8 +16,8 @@ def outputs_by_library(path, path_format, model, images, noise):
     """Outputs of what is at a path, by the library whose format it is.
 
     Args:
-        path: path of what was converted.
-        path_format: one of `formats.FORMATS`.
+        path: str. Path of what was converted.
+        path_format: str. One of `formats.FORMATS`.
         model: the model of ours that it stands for, for sizes.
         images: float32 array of shape (batch, height, width, channels).
         noise: float32 array of shape (batch, tokens): MAE keeps the tokens
@@ -52,8 +52,8 @@ def outputs_of(model, images, noise, like=None):
 
     Args:
         model: model of ours.
-        images: as above.
-        noise: as above.
+        images: As above.
+        noise: As above.
         like: model whose number of visible tokens is taken, which some formats
             do not hold. Defaults to `None`: `model` itself.
     """

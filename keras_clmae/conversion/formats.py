@@ -38,8 +38,8 @@ def local_source(source):
     """Where on this machine the weights of a source lie.
 
     Args:
-        source: path of a file, of a folder, or of the folder of a run; or an
-            `hf://` or `kaggle://` handle, of which the preset's files are
+        source: str. Path of a file, of a folder, or of the folder of a run; or
+            an `hf://` or `kaggle://` handle, of which the preset's files are
             downloaded.
 
     Returns:
@@ -47,7 +47,7 @@ def local_source(source):
         model of Hugging Face's own.
 
     Raises:
-        ValueError: if a handle has another form.
+        ValueError: If a handle has another form.
     """
     if is_handle(source):
         folder = download_preset(source)
@@ -63,7 +63,7 @@ def guess_source_format(source, key=None, prefix=""):
     """The format of what is at a path, by its ending and its content.
 
     Args:
-        source: path of a file or folder, or a name such as
+        source: str. Path of a file or folder, or a name such as
             `"hf://facebook/vit-mae-base"`.
         key: str. As in `from_timm`.
         prefix: str. As in `from_timm`.
@@ -72,7 +72,7 @@ def guess_source_format(source, key=None, prefix=""):
         One of `FORMATS`.
 
     Raises:
-        ValueError: if it is none of them.
+        ValueError: If it is none of them.
     """
     if source.startswith("hf://"):
         return "huggingface"
@@ -107,14 +107,14 @@ def guess_target_format(target, model):
     """The format to write, by the ending of a path.
 
     Args:
-        target: path. One without an ending is a folder of Hugging Face.
-        model: what is to be written.
+        target: str. Path. One without an ending is a folder of Hugging Face.
+        model: What is to be written.
 
     Returns:
         One of `FORMATS`.
 
     Raises:
-        ValueError: if the ending is none of theirs.
+        ValueError: If the ending is none of theirs.
     """
     if target.endswith(".keras"):
         return "keras"
@@ -159,23 +159,24 @@ def read_model(
     """Reads a model of ours from any format.
 
     Args:
-        source: path, as `local_source` gives it, or a name such as
+        source: str. Path, as `local_source` gives it, or a name such as
             `"hf://facebook/vit-mae-base"`.
-        source_format: one of `FORMATS`. Guessed by default.
+        source_format: str. One of `FORMATS`. Guessed by default.
         num_heads: int, for .pth and .safetensors files, which do not hold it.
         decoder_num_heads: int, for .pth files with a decoder.
-        image_shape: (height, width, channels) to which position tables are
-            interpolated. As it is by default.
+        image_shape: tuple of int. (height, width, channels) to which position
+            tables are interpolated. As it is by default.
         allow_missing: bool. Whether weights may be left out or missing.
         key: str. As in `from_timm`, for .pth files.
         prefix: str. As in `from_timm`, for .pth and .safetensors files.
-        grid_size: (rows, columns). As in `from_timm`, for the same.
+        grid_size: tuple of int. (rows, columns). As in `from_timm`, for the
+            same.
 
     Returns:
         The model, and a `Report`.
 
     Raises:
-        ValueError: if the source is damaged or does not fit.
+        ValueError: If the source is damaged or does not fit.
     """
     if source_format is None:
         source_format = guess_source_format(source, key, prefix)
@@ -222,9 +223,10 @@ def write_model(
 
     Args:
         model: `ViTEncoder`, `MaskedAutoencoder`, `CLMAE` or `ImageClassifier`.
-        target: path of the file or folder, which is replaced whole or not at
-            all.
-        target_format: one of `FORMATS`. Guessed from the ending by default.
+        target: str. Path of the file or folder, which is replaced whole or not
+            at all.
+        target_format: str. One of `FORMATS`. Guessed from the ending by
+            default.
         allow_missing: bool. Whether weights may be left out.
         normalization: `PixelNormalization` of the training images, for the
             image processor in a folder of Hugging Face; no other format has a
@@ -234,7 +236,7 @@ def write_model(
         A `Report`.
 
     Raises:
-        ValueError: if the format has no place for the model.
+        ValueError: If the format has no place for the model.
     """
     if target_format is None:
         target_format = guess_target_format(target, model)

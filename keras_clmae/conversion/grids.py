@@ -42,15 +42,16 @@ def native_grid(num_tokens, patch_size, image_shape, grid_size, fixed):
     Args:
         num_tokens: int. Rows of the table, less the class token's.
         patch_size: int.
-        image_shape: what the user asked for, or `None`.
-        grid_size: (rows, columns) that the source or the user names, or `None`.
-        fixed: what `fixed_grid` returned.
+        image_shape: What the user asked for, or `None`.
+        grid_size: tuple of int. (rows, columns) that the source or the user
+            names, or `None`.
+        fixed: What `fixed_grid` returned.
 
     Returns:
         (rows, columns).
 
     Raises:
-        ValueError: if the grid is not known, or `grid_size` does not fit.
+        ValueError: If the grid is not known, or `grid_size` does not fit.
     """
     asked = None
     if image_shape is not None:

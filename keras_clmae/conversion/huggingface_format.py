@@ -51,9 +51,9 @@ def huggingface_table(
 
     Args:
         sizes: `Sizes`.
-        prefix: what the encoder's names start with.
-        decoder_blocks: what the names of the decoder's blocks start with.
-        qkv_bias: whether queries, keys and values have biases.
+        prefix: What the encoder's names start with.
+        decoder_blocks: What the names of the decoder's blocks start with.
+        qkv_bias: bool. Whether queries, keys and values have biases.
     """
     dim = sizes.encoder.hidden_dim
     table = [
@@ -145,7 +145,7 @@ def read_config(folder):
     """Reads the config.json of a ViTMAE or ViT folder, defaults filled in.
 
     Raises:
-        ValueError: if there is none, or it is of another kind of model.
+        ValueError: If there is none, or it is of another kind of model.
     """
     path = os.path.join(folder, "config.json")
     config = read_json(path)
@@ -175,7 +175,7 @@ def read_class_names(config, num_classes):
         Tuple of str, or `None`: config.json is silent, or says `LABEL_0`.
 
     Raises:
-        ValueError: if `id2label` has not one name per class.
+        ValueError: If `id2label` has not one name per class.
     """
     labels = config.get("id2label")
     if labels is None:
@@ -328,7 +328,7 @@ def architecture_of(sizes):
     """The class in transformers for a model of ours of these sizes.
 
     Raises:
-        ValueError: if there is none.
+        ValueError: If there is none.
     """
     if sizes.num_classes is not None:
         if (sizes.pooling, sizes.head_norm) != ("class_token", "none"):

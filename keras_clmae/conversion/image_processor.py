@@ -21,7 +21,7 @@ def read_image_processor(folder):
         A `PixelNormalization`, or `None` where there is no image processor.
 
     Raises:
-        ValueError: if the file is damaged, or its numbers fit no images.
+        ValueError: If the file is damaged, or its numbers fit no images.
     """
     path = os.path.join(folder, FILE_NAME)
     if not os.path.isfile(path):
@@ -59,7 +59,7 @@ def image_processor_of(sizes, normalization):
         normalization: `PixelNormalization`, or `None` for ImageNet's.
 
     Raises:
-        ValueError: if `normalization` is for another number of channels.
+        ValueError: If `normalization` is for another number of channels.
     """
     height, width, channels = sizes.image_shape
     if normalization is None:

@@ -131,8 +131,8 @@ def to_keras_hub(model, allow_missing=False):
         A `keras_hub.models.ViTBackbone`, usable in its `ViTImageClassifier`.
 
     Raises:
-        ImportError: if KerasHub is not installed.
-        ValueError: if weights of the model have no place there.
+        ImportError: If KerasHub is not installed.
+        ValueError: If weights of the model have no place there.
 
     Example:
 
@@ -170,17 +170,17 @@ def from_keras_hub(backbone, image_shape=None, **arguments):
     Args:
         backbone: `keras_hub.models.ViTBackbone` with a class token and biases,
             or the folder of its preset.
-        image_shape: (height, width, channels). The position table is
-            interpolated where it is not the backbone's own. Defaults to
+        image_shape: tuple of int. (height, width, channels). The position table
+            is interpolated where it is not the backbone's own. Defaults to
             `None`: the backbone's own.
-        **arguments: further arguments of the encoder, such as
+        **arguments: Further arguments of the encoder, such as
             `drop_path_rate`. Dropout has no counterpart.
 
     Returns:
         A `ViTEncoder`.
 
     Raises:
-        ValueError: if the backbone is another, or a folder is damaged.
+        ValueError: If the backbone is another, or a folder is damaged.
 
     Example:
 

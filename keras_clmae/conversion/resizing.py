@@ -12,14 +12,14 @@ def resized(model, image_shape):
 
     Args:
         model: `ViTEncoder`, `MaskedAutoencoder`, `CLMAE` or `ImageClassifier`.
-        image_shape: (height, width, channels), or `None`.
+        image_shape: tuple of int. (height, width, channels), or `None`.
 
     Returns:
         The model itself where its images are of this size, else a copy whose
         position tables are interpolated.
 
     Raises:
-        ValueError: if the channels or the patches do not fit, or the model
+        ValueError: If the channels or the patches do not fit, or the model
             holds a part that is bound to its image size.
     """
     sizes = getattr(model, "encoder", model)

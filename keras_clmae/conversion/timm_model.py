@@ -10,7 +10,7 @@ class Described(NamedTuple):
         num_heads: int.
         layer_norm_epsilon: float.
         global_pool: str. `"token"` or `"avg"`, or `None` without a head.
-        grid_size: (rows, columns) of patches.
+        grid_size: tuple of int. (rows, columns) of patches.
     """
 
     num_heads: int
@@ -29,7 +29,7 @@ def describe(model):
         `Described`.
 
     Raises:
-        ValueError: if the model, or a part of it, is of another class or
+        ValueError: If the model, or a part of it, is of another class or
             computes something else than ours.
     """
     _check_class("a model", model, "VisionTransformer")

@@ -38,8 +38,8 @@ def encoder_table(sizes, final_norm="encoder.norm"):
 
     Args:
         sizes: `Sizes`.
-        final_norm: path of ours that the last layer normalization stands for,
-            or `None` where the format has none.
+        final_norm: str. Path of ours that the last layer normalization stands
+            for, or `None` where the format has none.
     """
     stack = sizes.encoder
     dim = stack.hidden_dim
@@ -86,7 +86,7 @@ def read_stack(weights, prefix, num_heads, layer_norm_epsilon=1e-6):
     """The `Stack` of blocks that a file holds under a prefix.
 
     Raises:
-        ValueError: if the first block is not there.
+        ValueError: If the first block is not there.
     """
     mlp_dim, dim = shape_of(weights, f"{prefix}.0.mlp.fc1.weight", 2)
     return Stack(
@@ -103,15 +103,16 @@ def read_image_shape(weights, image_shape, grid_size=None):
 
     Args:
         weights: `Weights`.
-        image_shape: what the user asked for, or `None`.
-        grid_size: (rows, columns) of patches, where they are known.
+        image_shape: What the user asked for, or `None`.
+        grid_size: tuple of int. (rows, columns) of patches, where they are
+            known.
 
     Returns:
         (height, width, channels), the side of a patch, and whether the
         positions are MAE's fixed ones.
 
     Raises:
-        ValueError: if they are not known, or there are tokens that ours does
+        ValueError: If they are not known, or there are tokens that ours does
             not have.
     """
     _, channels, patch_size, _ = shape_of(weights, "patch_embed.proj.weight", 4)
@@ -140,7 +141,7 @@ def check_tokens(weights):
         weights: `Weights`.
 
     Raises:
-        ValueError: if there is no class token, or there are others beside it.
+        ValueError: If there is no class token, or there are others beside it.
     """
     for name, problem in _OTHER_TOKENS.items():
         if name in weights.shapes:

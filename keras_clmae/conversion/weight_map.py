@@ -19,8 +19,8 @@ class Entry(NamedTuple):
     Attributes:
         theirs: dict from names in the format to shapes there.
         ours: tuple of attribute paths.
-        to_ours: function from their arrays to a list of ours.
-        to_theirs: its inverse.
+        to_ours: callable. Maps their arrays to a list of ours.
+        to_theirs: callable. Its inverse.
     """
 
     theirs: dict
@@ -113,10 +113,10 @@ def split_attention(names, path, dim, num_heads, bias=True):
 
     Args:
         names: their three names.
-        path: path of our attention layer.
-        dim: width.
-        num_heads: number of heads.
-        bias: whether they have biases; ours are zero where not.
+        path: str. Path of our attention layer.
+        dim: int. Width.
+        num_heads: int. Number of heads.
+        bias: bool. Whether they have biases; ours are zero where not.
     """
     head_shape = (num_heads, dim // num_heads)
     weights = {f"{name}.weight": (dim, dim) for name in names}
@@ -237,7 +237,7 @@ def check(table, weights, allow_missing=False):
         A `Report`.
 
     Raises:
-        ValueError: if a shape differs, or something is left over or missing
+        ValueError: If a shape differs, or something is left over or missing
             and `allow_missing` is false.
     """
     expected = {
@@ -301,7 +301,7 @@ def export(table, model, allow_missing=False, ignored=()):
         A dict from names to contiguous float32 arrays, and a `Report`.
 
     Raises:
-        ValueError: if the format has no place for a weight of the model and
+        ValueError: If the format has no place for a weight of the model and
             `allow_missing` is false.
     """
     arrays, mapped = {}, []

@@ -47,7 +47,7 @@ class DistributionPlan(NamedTuple):
             int.
 
         Raises:
-            ValueError: if the images do not split evenly.
+            ValueError: If the images do not split evenly.
 
         Example:
 
@@ -107,9 +107,9 @@ def setup(
         A `DistributionPlan`.
 
     Raises:
-        RuntimeError: if it comes too late: a Keras variable exists, or the
+        RuntimeError: If it comes too late: a Keras variable exists, or the
             backend has computed something and cannot be set up any more.
-        ValueError: if the backend does not have the strategy,
+        ValueError: If the backend does not have the strategy,
             `model_devices` does not fit, or the strategy is `"none"` where a
             launcher started several processes.
 

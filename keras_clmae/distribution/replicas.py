@@ -61,7 +61,7 @@ def split_rows(values, count):
     Args:
         values: tensor of shape (images of this replica, ...), in the order of
             `order_by_share`.
-        count: number of the first ones, as `order_by_share` gives it.
+        count: int. Number of the first ones, as `order_by_share` gives it.
 
     Returns:
         Two tensors.

@@ -59,7 +59,8 @@ def fine_tune(
         pooling: str. See `ImageClassifier`. Defaults to `"mean_before_norm"`.
         ema_momentum: float in (0, 1). Where given, the classifier ends with
             the exponential moving average of its weights. Defaults to `None`.
-        image_shape: (height, width, channels), if other than the encoder's.
+        image_shape: tuple of int. (height, width, channels), if other than the
+            encoder's.
         validation_data: As in `keras.Model.fit`, with labels of the same kind.
         callbacks: As in `keras.Model.fit`.
         verbose: 0, 1 or 2, as in `keras.Model.fit`. Defaults to 0.
@@ -131,7 +132,7 @@ def classifier_accuracy(classifier, dataset, batch_size=256, verbose=0):
 
     Args:
         classifier: Keras model from images to logits `(batch, num_classes)`.
-        dataset: Images with integer labels, as in `extract_features`.
+        dataset: images with integer labels, as in `extract_features`.
         batch_size: int. Images in a batch where arrays are given. Defaults
             to 256.
         verbose: 0, 1 or 2. Defaults to 0.

@@ -42,10 +42,10 @@ def knn_scores(
     NumPy and gives the same numbers on every backend.
 
     Args:
-        train_features: Array of shape `(train_images, width)`.
-        train_labels: Integer array of shape `(train_images,)`.
-        test_features: Array of shape `(test_images, width)`.
-        test_labels: Integer array of shape `(test_images,)`. A class that
+        train_features: array of shape `(train_images, width)`.
+        train_labels: int array of shape `(train_images,)`.
+        test_features: array of shape `(test_images, width)`.
+        test_labels: int array of shape `(test_images,)`. A class that
             `train_labels` lacks is allowed, and always wrong.
         k: int or list of int. Defaults to the protocol's own: 20 for
             `"cosine_weighted"`, 5 for `"clmae"`.
@@ -145,10 +145,10 @@ def knn_accuracy(
     `"clmae"` as well.
 
     Args:
-        train_features: Array of shape `(train_images, width)`.
-        train_labels: Integer array of shape `(train_images,)`.
-        test_features: Array of shape `(test_images, width)`.
-        test_labels: Integer array of shape `(test_images,)`.
+        train_features: array of shape `(train_images, width)`.
+        train_labels: int array of shape `(train_images,)`.
+        test_features: array of shape `(test_images, width)`.
+        test_labels: int array of shape `(test_images,)`.
         k: int or list of int. Defaults to the protocol's own: 20 for
             `"cosine_weighted"`, 5 for `"clmae"`.
         protocol: str. `"cosine_weighted"` or `"clmae"`. Defaults to

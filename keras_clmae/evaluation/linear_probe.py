@@ -47,10 +47,10 @@ def linear_probe_accuracy(
     the last epoch's, not the best one's.
 
     Args:
-        train_features: Array of shape `(train_images, width)`.
-        train_labels: Integer array of shape `(train_images,)`.
-        test_features: Array of shape `(test_images, width)`.
-        test_labels: Integer array of shape `(test_images,)`.
+        train_features: array of shape `(train_images, width)`.
+        train_labels: int array of shape `(train_images,)`.
+        test_features: array of shape `(test_images, width)`.
+        test_labels: int array of shape `(test_images,)`.
         solver: str. `"lars"`, `"sgd"` (momentum 0.9; where there are few
             images LARS takes too few steps) or `"logistic_regression"`
             (scikit-learn, solved to convergence: see

@@ -146,7 +146,7 @@ def read_records(paths):
     """Reads records from files, and from all `.json` files below folders.
 
     Args:
-        paths: Sequence of str.
+        paths: sequence of str.
 
     Returns:
         List of dicts, in the order of their paths; other JSON files in folders
@@ -197,7 +197,7 @@ def markdown_table(records):
     denominator.
 
     Args:
-        records: List of dicts of `make_record`.
+        records: list of dicts of `make_record`.
 
     Returns:
         str, a Markdown table with accuracies in percent.

@@ -38,7 +38,7 @@ def unpatchify(patches, grid_size, patch_size):
 
     Args:
         patches: tensor of shape (batch, tokens, patch_size**2 * channels).
-        grid_size: (rows, columns) of patches in an image.
+        grid_size: tuple of int. (rows, columns) of patches in an image.
         patch_size: int. Side of a patch in pixels.
 
     Returns:

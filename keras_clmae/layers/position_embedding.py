@@ -12,7 +12,7 @@ def sincos_position_table(grid_size, hidden_dim, num_prefix_tokens=0):
     `1 / 10000**(2 i / half)`, where `half = hidden_dim / 2`.
 
     Args:
-        grid_size: (rows, columns) of patches.
+        grid_size: tuple of int. (rows, columns) of patches.
         hidden_dim: int. Width of the tokens, a multiple of 4.
         num_prefix_tokens: int. Rows of zeros put in front, one for every token
             that precedes the patches. Defaults to `0`.
@@ -54,7 +54,7 @@ class PositionEmbedding(keras.layers.Layer):
     """Adds a position table, sine-cosine at the start and fixed by default.
 
     Args:
-        grid_size: (rows, columns) of patches.
+        grid_size: tuple of int. (rows, columns) of patches.
         num_prefix_tokens: int. Tokens in front of the patches (a class token);
             their rows of the table are zeros. Defaults to `0`.
         learned: bool. Whether training moves the table. Defaults to `False`.

@@ -39,10 +39,11 @@ class CLMAE(RandomStateMixin, CLMAETrainer, PresetModel):
 
     Args:
         autoencoder: `MaskedAutoencoder`.
-        masking_module: layer from tokens (batch, tokens, hidden_dim) to
-            `keep_scores` (batch, tokens); with the default objective in (0, 1).
-            Defaults to the `MaskingModule` that the objective asks for, the
-            paper's, with the encoder's `gradient_checkpointing`.
+        masking_module: `keras.layers.Layer`. Maps tokens (batch, tokens,
+            hidden_dim) to `keep_scores` (batch, tokens); with the default
+            objective in (0, 1). Defaults to the `MaskingModule` that the
+            objective asks for, the paper's, with the encoder's
+            `gradient_checkpointing`.
         gaussian_loss_weight: float. Short for
             `objective=CurriculumObjective(gaussian_loss_weight=...)`, as the
             next two are. Defaults to `None`: the objective's.
@@ -61,7 +62,7 @@ class CLMAE(RandomStateMixin, CLMAETrainer, PresetModel):
         removed, patch_dim).
 
     Raises:
-        ValueError: if the parts do not fit each other.
+        ValueError: If the parts do not fit each other.
 
     Example:
 
@@ -153,7 +154,7 @@ class CLMAE(RandomStateMixin, CLMAETrainer, PresetModel):
             kl_loss_weight: see the class.
             diversity_loss_weight: see the class.
             objective: see the class.
-            **autoencoder_sizes: arguments of `MaskedAutoencoder.from_sizes`:
+            **autoencoder_sizes: Arguments of `MaskedAutoencoder.from_sizes`:
                 `image_shape`, `patch_size`, `hidden_dim`, `num_layers`,
                 `num_heads`, `decoder_hidden_dim`, `decoder_num_layers`,
                 `decoder_num_heads`, `mask_ratio` and so on.

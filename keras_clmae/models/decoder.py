@@ -16,7 +16,7 @@ class Decoder(keras.layers.Layer):
     After section 3 of https://arxiv.org/abs/2111.06377.
 
     Args:
-        grid_size: (rows, columns) of patches in an image.
+        grid_size: tuple of int. (rows, columns) of patches in an image.
         patch_dim: int. Numbers in a patch: patch_size**2 * channels.
         hidden_dim: int. Width of the decoder's tokens, a multiple of 4.
         num_layers: int. Number of transformer blocks.

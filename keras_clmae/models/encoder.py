@@ -22,7 +22,7 @@ class ViTEncoder(PresetModel):
     positions (https://arxiv.org/abs/2111.06377).
 
     Args:
-        image_shape: (height, width, channels), in pixels.
+        image_shape: tuple of int. (height, width, channels), in pixels.
         patch_size: int. Side of a patch; must divide height and width.
         hidden_dim: int. Width of the tokens, a multiple of 4.
         num_layers: int. Number of transformer blocks.

@@ -9,9 +9,9 @@ def copy_encoder(encoder, image_shape=None, drop_path_rate=None):
 
     Args:
         encoder: `ViTEncoder`.
-        image_shape: (height, width, channels) of the copy. Where the grid of
-            patches differs, the position table is interpolated. Defaults to
-            `None`: as it is.
+        image_shape: tuple of int. (height, width, channels) of the copy. Where
+            the grid of patches differs, the position table is interpolated.
+            Defaults to `None`: as it is.
         drop_path_rate: float in [0, 1), of the copy. Defaults to `None`: as it
             is.
 
@@ -53,8 +53,8 @@ def copy_autoencoder(autoencoder, image_shape=None):
 
     Args:
         autoencoder: `MaskedAutoencoder`.
-        image_shape: (height, width, channels) of the copy. Defaults to `None`:
-            as it is.
+        image_shape: tuple of int. (height, width, channels) of the copy.
+            Defaults to `None`: as it is.
 
     Returns:
         A `MaskedAutoencoder`. Its random masks start anew from its seed.
@@ -111,8 +111,8 @@ def interpolate_position_table(table, grid_size, new_grid_size):
 
     Args:
         table: float array of shape (rows * columns, hidden_dim).
-        grid_size: (rows, columns) of `table`.
-        new_grid_size: (rows, columns) to interpolate to.
+        grid_size: tuple of int. (rows, columns) of `table`.
+        new_grid_size: tuple of int. (rows, columns) to interpolate to.
 
     Returns:
         float32 array of shape (new_rows * new_columns, hidden_dim).

@@ -42,9 +42,9 @@ class ImageClassifier(PresetModel):
             biases start at 0. Defaults to `2e-5`, MAE's for fine-tuning.
         drop_path_rate: float in [0, 1). Stochastic depth of the encoder.
             Defaults to `None`: the encoder's own.
-        image_shape: (height, width, channels). Where the grid of patches
-            differs, the position table is interpolated. Defaults to `None`:
-            the encoder's own.
+        image_shape: tuple of int. (height, width, channels). Where the grid of
+            patches differs, the position table is interpolated. Defaults to
+            `None`: the encoder's own.
         class_names: list of str. Names of the classes, in the order of their
             numbers. Defaults to `None`: those of the data set that `fit` is
             given, where it names its classes as `data.image_folder` does.
@@ -164,7 +164,7 @@ class ImageClassifier(PresetModel):
             head_norm: see the class.
             freeze_encoder: see the class.
             head_stddev: see the class.
-            **encoder_sizes: arguments of `ViTEncoder`.
+            **encoder_sizes: Arguments of `ViTEncoder`.
 
         Returns:
             An `ImageClassifier`.
@@ -436,7 +436,7 @@ def check_class_names(classifier, dataset):
         dataset: data set. One without `class_names` passes.
 
     Raises:
-        ValueError: if its `class_names` are not those of the classifier.
+        ValueError: If its `class_names` are not those of the classifier.
     """
     known = getattr(classifier, "class_names", None)
     names = getattr(dataset, "class_names", None)

@@ -50,9 +50,9 @@ class ImageSegmenter(PresetModel):
             or one for patches of 2 or 3 pixels.
         drop_path_rate: float in [0, 1). Stochastic depth of the encoder.
             Defaults to `None`: the encoder's own.
-        image_shape: (height, width, channels). Where the grid of patches
-            differs, the position table is interpolated. Defaults to `None`:
-            the encoder's own.
+        image_shape: tuple of int. (height, width, channels). Where the grid of
+            patches differs, the position table is interpolated. Defaults to
+            `None`: the encoder's own.
 
     Call arguments:
         images: float tensor of shape (batch, height, width, channels).
@@ -190,8 +190,8 @@ class ImageSegmenter(PresetModel):
         """A copy with the same weights, for images of another size.
 
         Args:
-            image_shape: (height, width, channels), the sides multiples of the
-                patch size.
+            image_shape: tuple of int. (height, width, channels), the sides
+                multiples of the patch size.
 
         Returns:
             An `ImageSegmenter` that is not compiled.
@@ -264,13 +264,13 @@ class ImageSegmenter(PresetModel):
         """Configures training, with the loss and the metric of segmentation.
 
         Args:
-            optimizer: as in `keras.Model.compile`.
-            loss: as in `keras.Model.compile`; it must take logits. Defaults to
+            optimizer: As in `keras.Model.compile`.
+            loss: As in `keras.Model.compile`; it must take logits. Defaults to
                 `"auto"`: cross-entropy, the mean over the pixels that are not
                 of `ignore_label`.
-            metrics: as in `keras.Model.compile`. Defaults to `"auto"`: mean
+            metrics: As in `keras.Model.compile`. Defaults to `"auto"`: mean
                 intersection over union, see `MeanIoU`.
-            **kwargs: further arguments of `keras.Model.compile`.
+            **kwargs: Further arguments of `keras.Model.compile`.
 
         Raises:
             ValueError: If the loss is a cross-entropy that takes

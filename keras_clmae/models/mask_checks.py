@@ -46,7 +46,7 @@ def check_loss(loss, ignore_label):
     """Raises `ValueError` for a cross-entropy that does not fit the head.
 
     Args:
-        loss: as `keras.Model.compile` takes it.
+        loss: As `keras.Model.compile` takes it.
         ignore_label: int or `None`.
     """
     if isinstance(loss, str) and "crossentropy" in loss.lower():
@@ -72,7 +72,7 @@ def check_mask_shape(name, masks, image_size):
     Args:
         name: str. Name of the argument.
         masks: tensor, or `None`. Sides that are not known pass.
-        image_size: (height, width).
+        image_size: tuple of int. (height, width).
     """
     expected = (
         f"`{name}` must be integer masks of shape (batch, height, width) = "
@@ -120,12 +120,12 @@ def unknown_labels(labels, num_classes, ignore_label):
     """Labels that are neither a class nor the label of ignored pixels.
 
     Args:
-        labels: integer array of any shape.
+        labels: int array of any shape.
         num_classes: int.
         ignore_label: int or `None`.
 
     Returns:
-        Integer array of shape (number,), sorted, each label once.
+        int array of shape (number,), sorted, each label once.
 
     Example:
 
@@ -142,7 +142,7 @@ def describe_labels(labels):
     """The first few labels, as an error shows them.
 
     Args:
-        labels: integer array of shape (number,).
+        labels: int array of shape (number,).
 
     Returns:
         A string.

@@ -35,9 +35,10 @@ class MaskedAutoencoder(MAETrainer, PresetModel):
             `False`.
         seed: int. Seed of the random masks, where no `masker` is given.
             Defaults to `None`: drawn.
-        masker: layer from tokens (batch, tokens, hidden_dim) to `keep_scores`
-            (batch, tokens), such as those of `keras_clmae.maskers`. Defaults to
-            `RandomMasker(seed)`, as published.
+        masker: `keras.layers.Layer`. Maps tokens (batch, tokens, hidden_dim) to
+            `keep_scores` (batch, tokens), such as those of
+            `keras_clmae.maskers`. Defaults to `RandomMasker(seed)`, as
+            published.
 
     Call arguments:
         images: float tensor of shape (batch, height, width, channels).
@@ -50,7 +51,7 @@ class MaskedAutoencoder(MAETrainer, PresetModel):
         (batch, removed) and `mask` (batch, tokens), 1 = removed, 0 = visible.
 
     Raises:
-        ValueError: if the parts do not fit each other, or an argument is out of
+        ValueError: If the parts do not fit each other, or an argument is out of
             its range.
 
     Example:
@@ -114,7 +115,7 @@ class MaskedAutoencoder(MAETrainer, PresetModel):
         """Makes encoder and decoder too, from their sizes.
 
         Args:
-            image_shape: (height, width, channels), in pixels.
+            image_shape: tuple of int. (height, width, channels), in pixels.
             patch_size: int. Side of a patch in pixels.
             hidden_dim: int. Width of the encoder.
             num_layers: int. Blocks of the encoder.
@@ -122,12 +123,12 @@ class MaskedAutoencoder(MAETrainer, PresetModel):
             decoder_hidden_dim: int. Width of the decoder.
             decoder_num_layers: int. Blocks of the decoder.
             decoder_num_heads: int. Heads of the decoder.
-            dtype: dtype or policy of all parts, such as `"mixed_bfloat16"`.
-                Defaults to Keras's global policy.
+            dtype: str. Dtype or policy of all parts, such as
+                `"mixed_bfloat16"`. Defaults to Keras's global policy.
             drop_path_rate: float. Stochastic depth of the encoder.
             gradient_checkpointing: bool. Whether encoder and decoder compute
                 the insides of their blocks twice instead of keeping them.
-            **kwargs: the other arguments of the class.
+            **kwargs: The other arguments of the class.
 
         Returns:
             A `MaskedAutoencoder`.
@@ -331,11 +332,11 @@ def build_masker(masker, encoder):
     """Builds a masker for the tokens of an encoder.
 
     Args:
-        masker: layer from tokens to scores.
+        masker: `keras.layers.Layer`. Maps tokens to scores.
         encoder: `ViTEncoder`.
 
     Raises:
-        ValueError: if it does not fit.
+        ValueError: If it does not fit.
     """
     # Tokens carry no grid.
     if hasattr(masker, "set_grid"):

@@ -19,7 +19,7 @@ def pool_tokens(encoder, images, pooling, training=False):
 
     Args:
         encoder: `ViTEncoder`.
-        images: Float tensor of shape `(batch, height, width, channels)`.
+        images: float tensor of shape `(batch, height, width, channels)`.
         pooling: str. `"mean"`: mean of the patch tokens after the final norm;
             `"class_token"`: the class token after the final norm;
             `"mean_before_norm"`: mean of the patch tokens before the final

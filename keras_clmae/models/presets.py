@@ -86,7 +86,7 @@ class PresetModel(ServingExportMixin, keras.Model):
         """Makes the model from the sizes of encoder and decoder.
 
         Args:
-            **sizes: arguments of the constructor; sizes of the decoder
+            **sizes: Arguments of the constructor; sizes of the decoder
                 (`decoder_...`) are left out.
         """
         return cls(
@@ -107,14 +107,14 @@ class PresetModel(ServingExportMixin, keras.Model):
             load_weights: bool. Whether the weights in the folder are loaded.
                 No weights are published for the named sizes: pass `False`
                 there. Defaults to `True`.
-            **overrides: sizes that replace those of the named size, such as
+            **overrides: Sizes that replace those of the named size, such as
                 `image_shape=(64, 64, 1)` or `decoder_num_layers=2`.
 
         Returns:
             An instance of the class.
 
         Raises:
-            ValueError: if the name is unknown, or weights are asked for where
+            ValueError: If the name is unknown, or weights are asked for where
                 there are none.
 
         Example:
@@ -162,12 +162,12 @@ class PresetModel(ServingExportMixin, keras.Model):
         """Writes config.json, model.weights.h5 and metadata.json.
 
         Args:
-            preset: path of a folder, made if it does not exist; or an `hf://`
-                or `kaggle://` handle, to which the three files are uploaded
-                (`pip install keras-clmae[hub]`).
+            preset: str. Path of a folder, made if it does not exist; or an
+                `hf://` or `kaggle://` handle, to which the three files are
+                uploaded (`pip install keras-clmae[hub]`).
 
         Raises:
-            ValueError: if a part of the model, such as its masking module, is
+            ValueError: If a part of the model, such as its masking module, is
                 made of layers of Keras by its configuration (a
                 `keras.Sequential`), or is not registered: `from_preset` would
                 refuse it. Make it a registered class of your own.

@@ -20,7 +20,7 @@ def one_error(path, expected, opening="`path` must be"):
             "`path` must be".
 
     Raises:
-        ValueError: from the exception of the block, with its first lines as the
+        ValueError: From the exception of the block, with its first lines as the
             reason.
 
     Example:

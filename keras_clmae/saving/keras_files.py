@@ -37,7 +37,7 @@ def load_keras_model(path, load_weights=True):
     """Loads a model of this package from a file or a folder of its own.
 
     Args:
-        path: path of a `.keras` file, or of a folder that `save_to_preset`
+        path: str. Path of a `.keras` file, or of a folder that `save_to_preset`
             wrote.
         load_weights: bool. Whether the weights are loaded; the sizes must agree
             with them in any case. Defaults to `True`.
@@ -46,7 +46,7 @@ def load_keras_model(path, load_weights=True):
         The model, not compiled.
 
     Raises:
-        ValueError: if the file is missing, damaged, larger inside than outside,
+        ValueError: If the file is missing, damaged, larger inside than outside,
             or does not hold a model of keras_clmae.
 
     Example:
@@ -95,7 +95,7 @@ def check_parts(config):
         config: dict, as `keras.saving.serialize_keras_object` gives it.
 
     Raises:
-        ValueError: if the model or a part of it is neither of keras_clmae nor
+        ValueError: If the model or a part of it is neither of keras_clmae nor
             a registered class of a user's.
     """
     if not _is_ours(config):
@@ -127,12 +127,12 @@ def check_weight_file(path, shapes_of_depth, num_layers):
 
     Args:
         path: str.
-        shapes_of_depth: function from a number of blocks to the list of the
+        shapes_of_depth: callable. Maps a number of blocks to the list of the
             shapes of a model with as many.
         num_layers: int. Blocks of the model, however many.
 
     Raises:
-        ValueError: if the file is damaged or too small.
+        ValueError: If the file is damaged or too small.
     """
     with one_error(path, "the weights of the model in config.json"):
         # Counted, not listed: the number is only what the file says.

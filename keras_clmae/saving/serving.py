@@ -35,7 +35,7 @@ def export_onnx_by_torch(model, filepath, opset_version=None, verbose=None):
 
     Args:
         model: model of ours.
-        filepath: path of the .onnx file.
+        filepath: str. Path of the .onnx file.
         opset_version: int. Defaults to `None`: PyTorch's choice.
         verbose: bool. As Keras takes it.
     """

@@ -26,7 +26,7 @@ def read_torch_file(path, key=None):
         array.
 
     Raises:
-        ValueError: if the file is damaged, holds anything but tensors and plain
+        ValueError: If the file is damaged, holds anything but tensors and plain
             Python, or several state dicts and `key` names none of them.
     """
     torch = require("torch", "Reading .pth files")

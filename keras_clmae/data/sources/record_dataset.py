@@ -143,9 +143,7 @@ def record_dataset(
     everything = RecordList(records, np.arange(len(records)))
     splits = {"training": everything}
     if validation_split is not None:
-        training, validation = split_images(
-            everything, validation_split, seed
-        )
+        training, validation = split_images(everything, validation_split, seed)
         splits = {"training": training, "validation": validation}
     if channels is None:
         decoder = fitting_decoder(records)
