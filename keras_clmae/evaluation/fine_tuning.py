@@ -7,7 +7,7 @@ from keras_clmae.evaluation.feature_arrays import check_labels
 from keras_clmae.evaluation.prediction import count_batches
 from keras_clmae.evaluation.prediction import predict_dataset
 from keras_clmae.models.image_classifier import ImageClassifier
-from keras_clmae.models.image_classifier import check_class_names
+from keras_clmae.models.label_checks import check_class_names
 from keras_clmae.optimizers import LayerDecayAdamW
 from keras_clmae.optimizers import scale_learning_rate
 from keras_clmae.optimizers import warmup_cosine

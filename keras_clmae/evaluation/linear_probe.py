@@ -10,9 +10,9 @@ from keras_clmae.evaluation.logistic_regression import (
     logistic_regression_accuracy,
 )
 from keras_clmae.evaluation.prediction import count_batches
+from keras_clmae.models.heads import batch_norm_head
 from keras_clmae.models.image_classifier import ImageClassifier
-from keras_clmae.models.image_classifier import batch_norm_head
-from keras_clmae.models.image_classifier import check_class_names
+from keras_clmae.models.label_checks import check_class_names
 from keras_clmae.optimizers import LARS
 from keras_clmae.optimizers import scale_learning_rate
 from keras_clmae.optimizers import warmup_cosine

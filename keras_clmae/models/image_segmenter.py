@@ -13,9 +13,8 @@ from keras_clmae.models.mask_checks import check_ignore_label
 from keras_clmae.models.mask_checks import check_loss
 from keras_clmae.models.mask_checks import check_mask_shape
 from keras_clmae.models.mask_checks import check_masks
-from keras_clmae.models.presets import PresetModel
+from keras_clmae.models.presets import HeadedPresetModel
 from keras_clmae.models.segmentation_metrics import MeanIoU
-from keras_clmae.saving.keras_files import load_keras_model
 
 # Logits for every fourth pixel are what segmentation networks usually make;
 # bilinear interpolation does the rest.
@@ -23,7 +22,7 @@ _MOST_UPSAMPLING_LAYERS = 2
 
 
 @keras.saving.register_keras_serializable(package="keras_clmae")
-class ImageSegmenter(PresetModel):
+class ImageSegmenter(HeadedPresetModel):
     """An encoder with a light head that tells the class of every pixel.
 
     Takes a copy of the encoder: the one that is passed stays as it is. The
@@ -152,13 +151,22 @@ class ImageSegmenter(PresetModel):
         """Makes the encoder too, from its sizes.
 
         Args:
-            num_classes: see the class.
+            num_classes: int. Number of classes.
             **arguments: `ignore_label`, `class_names`, `freeze_encoder` and
                 `num_upsampling_layers` as the class takes them; the others are
                 arguments of `ViTEncoder`.
 
         Returns:
             An `ImageSegmenter`.
+
+        Example:
+
+        >>> segmenter = keras_clmae.models.ImageSegmenter.from_sizes(
+        ...     num_classes=3, image_shape=(8, 8, 1), patch_size=2,
+        ...     hidden_dim=16, num_layers=1, num_heads=2,
+        ... )
+        >>> segmenter.num_upsampling_layers
+        1
         """
         own = {
             name: arguments.pop(name)
@@ -172,22 +180,8 @@ class ImageSegmenter(PresetModel):
         }
         return cls(ViTEncoder.from_sizes(**arguments), num_classes, **own)
 
-    @classmethod
-    def _from_folder(cls, folder, load_weights, overrides):
-        """A stored segmenter, or a new head on the encoder that is stored."""
-        model = load_keras_model(folder, load_weights)
-        if not isinstance(model, cls):
-            return cls(getattr(model, "encoder", model), **overrides)
-        if overrides:
-            raise ValueError(
-                "`overrides` apply to a new head on a stored encoder, not to a "
-                f"stored ImageSegmenter. Received: {', '.join(overrides)} for "
-                f"preset={folder!r}"
-            )
-        return model
-
     def with_image_shape(self, image_shape):
-        """A copy with the same weights, for images of another size.
+        """Copies the segmenter for images of another size, with its weights.
 
         Args:
             image_shape: tuple of int. (height, width, channels), the sides
@@ -331,7 +325,7 @@ class ImageSegmenter(PresetModel):
             check_masks(name, masks, self)
 
     def predict_classes(self, images, batch_size=8):
-        """The most likely class of every pixel.
+        """Predicts the most likely class of every pixel.
 
         The logits of only one batch are in memory at a time, other than with
         `predict`.

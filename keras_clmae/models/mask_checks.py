@@ -3,6 +3,8 @@
 import keras
 import numpy as np
 
+from keras_clmae.models.label_checks import check_num_classes
+
 # Images whose masks are looked at together, to bound the memory it takes.
 _CHUNK = 64
 
@@ -166,13 +168,7 @@ def check_dataset(name, dataset, segmenter):
             `class_names` and `ignore_label`, or an array.
         segmenter: `ImageSegmenter`.
     """
-    num_classes = getattr(dataset, "num_classes", None)
-    if num_classes is not None and num_classes > segmenter.num_classes:
-        raise ValueError(
-            f"`{name}` must hold labels in [0, {segmenter.num_classes}), as "
-            f"`num_classes` is {segmenter.num_classes}. Received: a data set "
-            f"of {num_classes} classes"
-        )
+    check_num_classes(name, dataset, segmenter.num_classes)
     names = getattr(dataset, "class_names", None)
     known = segmenter.class_names
     if None not in (names, known) and list(names) != known:

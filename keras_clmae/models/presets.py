@@ -187,3 +187,24 @@ class PresetModel(ServingExportMixin, keras.Model):
             return
         with atomic_folder(preset) as folder:
             write_preset(self, folder)
+
+
+class HeadedPresetModel(PresetModel):
+    """A model of an encoder and a head, which a stored encoder can start.
+
+    `from_preset` of a folder gives the stored model, or, of a folder with
+    another model, a new head on its encoder.
+    """
+
+    @classmethod
+    def _from_folder(cls, folder, load_weights, overrides):
+        model = load_keras_model(folder, load_weights)
+        if not isinstance(model, cls):
+            return cls(getattr(model, "encoder", model), **overrides)
+        if overrides:
+            raise ValueError(
+                "`overrides` apply to a new head on a stored encoder, not to a "
+                f"stored {cls.__name__}. Received: {', '.join(overrides)} for "
+                f"preset={folder!r}"
+            )
+        return model
