@@ -13,7 +13,7 @@ def choose_column(candidates, usual, argument, title, columns):
 
     Args:
         candidates: list of str. Columns of the right type.
-        usual: Sequence of strings, names that come first.
+        usual: sequence of strings, names that come first.
         argument: str. The argument by which users name the column.
         title: str. What messages call the table.
         columns: list of str. All columns.

@@ -54,7 +54,7 @@ def record_dataset(
     `__getitem__`, which is called from several threads.
 
     Args:
-        records: Sequence of images, or of pairs of an image and an integer,
+        records: sequence of images, or of pairs of an image and an integer,
             its label. An image is the bytes of an image file, a path, a
             Pillow image, an array of shape `(height, width, channels)` of
             uint8, uint16 (65535 is white) or floats (1 is white), or a
@@ -108,8 +108,8 @@ def record_dataset(
     >>> dataset = keras_clmae.data.record_dataset(
     ...     images, image_size=8, batch_size=5
     ... )
-    >>> next(iter(dataset)).shape
-    TensorShape([5, 8, 8, 1])
+    >>> dataset.steps_per_epoch
+    2
     """
     require("tensorflow", "`record_dataset`")
     if subset not in _SUBSETS:

@@ -9,8 +9,8 @@ import numpy as np
 from keras_clmae.data.damage import DamageReport
 from keras_clmae.data.damage import diagnose_contents
 from keras_clmae.data.decoding import ImageDecoder
-from keras_clmae.data.dependencies import require
 from keras_clmae.data.sources.image_bytes import image_bytes
+from keras_clmae.optional_imports import require
 
 # Images that are looked at to find their number of channels.
 _CHANNEL_SAMPLES = 256

@@ -143,7 +143,7 @@ def class_numbers(values):
     """Numbers the classes of labels as they are stored.
 
     Args:
-        values: Sequence of integers, or of strings; `None` and negative
+        values: sequence of integers, or of strings; `None` and negative
             numbers stand for a record without a label.
 
     Returns:

@@ -16,7 +16,7 @@ class WindowSampler(EpochSampler):
     a window of all records the order is a uniform permutation.
 
     Args:
-        group_sizes: Sequence of positive integers, records in each shard, or
+        group_sizes: sequence of positive integers, records in each shard, or
             in whatever else is read as a whole.
         window: int. Records that are shuffled together.
         *arguments: See `EpochSampler`, from `batch_size` on.
