@@ -6,7 +6,11 @@ import keras
 
 
 def check_positive_integer(name, value):
-    """Raises `ValueError` naming `name` unless `value` is an integer > 0."""
+    """Refuses a `value` that is no integer > 0.
+
+    Raises:
+        ValueError: If it is none. The message names `name`.
+    """
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise ValueError(
             f"`{name}` must be a positive integer. Received: {name}={value!r}"
@@ -14,7 +18,11 @@ def check_positive_integer(name, value):
 
 
 def check_number(name, value):
-    """Raises `ValueError` naming `name` unless `value` is a finite number."""
+    """Refuses a `value` that is no finite number.
+
+    Raises:
+        ValueError: If it is none. The message names `name`.
+    """
     if (
         isinstance(value, bool)
         or not isinstance(value, (int, float))
@@ -26,7 +34,11 @@ def check_number(name, value):
 
 
 def check_fraction(name, value):
-    """Raises `ValueError` naming `name` unless 0 <= `value` < 1."""
+    """Refuses a `value` outside of [0, 1).
+
+    Raises:
+        ValueError: If it is outside. The message names `name`.
+    """
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         valid = False
     else:
@@ -38,7 +50,11 @@ def check_fraction(name, value):
 
 
 def check_heads(hidden_dim, num_heads):
-    """Raises `ValueError` unless the width splits evenly into the heads."""
+    """Refuses a width that does not split evenly into the heads.
+
+    Raises:
+        ValueError: If it does not.
+    """
     check_positive_integer("hidden_dim", hidden_dim)
     check_positive_integer("num_heads", num_heads)
     if hidden_dim % num_heads:
@@ -49,7 +65,11 @@ def check_heads(hidden_dim, num_heads):
 
 
 def check_choice(name, value, choices):
-    """Raises `ValueError` naming `name` unless `value` is in `choices`."""
+    """Refuses a `value` that is not in `choices`.
+
+    Raises:
+        ValueError: If it is none of them. The message names `name`.
+    """
     if value not in choices:
         listed = ", ".join(repr(choice) for choice in choices)
         raise ValueError(
@@ -63,6 +83,9 @@ def check_image_shape(image_shape, patch_size):
     Args:
         image_shape: tuple of int. (height, width, channels), in pixels.
         patch_size: int. Both sides of the image must be multiples of it.
+
+    Raises:
+        ValueError: If it is no such shape, or no multiple of the patch size.
     """
     check_positive_integer("patch_size", patch_size)
     try:
@@ -87,12 +110,15 @@ def check_image_shape(image_shape, patch_size):
 
 
 def check_images(images, image_shape):
-    """Raises `ValueError` unless `images` are float and of `image_shape`.
+    """Refuses `images` that are not float or not of `image_shape`.
 
     Args:
         images: tensor or array, expected (batch, height, width, channels).
         image_shape: tuple of int. (height, width, channels) that the model was
             made for.
+
+    Raises:
+        ValueError: If they are not.
     """
     dtype = keras.backend.standardize_dtype(images.dtype)
     if "float" not in dtype:
@@ -117,6 +143,12 @@ def check_shown_channels(name, shown_channels, channels):
         shown_channels: sequence of one or three channels, or `None` for the
             first three, or the first if there are fewer.
         channels: int. Number of channels of the images.
+
+    Returns:
+        tuple of int.
+
+    Raises:
+        ValueError: If they are not one or three of the image's channels.
     """
     if shown_channels is None:
         return (0, 1, 2) if channels >= 3 else (0,)

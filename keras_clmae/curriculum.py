@@ -1,4 +1,4 @@
-"""The curriculum factor as a function of the training step.
+"""Schedule the curriculum factor over the steps of a training.
 
 +1: the masking module is a partner and picks masks that are easy to
 reconstruct. 0: indifferent. -1: an adversary that picks hard ones.
@@ -194,7 +194,7 @@ class StepCurriculum(CurriculumSchedule):
 
 @keras.saving.register_keras_serializable(package="keras_clmae")
 class ConstantCurriculum(CurriculumSchedule):
-    """The same factor all along, for ablations: +1, 0 or -1.
+    """Factor that never changes, for ablations: +1, 0 or -1.
 
     Args:
         value: float. The factor.

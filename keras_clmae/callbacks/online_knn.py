@@ -11,7 +11,7 @@ from keras_clmae.evaluation.knn import knn_accuracy
 
 
 class OnlineKNN(keras.callbacks.Callback):
-    """k-NN accuracy of the encoder while it is being pretrained.
+    """Measures the k-NN accuracy of the encoder during pretraining.
 
     Puts `knn_accuracy` into the log of every n-th epoch, from where `History`,
     the progress bar and every callback after this one get it: put it before

@@ -1,4 +1,4 @@
-"""Read and write models in any format, and tell which one a path is of."""
+"""Read and write models in any format, and guess the format of a path."""
 
 import os
 
@@ -35,7 +35,7 @@ RUN_MODEL = "model.keras"
 
 
 def local_source(source):
-    """Where on this machine the weights of a source lie.
+    """Finds the weights of a source on this machine.
 
     Args:
         source: str. Path of a file, of a folder, or of the folder of a run; or
@@ -60,7 +60,7 @@ def local_source(source):
 
 
 def guess_source_format(source, key=None, prefix=""):
-    """The format of what is at a path, by its ending and its content.
+    """Guesses the format at a path by its ending and its content.
 
     Args:
         source: str. Path of a file or folder, or a name such as
@@ -104,7 +104,7 @@ def guess_source_format(source, key=None, prefix=""):
 
 
 def guess_target_format(target, model):
-    """The format to write, by the ending of a path.
+    """Guesses the format to write by the ending of a path.
 
     Args:
         target: str. Path. One without an ending is a folder of Hugging Face.
@@ -135,7 +135,7 @@ def guess_target_format(target, model):
 
 
 def is_outside_encoder(name):
-    """Whether a weight of a file belongs to none of an encoder's parts.
+    """Tells whether a weight of a file lies outside of the encoder.
 
     Args:
         name: str. Its name in the file.
@@ -156,7 +156,7 @@ def read_model(
     prefix="",
     grid_size=None,
 ):
-    """Reads a model of ours from any format.
+    """Reads a model from any format.
 
     Args:
         source: str. Path, as `local_source` gives it, or a name such as
@@ -219,7 +219,7 @@ def read_model(
 def write_model(
     model, target, target_format=None, allow_missing=False, normalization=None
 ):
-    """Writes a model of ours in any format.
+    """Writes a model in any format.
 
     Args:
         model: `ViTEncoder`, `MaskedAutoencoder`, `CLMAE` or `ImageClassifier`.
@@ -269,7 +269,7 @@ def _save_keras(model, target):
 
 
 def _identity(model):
-    """The report of a format of our own, which holds everything."""
+    """Makes the report of this package's own formats, which hold everything."""
     sizes = sizes_of(model)
     classifies = sizes.num_classes is not None
     table = timm_table(sizes) if classifies else published_table(sizes)

@@ -12,7 +12,7 @@ _TOLERANCE = 1e-3
 
 
 def fixed_grid(table):
-    """The grid of MAE's fixed sine-cosine table, by its numbers.
+    """Recognizes the grid of MAE's fixed sine-cosine table by its numbers.
 
     Args:
         table: float array of shape (tokens, hidden_dim), without the class
@@ -37,7 +37,7 @@ def fixed_grid(table):
 
 
 def native_grid(num_tokens, patch_size, image_shape, grid_size, fixed):
-    """The grid that a position table was made for.
+    """Finds the grid that a position table was made for.
 
     Args:
         num_tokens: int. Rows of the table, less the class token's.

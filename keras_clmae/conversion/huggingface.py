@@ -83,7 +83,11 @@ def from_huggingface(
 def read_huggingface(
     path_or_model, image_shape=None, allow_missing=False, **arguments
 ):
-    """Does what `from_huggingface` does, and returns a `Report` too."""
+    """Makes a model as `from_huggingface` does, and a `Report`.
+
+    Returns:
+        The model and a `Report`.
+    """
     with _folder_of(path_or_model) as folder:
         config = read_config(folder)
         weights = _open_folder(folder)
@@ -114,7 +118,7 @@ def read_huggingface(
 
 
 def huggingface_normalization(path):
-    """Reads how the images of a Hugging Face model were standardized.
+    """Reads the normalization of the images of a Hugging Face model.
 
     Args:
         path: str or path. A folder of Hugging Face, or a name such as
@@ -144,7 +148,7 @@ def huggingface_normalization(path):
 
 
 def is_huggingface_folder(folder):
-    """Whether a folder's config.json names a ViT or ViTMAE of Hugging Face."""
+    """Tells whether a config.json names a Hugging Face ViT or ViTMAE."""
     try:
         read_config(folder)
     except ValueError:
@@ -154,7 +158,7 @@ def is_huggingface_folder(folder):
 
 @contextlib.contextmanager
 def _folder_of(path_or_model):
-    """The folder of a model, saved or downloaded first where need be."""
+    """Finds the folder of a model; saves or downloads it first if needed."""
     if hasattr(path_or_model, "save_pretrained"):
         # Names on disk differ from those in memory, by the library's version.
         with tempfile.TemporaryDirectory() as folder:

@@ -1,4 +1,4 @@
-"""Read and write the image processor in a folder of Hugging Face."""
+"""Read and write the image processor of a Hugging Face folder."""
 
 import os
 
@@ -52,11 +52,14 @@ def _normalization_of(settings):
 
 
 def image_processor_of(sizes, normalization):
-    """The content of preprocessor_config.json, or `None` where none fits.
+    """Makes the content of preprocessor_config.json, or `None` if none fits.
 
     Args:
         sizes: `Sizes`.
         normalization: `PixelNormalization`, or `None` for ImageNet's.
+
+    Returns:
+        A dict, or `None`.
 
     Raises:
         ValueError: If `normalization` is for another number of channels.

@@ -8,7 +8,7 @@ from keras_clmae.models.image_classifier import ImageClassifier
 
 
 def resized(model, image_shape):
-    """The model for images of another size.
+    """Copies a model for images of another size.
 
     Args:
         model: `ViTEncoder`, `MaskedAutoencoder`, `CLMAE` or `ImageClassifier`.
@@ -40,7 +40,11 @@ def resized(model, image_shape):
 
 
 def copy_classifier(classifier, image_shape):
-    """A copy of an `ImageClassifier` for images of another size."""
+    """Copies an `ImageClassifier` for images of another size.
+
+    Returns:
+        An `ImageClassifier`, not compiled.
+    """
     config = classifier.get_config() | {
         "encoder": classifier.encoder,
         "image_shape": tuple(image_shape),

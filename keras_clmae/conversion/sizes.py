@@ -1,4 +1,4 @@
-"""Describe models by their sizes, which are known before one is made."""
+"""Describe models by their sizes, before they are made."""
 
 from typing import NamedTuple
 
@@ -27,7 +27,7 @@ class Stack(NamedTuple):
 
 
 class Sizes(NamedTuple):
-    """Sizes of an encoder and of what else there is.
+    """Sizes of an encoder, and of a decoder, masking module and head.
 
     Attributes:
         image_shape: tuple of int. (height, width, channels), in pixels.
@@ -75,7 +75,7 @@ class Sizes(NamedTuple):
 
 
 def sizes_of(model):
-    """The `Sizes` of a model of ours.
+    """Reads the `Sizes` of a model.
 
     Args:
         model: `ViTEncoder`, `MaskedAutoencoder`, `CLMAE` or `ImageClassifier`.
@@ -175,7 +175,7 @@ def build_model(sizes, dtype=None, drop_path_rate=0.0, **arguments):
 
 
 def count_layers(shapes, prefix):
-    """How many numbers follow a prefix, such as `"blocks."`, in names."""
+    """Counts the numbers that follow a prefix, such as `"blocks."`."""
     return len(
         {
             name.removeprefix(prefix).split(".")[0]
@@ -186,7 +186,7 @@ def count_layers(shapes, prefix):
 
 
 def shape_of(weights, name, rank):
-    """The shape of an array that must be there to know the sizes.
+    """Finds the shape of an array that the sizes depend on.
 
     Raises:
         ValueError: If it is not there, of another rank, or has a side of 0.

@@ -18,13 +18,16 @@ from keras_clmae.saving.weight_files import write_weights
 
 
 def timm_table(sizes, token_norm="norm"):
-    """The format's table for a model of these sizes.
+    """Makes the format's table for a model of these sizes.
 
     Args:
         sizes: `Sizes`.
         token_norm: str. Name of the norm of the tokens. timm calls it
             `"fc_norm"` where the class token is normed after pooling, which is
             the same.
+
+    Returns:
+        A list of `Entry`.
     """
     dim = sizes.encoder.hidden_dim
     tokens = [
@@ -134,7 +137,15 @@ def read_timm(
     prefix="",
     **arguments,
 ):
-    """Does what `from_timm` does, and returns a `Report` too."""
+    """Makes a model as `from_timm` does, and a `Report`.
+
+    Returns:
+        The model and a `Report`.
+
+    Raises:
+        ValueError: If a file is missing or damaged, or does not fit. As from
+            `from_timm`.
+    """
     if global_pool is not None:
         check_choice("global_pool", global_pool, ("token", "avg"))
     if hasattr(path_or_model, "state_dict"):

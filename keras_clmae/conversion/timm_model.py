@@ -1,10 +1,10 @@
-"""Read what a timm model computes beside its weights, or refuse it by name."""
+"""Read the settings of a timm model, or refuse the model."""
 
 from typing import NamedTuple
 
 
 class Described(NamedTuple):
-    """What a state dict does not say.
+    """Settings of a timm model that its state dict does not hold.
 
     Attributes:
         num_heads: int.

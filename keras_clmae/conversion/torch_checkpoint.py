@@ -27,7 +27,11 @@ _DEFAULT_DECODER = {"hidden_dim": 512, "num_layers": 8}
 
 
 def published_table(sizes):
-    """The format's table for a model of these sizes."""
+    """Makes the format's table for a model of these sizes.
+
+    Returns:
+        A list of `Entry`.
+    """
     dim = sizes.encoder.hidden_dim
     table = vit_names.encoder_table(sizes)
     if sizes.decoder is not None:
@@ -149,7 +153,11 @@ def read_published(
     layer_norm_epsilon=1e-6,
     **arguments,
 ):
-    """Does what `load_torch_checkpoint` does, and returns a `Report` too."""
+    """Makes a model as `load_torch_checkpoint` does, and a `Report`.
+
+    Returns:
+        The model and a `Report`.
+    """
     weights = open_weights(path, key, prefix)
     native, patch_size, _ = vit_names.read_image_shape(
         weights, image_shape, grid_size
@@ -282,7 +290,7 @@ def _published_sizes(model):
 
 
 def _check(sizes, weights, allow_missing, stacklevel=4):
-    """The table of the parts that the file has, checked against it.
+    """Makes the table of the parts that a file has, and checks it.
 
     Absent parts are no error here: MAE publishes encoders alone. A warning
     names them.

@@ -34,12 +34,15 @@ _OTHER_TOKENS = {
 
 
 def encoder_table(sizes, final_norm="encoder.norm"):
-    """The encoder's table.
+    """Makes the encoder's table.
 
     Args:
         sizes: `Sizes`.
         final_norm: str. Path of ours that the last layer normalization stands
             for, or `None` where the format has none.
+
+    Returns:
+        A list of `Entry`.
     """
     stack = sizes.encoder
     dim = stack.hidden_dim
@@ -59,7 +62,11 @@ def encoder_table(sizes, final_norm="encoder.norm"):
 
 
 def blocks_table(prefix, path, stack):
-    """The table of a stack of transformer blocks."""
+    """Makes the table of a stack of transformer blocks.
+
+    Returns:
+        A list of `Entry`.
+    """
     dim = stack.hidden_dim
     table = []
     for index in range(stack.num_layers):
@@ -83,7 +90,7 @@ def blocks_table(prefix, path, stack):
 
 
 def read_stack(weights, prefix, num_heads, layer_norm_epsilon=1e-6):
-    """The `Stack` of blocks that a file holds under a prefix.
+    """Reads the `Stack` of blocks that a file holds under a prefix.
 
     Raises:
         ValueError: If the first block is not there.
@@ -99,7 +106,7 @@ def read_stack(weights, prefix, num_heads, layer_norm_epsilon=1e-6):
 
 
 def read_image_shape(weights, image_shape, grid_size=None):
-    """The image and patch sizes that a file's encoder was made for.
+    """Reads the image and patch sizes of a file's encoder.
 
     Args:
         weights: `Weights`.
@@ -135,7 +142,7 @@ def read_image_shape(weights, image_shape, grid_size=None):
 
 
 def check_tokens(weights):
-    """Refuses tokens that our encoder does not have, each by its name.
+    """Refuses tokens that `ViTEncoder` does not have, by their names.
 
     Args:
         weights: `Weights`.
@@ -159,7 +166,7 @@ def _refused_tokens(weights, problem):
 
 
 def _lacks_class_row(num_positions, patch_size, image_shape):
-    """Whether a table has as many rows as patches, and none beside them."""
+    """Tells whether a table has one row per patch and none for other tokens."""
 
     def is_square(number):
         return number > 0 and math.isqrt(number) ** 2 == number

@@ -1,4 +1,4 @@
-"""Choose the part of an image that is shown, and bring it to size."""
+"""Choose the part of an image that is shown, and resize it."""
 
 import math
 

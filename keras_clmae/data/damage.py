@@ -1,4 +1,4 @@
-"""Say in words what is wrong with an image file."""
+"""Diagnose damaged image files, and report them."""
 
 import errno
 import os
@@ -20,7 +20,7 @@ _SYSTEM_ERRORS = {
 
 
 def diagnose(path, decoder):
-    """Finds out why an image file cannot be used.
+    """Finds the reason why an image file cannot be used.
 
     Args:
         path: str. The file.
@@ -39,7 +39,7 @@ def diagnose(path, decoder):
 
 
 def diagnose_contents(contents, decoder):
-    """Finds out why the bytes of an image file cannot be used.
+    """Finds the reason why the bytes of an image file cannot be used.
 
     Args:
         contents: bytes of the file.
@@ -109,6 +109,9 @@ class DamageReport:
         Args:
             epoch: int. Number of the epoch.
             position: int. Its place in the order of the epoch.
+
+        Raises:
+            ValueError: If `on_error` is `"raise"`. The message names the image.
         """
         name, reason = self.describe(epoch, position)
         if name in self.skipped:
@@ -121,7 +124,7 @@ class DamageReport:
         warnings.warn(f"{message} It is skipped.", stacklevel=2)
 
     def end_epoch(self, num_examples):
-        """Tells how many images have been skipped, if there are new ones.
+        """Warns of the number of skipped images, if there are new ones.
 
         Args:
             num_examples: int. How many images there are.

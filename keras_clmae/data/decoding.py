@@ -57,7 +57,7 @@ _LUMA = np.float32([[0.2989], [0.587], [0.114]])
 
 
 class ImageDecoder:
-    """Decodes JPEG, PNG, GIF and NumPy images, and what Pillow reads else.
+    """Decodes JPEG, PNG, GIF and NumPy images, and whatever else Pillow reads.
 
     Of files with several frames or pages the first one is taken. An Exif
     orientation is applied. 16 bits per channel keep all their levels (in
@@ -232,7 +232,7 @@ def read_pixels(contents):
 
 
 class UnsupportedPixels(ValueError):
-    """An image of a type of pixels whose black and white nobody knows."""
+    """Error about pixels of a type whose black and white are not known."""
 
 
 def _read_numpy(contents):
@@ -250,7 +250,7 @@ def _read_numpy(contents):
 
 
 def _read_with_pillow(contents):
-    """Reads all that TensorFlow does not read, or not fully.
+    """Reads the files that TensorFlow cannot read, or not fully.
 
     Its BMP decoder takes the numbers of a palette for gray levels, and older
     releases know no WebP.
@@ -283,7 +283,7 @@ def _read_with_pillow(contents):
 
 
 def _convert(pixels, channels):
-    """Gray (with alpha) or color (with alpha) to another of these."""
+    """Converts between gray and color, each with or without alpha."""
     received = pixels.shape[-1]
     if received == channels:
         return pixels
@@ -300,7 +300,7 @@ def _convert(pixels, channels):
 
 
 def exif_orientation(contents):
-    """Reads how a photograph is to be turned.
+    """Reads the Exif orientation of a photograph.
 
     Args:
         contents: scalar string tensor. A JPEG file.
@@ -358,7 +358,7 @@ def transpose(pixels, orientation):
 
 
 def reverse(pixels, orientation, mirror=False):
-    """Exchanges top and bottom, left and right of an image, as is due.
+    """Mirrors an image vertically and horizontally, as its orientation says.
 
     Args:
         pixels: tensor of shape `(height, width, channels)`.

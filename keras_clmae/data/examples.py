@@ -42,7 +42,7 @@ def example_images(dataset, count):
 
 
 def spaced(total, count):
-    """Evenly spaced places, each in the middle of its part.
+    """Computes evenly spaced places, each in the middle of its part.
 
     Args:
         total: int. Number of places.

@@ -1,4 +1,4 @@
-"""Keep files at hand that are read again and again."""
+"""Cache files that every epoch reads again."""
 
 import hashlib
 import os

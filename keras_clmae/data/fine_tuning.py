@@ -171,7 +171,7 @@ class FineTuneTransform(PretrainTransform):
 
 
 def erase_rectangles(images, rate, seed):
-    """Replaces a rectangle of some images by normal noise.
+    """Replaces a rectangle of some images with normal noise.
 
     Its area is uniform in 2% to a third of the image's, the logarithm of
     its height / width uniform in 0.3 to 1 / 0.3 (Zhong et al., 2020).
@@ -228,6 +228,10 @@ def get_transform(transform, image_size, labels):
 
     Returns:
         A transform.
+
+    Raises:
+        ValueError: If the name is unknown, or the transform is for other labels
+            or another image size.
     """
     image_size = standardize_image_size(image_size)
     if isinstance(transform, ImageTransform):

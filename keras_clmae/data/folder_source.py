@@ -347,7 +347,7 @@ def make_decoder(images, channels=None):
 
 
 def _find_channels(images):
-    """Dictionary from the numbers of channels to an image of each."""
+    """Maps each number of channels to an image that has it."""
     tf = require("tensorflow", "`image_folder`")
     paths = images.paths
     stride = max(1, len(paths) // _CHANNEL_SAMPLES)

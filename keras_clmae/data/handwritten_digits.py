@@ -53,7 +53,7 @@ def load_digits_arrays():
 
 
 def digits_normalization():
-    """Gives the normalization of the digits, for images of them.
+    """Returns the normalization of the digits.
 
     Returns:
         A `PixelNormalization` of one channel.
@@ -104,6 +104,9 @@ def digits(
         An `ArrayDataset` with an attribute `normalization` whose `inverse`
         gives images to look at. Images have the shape
         `(batch_size, 8, 8, 1)`, see `load_digits_arrays`.
+
+    Raises:
+        ValueError: If `split` is unknown.
 
     Example:
 

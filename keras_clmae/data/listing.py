@@ -192,7 +192,7 @@ def _with_labels(root, names, num_classes, class_names):
 
 
 def _check_classes(root, found):
-    """Raises unless the folders below `root` make classes of images."""
+    """Refuses folders below `root` that do not make classes of images."""
     empty = sorted(
         entry.name
         for entry in os.scandir(root)
@@ -228,6 +228,10 @@ def split_images(images, validation_split, seed):
 
     Returns:
         A pair of `ImageList`s, training and validation.
+
+    Raises:
+        ValueError: If `validation_split` is out of range, or leaves a part
+            without images.
     """
     if not 0 < validation_split < 1:
         raise ValueError(

@@ -51,6 +51,10 @@ def load(
     Returns:
         What that function returns.
 
+    Raises:
+        ValueError: If `spec` has another form, or `image_size` does not go with
+            it. Functions that read the data raise their own.
+
     Example:
 
     >>> dataset = load("digits", batch_size=32)
@@ -90,7 +94,7 @@ def load(
 
 
 def _split_folder(place, split):
-    """The folder of a split; for `"train"` it may be the whole folder."""
+    """Finds the folder of a split; for `"train"` it may be the whole folder."""
     part = os.path.join(place, split)
     if not os.path.isdir(part):
         if split == "train":

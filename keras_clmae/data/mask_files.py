@@ -13,7 +13,7 @@ _THREADS = 8
 
 
 class MaskReader:
-    """Reads masks, and holds their labels against the classes.
+    """Reads masks, and checks their labels against the classes.
 
     Args:
         num_classes: int.
@@ -91,7 +91,7 @@ class MaskReader:
 
 
 class NoMaskError(ValueError):
-    """The error of a whole file that holds something else than a mask."""
+    """Error about an intact file that holds something else than a mask."""
 
 
 def read_mask(contents):
@@ -130,7 +130,7 @@ def read_mask(contents):
 
 
 def _open(path):
-    """A mask, and what is wrong with its file."""
+    """Opens a mask; returns it and what is wrong with its file."""
     try:
         with open(path, "rb") as file:
             return read_mask(file.read()), None

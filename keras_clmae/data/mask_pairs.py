@@ -48,7 +48,7 @@ def list_pairs(images_dir, masks_dir, mask_suffix=""):
 
 
 def _list_by_stem(argument, folder, suffix):
-    """Names of the files of a folder, by their paths without extension."""
+    """Maps paths without extension to the names of the files of a folder."""
     try:
         names = list_images(folder).names
     except (OSError, ValueError) as error:

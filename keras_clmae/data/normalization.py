@@ -94,6 +94,9 @@ def imagenet_normalization(channels):
 
     Returns:
         A `PixelNormalization`.
+
+    Raises:
+        ValueError: If there is another number of channels.
     """
     if channels == 3:
         return PixelNormalization(IMAGENET_MEAN, IMAGENET_STD)

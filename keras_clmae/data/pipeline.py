@@ -243,6 +243,9 @@ def get_normalization(statistics, channels, measure):
 
     Returns:
         A `PixelNormalization`.
+
+    Raises:
+        ValueError: If `statistics` is none of these.
     """
     if isinstance(statistics, str):
         if statistics == "imagenet":
@@ -276,6 +279,9 @@ def measure_statistics(source, decoder, image_size):
 
     Returns:
         A `PixelNormalization`.
+
+    Raises:
+        ValueError: If no image can be read, or a channel does not vary.
     """
     tf = require("tensorflow", "Measuring the statistics of images")
     transform = EvaluationTransform(image_size, crop_fraction=1.0)

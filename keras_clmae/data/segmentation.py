@@ -208,7 +208,7 @@ def segmentation_folder(
 
 
 def _split(images, validation_split, seed):
-    """Which images are in which part, decided by their stems."""
+    """Assigns images to training and validation by their stems."""
     stems = [os.path.splitext(name)[0] for name in images.names]
     _, validation = split_images(
         ImageList(images.root, stems), validation_split, seed
@@ -219,7 +219,7 @@ def _split(images, validation_split, seed):
 
 
 def _trouble(image_path, mask_path, decoder, reader):
-    """Finds out which file of a pair is damaged.
+    """Finds the damaged file of a pair.
 
     Args:
         image_path: str.

@@ -30,6 +30,10 @@ def process_shard(process_index=None, process_count=None):
     Returns:
         A tuple of integers, `(process_index, process_count)`.
 
+    Raises:
+        ValueError: If only one of the two is given, or the index is out of
+            range.
+
     Example:
 
     >>> process_shard(process_index=1, process_count=4)
@@ -153,6 +157,9 @@ class EpochSampler:
 
         Args:
             epoch: int. The number of the epoch, 0 first.
+
+        Raises:
+            ValueError: If `epoch` is negative or no integer.
         """
         if int(epoch) != epoch or epoch < 0:
             raise ValueError(
@@ -190,7 +197,7 @@ class EpochSampler:
 
 
 def remaining_steps(dataset, steps):
-    """What is left of the next epoch after its first batches.
+    """Returns the rest of the next epoch after its first batches.
 
     For a run that was stopped in the middle of an epoch. A `tf.data` pipeline
     makes the skipped batches anew and drops them: their random draws, and
@@ -202,6 +209,9 @@ def remaining_steps(dataset, steps):
 
     Returns:
         A data set for one epoch of `fit`.
+
+    Raises:
+        ValueError: If `steps` is negative, or the epoch has no more steps.
 
     Example:
 
@@ -224,7 +234,7 @@ def remaining_steps(dataset, steps):
 
 
 class _Rest(keras.utils.PyDataset):
-    """The batches of another data set from one of them on."""
+    """Batches of another data set, from a given one on."""
 
     def __init__(self, dataset, start):
         super().__init__(workers=1)

@@ -90,6 +90,10 @@ def tfds_dataset(
         A `tf.data.Dataset`, as `image_folder` returns it, without
         `file_paths` and `labels`.
 
+    Raises:
+        ValueError: If the data set or an argument cannot be used; each message
+            names the argument.
+
     Example:
 
     ```python

@@ -247,6 +247,9 @@ def standardize_image_size(image_size):
 
     Returns:
         A pair of integers.
+
+    Raises:
+        ValueError: If it is neither.
     """
     sides = (image_size,) * 2 if isinstance(image_size, int) else image_size
     sides = tuple(sides)

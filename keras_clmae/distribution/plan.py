@@ -13,7 +13,7 @@ from keras_clmae.distribution.processes import launched_world_size
 
 
 class DistributionPlan(NamedTuple):
-    """What `setup` arranged.
+    """Devices and processes that `setup` arranged.
 
     Attributes:
         strategy: `"none"`, `"data"` or `"model"`.
@@ -34,7 +34,7 @@ class DistributionPlan(NamedTuple):
 
     @property
     def is_over_jax_processes(self):
-        """Whether all processes must take part in all that reads the model."""
+        """Whether every process must take part when the model is read."""
         return engine.READS_MODEL_TOGETHER and self.process_count > 1
 
     def local_batch_size(self, batch_size):

@@ -4,7 +4,7 @@ import numpy as np
 
 
 def check_features(features, name):
-    """Return `features` as a finite float32 matrix.
+    """Returns `features` as a finite float32 matrix.
 
     Args:
         features: array of shape `(images, width)`.
@@ -35,7 +35,7 @@ def check_features(features, name):
 
 
 def check_labels(labels, num_images, name, num_classes=None):
-    """Return `labels` as a vector of class indices.
+    """Returns `labels` as a vector of class indices.
 
     Args:
         labels: int array of shape `(images,)` or `(images, 1)`.
@@ -89,7 +89,7 @@ def check_split(
     test_labels,
     num_classes=None,
 ):
-    """Check a training and a test set that are to be compared.
+    """Checks a training and a test set that are to be compared.
 
     Args:
         train_features: array of shape `(train_images, width)`.

@@ -67,7 +67,7 @@ class FeatureExtractor(keras.Model):
 def extract_features(
     encoder, dataset, pooling="mean", batch_size=256, verbose="auto"
 ):
-    """Features of a data set, in batches, on whatever devices the backend has.
+    """Computes the features of a data set, on all devices of the backend.
 
     Images are streamed; only the features stay in memory. Nothing is masked,
     and drop path is off.

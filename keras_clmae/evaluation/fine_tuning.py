@@ -128,7 +128,7 @@ def fine_tune(
 
 
 def classifier_accuracy(classifier, dataset, batch_size=256, verbose=0):
-    """Share of images that a classifier puts into the right class.
+    """Computes the share of images that a classifier classifies correctly.
 
     Args:
         classifier: Keras model from images to logits `(batch, num_classes)`.
@@ -213,7 +213,7 @@ class ClassificationLoss(keras.losses.Loss):
 
 @keras.saving.register_keras_serializable(package="keras_clmae")
 def label_accuracy(y_true, y_pred):
-    """Accuracy for integer labels, and for the largest of soft ones.
+    """Computes accuracy for integer labels, or for the largest of soft ones.
 
     Args:
         y_true: Labels of shape `(batch,)` or `(batch, num_classes)`.

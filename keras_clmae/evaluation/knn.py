@@ -26,7 +26,7 @@ def knn_scores(
     protocol="cosine_weighted",
     temperature=0.07,
 ):
-    """Score features by their nearest neighbors, for several `k` at once.
+    """Scores features by their nearest neighbors, for several `k` at once.
 
     Protocols:
 
@@ -139,7 +139,7 @@ def knn_accuracy(
     protocol="cosine_weighted",
     temperature=0.07,
 ):
-    """Accuracy of a k-nearest-neighbour classifier on features.
+    """Computes the accuracy of a k-nearest-neighbor classifier on features.
 
     `knn_scores` describes the protocols and gives the second figure of
     `"clmae"` as well.
@@ -206,7 +206,7 @@ def _normalize(features):
 
 
 def _nearest(train_features, test_features, offsets, k):
-    """Yield `(rows, indices, similarities)` of the k most similar, in order.
+    """Yields `(rows, indices, similarities)` of the k most similar, in order.
 
     The similarity is the dot product plus `offsets`. Column j belongs to group
     `j % num_groups`. The k best columns lie in the k groups with the largest

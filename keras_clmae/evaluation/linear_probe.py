@@ -38,7 +38,7 @@ def linear_probe_accuracy(
     seed=0,
     verbose=0,
 ):
-    """Accuracy of a linear classifier on features that are computed once.
+    """Trains and scores a linear classifier on features computed once.
 
     MAE's protocol (https://arxiv.org/abs/2111.06377, appendix A.1), without
     augmentation: batch norm without scale and offset, a linear head, LARS with
@@ -131,7 +131,7 @@ def linear_probe_images(
     warmup_epochs=10,
     verbose=0,
 ):
-    """Accuracy of a linear classifier that is trained on augmented images.
+    """Trains and scores a linear classifier on augmented images.
 
     MAE's protocol in full: as `linear_probe_accuracy`, but the frozen encoder
     sees each image anew in every epoch, as the data set augments it (MAE:

@@ -16,7 +16,7 @@ def logistic_regression_accuracy(
     regularization=1.0,
     max_iterations=1000,
 ):
-    """Accuracy of scikit-learn's logistic regression on features.
+    """Computes the accuracy of scikit-learn's logistic regression.
 
     A linear probe that is solved to convergence (L-BFGS, L2 penalty) and needs
     no learning rate: features are standardized by the training set's mean and
@@ -68,7 +68,7 @@ def logistic_regression_accuracy(
 
 
 def draw_few_shot(labels, shots, seed, num_classes=None):
-    """Draw the same number of images of each class.
+    """Draws the same number of images of each class.
 
     Draws with the same seed are nested: the images for 1 shot are among those
     for 2, and so on.
@@ -126,7 +126,7 @@ def few_shot_accuracy(
     num_classes=None,
     regularization=1.0,
 ):
-    """Accuracy of logistic regression on a few labeled images a class.
+    """Computes few-shot accuracy: a few labeled images per class.
 
     Nothing but the drawn images is used: features are standardized by their
     mean and deviation.

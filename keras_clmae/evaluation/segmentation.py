@@ -184,7 +184,7 @@ def segmentation_scores(segmenter, dataset, batch_size=8):
 
 
 def segmenter_mean_iou(segmenter, dataset, batch_size=8):
-    """Mean intersection over union of a segmenter on a data set.
+    """Computes mean intersection over union on a whole data set.
 
     Args:
         segmenter: `ImageSegmenter`.

@@ -1,4 +1,4 @@
-"""Compute what JAX and TensorFlow share, by `keras.ops`."""
+"""Compute by `keras.ops`, on JAX and TensorFlow."""
 
 from keras import ops
 

@@ -5,7 +5,7 @@ from keras_clmae.argument_validation import check_positive_integer
 
 
 def sincos_position_table(grid_size, hidden_dim, num_prefix_tokens=0):
-    """Fixed two-dimensional sine-cosine position table of MAE.
+    """Computes MAE's fixed two-dimensional sine-cosine position table.
 
     The first half of the channels encodes the column, the second half the row.
     Each half is `[sin, cos]` of the coordinate times the frequencies
@@ -19,6 +19,9 @@ def sincos_position_table(grid_size, hidden_dim, num_prefix_tokens=0):
 
     Returns:
         float32 array of shape (num_prefix_tokens + rows * columns, hidden_dim).
+
+    Raises:
+        ValueError: If `hidden_dim` is no multiple of 4.
 
     Example:
 

@@ -9,7 +9,7 @@ from keras_clmae.layers.linear import Linear
 
 
 def _fused_glorot_uniform(shape, dtype=None):
-    """Glorot's uniform draw for the three projections as one matrix.
+    """Draws the three projections as one matrix by Glorot's uniform rule.
 
     MAE initializes its fused (hidden_dim, 3 * hidden_dim) kernel as a whole,
     so the bound is that of the fused matrix.

@@ -1,4 +1,4 @@
-"""Which tokens stay visible: pure functions with static shapes."""
+"""Select visible tokens and restore removed ones, with static shapes."""
 
 from typing import NamedTuple
 
@@ -117,7 +117,7 @@ def restore_tokens(visible, mask_token, restore_indices):
 
 
 def mask_overlap(mask):
-    """How much of their visible tokens two images of a batch share.
+    """Measures the share of visible tokens that two images have in common.
 
     Mean over pairs of images of the share of one's visible positions that are
     visible in the other too. Random masks give `1 - mask_ratio`; 1 means that

@@ -217,7 +217,7 @@ class CLMAE(RandomStateMixin, CLMAELosses, CLMAETrainer, PresetModel):
         return {"keep_scores": scores, **outputs}
 
     def reconstruct(self, images):
-        """Reconstructs images under their learned masks, to look at.
+        """Reconstructs whole images under their learned masks, for figures.
 
         Args:
             images: float tensor of shape (batch, height, width, channels).

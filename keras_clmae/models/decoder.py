@@ -11,7 +11,7 @@ from keras_clmae.layers.transformer_block import TransformerBlock
 
 @keras.saving.register_keras_serializable(package="keras_clmae")
 class Decoder(keras.layers.Layer):
-    """MAE's decoder: latent tokens to the pixels of patches.
+    """MAE's decoder, from latent tokens to the pixels of patches.
 
     After section 3 of https://arxiv.org/abs/2111.06377.
 

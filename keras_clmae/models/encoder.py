@@ -144,7 +144,7 @@ class ViTEncoder(PresetModel):
         self.built = True
 
     def embed(self, images):
-        """Images to tokens with positions, before any transformer block.
+        """Turns images into tokens with positions, before any block.
 
         Args:
             images: float tensor of shape (batch, height, width, channels).

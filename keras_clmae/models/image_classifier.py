@@ -161,7 +161,7 @@ class ImageClassifier(HeadedPresetModel):
         head_stddev=2e-5,
         **encoder_sizes,
     ):
-        """Makes the encoder too, from its sizes.
+        """Makes the classifier with a new encoder, from its sizes.
 
         Args:
             num_classes: int. Number of classes.

@@ -23,7 +23,7 @@ _MOST_UPSAMPLING_LAYERS = 2
 
 @keras.saving.register_keras_serializable(package="keras_clmae")
 class ImageSegmenter(HeadedPresetModel):
-    """An encoder with a light head that tells the class of every pixel.
+    """An encoder with a light head that classifies every pixel.
 
     Takes a copy of the encoder: the one that is passed stays as it is. The
     patch tokens after the encoder's final norm are laid out as a grid. Each of
@@ -148,7 +148,7 @@ class ImageSegmenter(HeadedPresetModel):
 
     @classmethod
     def from_sizes(cls, num_classes, **arguments):
-        """Makes the encoder too, from its sizes.
+        """Makes the segmenter with a new encoder, from its sizes.
 
         Args:
             num_classes: int. Number of classes.
@@ -221,7 +221,7 @@ class ImageSegmenter(HeadedPresetModel):
         self.built = True
 
     def _head(self):
-        """Layers of the head that have weights, in order."""
+        """Lists the layers of the head that have weights, in order."""
         stages = zip(self.upsampling, self.upsampling_norms, strict=True)
         return [*(layer for stage in stages for layer in stage), self.head]
 
@@ -315,7 +315,7 @@ class ImageSegmenter(HeadedPresetModel):
         return super().evaluate(x, y, *args, **kwargs)
 
     def _check_data(self, name, x, y):
-        """Raises where labels are seen to be none of the head's."""
+        """Refuses labels that are no class of the head."""
         check_dataset(name, x, self)
         if y is None and hasattr(x, "dtype"):
             check_mask_shape(name, None, self.encoder.image_shape[:2])
@@ -380,7 +380,7 @@ class ImageSegmenter(HeadedPresetModel):
 
 
 def _count_upsampling_layers(number, patch_size):
-    """The number of transposed convolutions, checked."""
+    """Checks the number of transposed convolutions, or chooses it."""
     most = patch_size.bit_length() - 1
     if number is None:
         return min(_MOST_UPSAMPLING_LAYERS, most)

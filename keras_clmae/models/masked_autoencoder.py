@@ -112,7 +112,7 @@ class MaskedAutoencoder(MAETrainer, PresetModel):
         gradient_checkpointing=False,
         **kwargs,
     ):
-        """Makes encoder and decoder too, from their sizes.
+        """Makes the model with a new encoder and decoder, from their sizes.
 
         Args:
             image_shape: tuple of int. (height, width, channels), in pixels.
@@ -174,7 +174,7 @@ class MaskedAutoencoder(MAETrainer, PresetModel):
         self.built = True
 
     def targets(self, images):
-        """What the decoder should predict, in float32.
+        """Computes the pixels that the decoder should predict, in float32.
 
         Args:
             images: float tensor of shape (batch, height, width, channels).
@@ -206,7 +206,7 @@ class MaskedAutoencoder(MAETrainer, PresetModel):
         )
 
     def removed_loss(self, images, prediction, removed_indices):
-        """MAE's loss: mean squared error over the removed patches.
+        """Computes MAE's loss: mean squared error over the removed patches.
 
         Args:
             images: float tensor of shape (batch, height, width, channels).
@@ -222,7 +222,7 @@ class MaskedAutoencoder(MAETrainer, PresetModel):
         )
 
     def removed_errors(self, images, prediction, removed_indices):
-        """Mean squared error of every removed patch.
+        """Computes the mean squared error of every removed patch.
 
         Args:
             images: float tensor of shape (batch, height, width, channels).
@@ -254,7 +254,7 @@ class MaskedAutoencoder(MAETrainer, PresetModel):
         )
 
     def reconstruct(self, images, keep_scores=None):
-        """Reconstructs images for people to look at.
+        """Reconstructs whole images, for figures.
 
         The predicted patches come back with the mean and variance of the
         patches they stand for when `normalize_targets` took these away, and the

@@ -72,7 +72,10 @@ class PresetModel(ServingExportMixin, keras.Model):
 
     @classmethod
     def preset_names(cls):
-        """Names that `from_preset` knows.
+        """Lists the names that `from_preset` knows.
+
+        Returns:
+            A list of str.
 
         Example:
 
@@ -88,6 +91,9 @@ class PresetModel(ServingExportMixin, keras.Model):
         Args:
             **sizes: Arguments of the constructor; sizes of the decoder
                 (`decoder_...`) are left out.
+
+        Returns:
+            An instance of the class.
         """
         return cls(
             **{k: v for k, v in sizes.items() if not k.startswith("decoder_")}

@@ -1,4 +1,4 @@
-"""Turn whatever reading a damaged file raises into one error."""
+"""Turn the errors of reading a damaged file into one."""
 
 import contextlib
 import re

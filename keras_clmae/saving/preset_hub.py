@@ -15,7 +15,7 @@ _REVISION = r"(?!.*\.\.)[A-Za-z0-9_-][A-Za-z0-9_./-]*"
 
 
 def is_handle(preset):
-    """Whether `preset` names a place on a hub and not a folder.
+    """Tells whether `preset` names a place on a hub and not a folder.
 
     Args:
         preset: str.
@@ -74,7 +74,7 @@ def upload_preset(handle, folder):
 
 
 def _split(handle):
-    """The scheme, the place, and the revision or `None`."""
+    """Splits a handle into scheme, place, and revision or `None`."""
     scheme = next(form for form in _FORMS if handle.startswith(form))
     place, revision = handle.removeprefix(scheme), None
     if scheme == "hf://":

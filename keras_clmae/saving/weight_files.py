@@ -111,6 +111,9 @@ def write_weights(arrays, path):
 def read_json(path):
     """Reads an object from a JSON file.
 
+    Returns:
+        A dict.
+
     Raises:
         ValueError: If the file is missing, too large, or holds anything else.
     """
@@ -141,7 +144,7 @@ def _open_safetensors(path):
 
 
 def _below(prefix, weights):
-    """The weights whose names start with a prefix, less the prefix."""
+    """Selects the weights below a prefix, and drops the prefix."""
     shapes = {
         name.removeprefix(prefix): shape
         for name, shape in weights.shapes.items()

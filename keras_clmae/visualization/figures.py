@@ -80,7 +80,11 @@ def panel_grid(
 
 
 def show_scores(axis, scores, grid_size):
-    """Draws the scores of an image's tokens as a heat map from 0 to 1."""
+    """Draws the scores of an image's tokens as a heat map from 0 to 1.
+
+    Returns:
+        The matplotlib image.
+    """
     return axis.imshow(
         np.reshape(scores, grid_size), vmin=0, vmax=1, cmap="viridis"
     )

@@ -9,7 +9,7 @@ LABEL_NAMES = ("label", "labels", "class", "cls", "target")
 
 
 def choose_column(candidates, usual, argument, title, columns):
-    """Chooses the one column that can be meant.
+    """Chooses the only column that can be meant.
 
     Args:
         candidates: list of str. Columns of the right type.
@@ -38,7 +38,7 @@ def choose_column(candidates, usual, argument, title, columns):
 
 
 def check_column(name, argument, title, columns):
-    """Raises unless a table has a column.
+    """Refuses a table without a column.
 
     Args:
         name: str. The column.

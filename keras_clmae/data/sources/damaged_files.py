@@ -1,4 +1,4 @@
-"""Open the files of a data set, and do without those that are damaged."""
+"""Open the files of a data set, and skip the damaged ones."""
 
 import os
 import warnings
@@ -7,7 +7,7 @@ from keras_clmae.data.damage import display_name
 
 
 def readable_files(paths, open_file, errors, on_error):
-    """Opens files; leaves out those that cannot be opened, and says which.
+    """Opens files; skips and names those that cannot be opened.
 
     Args:
         paths: list of str.

@@ -126,7 +126,7 @@ class _HuggingFaceRecords(Records):
 
 
 def _holds_files(feature):
-    """Whether a column holds bytes or paths of files."""
+    """Tells whether a column holds bytes or paths of files."""
     if isinstance(feature, dict):
         return "bytes" in feature
     kinds = ("binary", "large_binary", "string", "large_string")
@@ -134,7 +134,7 @@ def _holds_files(feature):
 
 
 def _pixel_type(feature):
-    """The type of the numbers in a column of arrays or nested lists."""
+    """Finds the type of the numbers in a column of arrays or nested lists."""
     leaf = feature
     while hasattr(leaf, "feature"):
         leaf = leaf.feature
@@ -148,7 +148,7 @@ def _pixel_type(feature):
 
 
 def _open(dataset, split, config):
-    """Opens a split: a `datasets.Dataset` and what messages call it."""
+    """Opens a split; returns a `datasets.Dataset` and its name for messages."""
     datasets = require("datasets", "`hf_dataset`")
     title = f"hf-dataset:{dataset}"
     if isinstance(dataset, (str, os.PathLike)):

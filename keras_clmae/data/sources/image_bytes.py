@@ -59,7 +59,7 @@ def image_bytes(value):
 
 
 def _upright_pillow(image):
-    """An open Pillow image in a mode whose array is pixels, upright."""
+    """Turns an open Pillow image upright, in a mode whose array is pixels."""
     from PIL import ImageOps
 
     image = ImageOps.exif_transpose(image)

@@ -78,7 +78,7 @@ class RecordSource:
         return record
 
     def diagnose(self, number):
-        """Finds out why a record cannot be used, or gives `None`."""
+        """Finds the reason why a record cannot be used, or `None`."""
         try:
             contents, _ = self.read(number)
         # Whatever a source of the user's raises is the reason.
@@ -189,7 +189,7 @@ def fitting_decoder(records):
 
 
 def _find_channels(records):
-    """Dictionary from the numbers of channels to a record of each."""
+    """Maps each number of channels to a record that has it."""
     tf = require("tensorflow", "`record_dataset`")
     decoder = ImageDecoder(None, convert=False)
     stride = max(1, len(records) // _CHANNEL_SAMPLES)

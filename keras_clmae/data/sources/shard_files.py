@@ -1,4 +1,4 @@
-"""Find the files of a data set that lies in several."""
+"""Find the files of a data set that is split into several."""
 
 import glob
 import os

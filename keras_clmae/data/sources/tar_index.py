@@ -18,12 +18,12 @@ from keras_clmae.saving import atomic_write
 
 
 class DamagedTarError(ValueError):
-    """A tar file that cannot be read, or not to its end."""
+    """Error about a tar file that cannot be read, or not to its end."""
 
 
 @dataclasses.dataclass(frozen=True)
 class TarIndex:
-    """Where the images of a tar file lie.
+    """Places of the images in a tar file.
 
     Attributes:
         names: array of str. Names of the image files.
@@ -159,7 +159,7 @@ def _members(path, tar, trouble):
 
 
 def _image_and_label(tar, sample, kinds, label_key):
-    """The image file of a sample, or `None`, and its label as text."""
+    """Finds the image file of a sample, or `None`, and its label as text."""
     files = {
         kind: member
         for kind, member in sample.items()
@@ -172,7 +172,7 @@ def _image_and_label(tar, sample, kinds, label_key):
 
 
 def _of_kind(files, kinds):
-    """The file whose extension comes first in `kinds`, or `None`."""
+    """Finds the file whose extension comes first in `kinds`, or `None`."""
     last = {kind.rpartition(".")[2]: kind for kind in reversed(files)}
     for wanted in kinds:
         # `jpg` itself comes before `left.jpg`.
@@ -183,7 +183,7 @@ def _of_kind(files, kinds):
 
 
 def _read_label(tar, files, label_key):
-    """The label of a sample as text, empty where there is none."""
+    """Reads the label of a sample as text, empty where there is none."""
     member = _of_kind(files, ["cls"])
     if member is not None:
         return _read_text(tar, member).strip()

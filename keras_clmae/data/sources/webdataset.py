@@ -163,7 +163,7 @@ class _ShardRecords(Records):
 
 
 def _same_type(labels):
-    """Stored labels (text, empty for none) as integers where all are."""
+    """Converts stored labels (text, empty for none) to integers, if all are."""
     known = [label for label in labels if label]
     if all(label.lstrip("-").isdecimal() for label in known):
         return [int(label) if label else None for label in labels]
