@@ -66,6 +66,10 @@ class LinearCurriculum(CurriculumSchedule):
         steps_per_epoch: int that divides `total_steps`, for the published form.
             Defaults to `None`: a new factor every step.
 
+    Raises:
+        ValueError: If an argument is no positive integer or no finite number,
+            or `total_steps` is no multiple of `steps_per_epoch`.
+
     Example:
 
     >>> curriculum = keras_clmae.LinearCurriculum(total_steps=100)
@@ -122,6 +126,9 @@ class CosineCurriculum(CurriculumSchedule):
         initial: float. Factor at the first step. Defaults to `1.0`.
         final: float. Factor at the end. Defaults to `-1.0`.
 
+    Raises:
+        ValueError: If an argument is no positive integer or no finite number.
+
     Example:
 
     >>> curriculum = keras_clmae.CosineCurriculum(total_steps=100)
@@ -158,6 +165,10 @@ class StepCurriculum(CurriculumSchedule):
         boundaries: sequence of int, increasing. Steps at which the next value
             starts.
         values: sequence of float, one more than `boundaries`.
+
+    Raises:
+        ValueError: If `boundaries` do not increase, or the number of `values`
+            does not fit.
 
     Example:
 
@@ -198,6 +209,9 @@ class ConstantCurriculum(CurriculumSchedule):
 
     Args:
         value: float. The factor.
+
+    Raises:
+        ValueError: If `value` is no finite number.
 
     Example:
 

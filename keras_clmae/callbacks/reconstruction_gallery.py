@@ -8,7 +8,7 @@ from keras_clmae.visualization.reconstructing import reconstruct_arrays
 class ReconstructionGallery(Gallery):
     """Draws reconstructions over training, under two kinds of masks.
 
-    A column an image: the image, the patches that its learned mask leaves and
+    One column per image: the image, the patches that its learned mask leaves and
     the reconstruction from them, then the same under random masks, which are
     the same in all figures. Visible patches are pasted in, and with
     `normalize_targets` the predicted ones have the mean and variance of the

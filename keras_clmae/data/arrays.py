@@ -41,6 +41,10 @@ class ArrayDataset(keras.utils.PyDataset):
         steps_per_epoch: int. Batches that this process gives in an epoch.
         epoch: int. Number of the epoch that is being read.
 
+    Raises:
+        ValueError: If the images have another shape, there is not one label per
+            image, or an argument of the order does not fit.
+
     Example:
 
     >>> images = np.zeros((10, 8, 8, 1), "float32")
@@ -74,7 +78,7 @@ class ArrayDataset(keras.utils.PyDataset):
             labels = np.asarray(labels)
             if len(labels) != len(images):
                 raise ValueError(
-                    "`labels` must have one label an image, "
+                    "`labels` must have one label per image, "
                     f"expected {len(images)}. Received: {len(labels)}"
                 )
         self.images = images

@@ -90,6 +90,9 @@ class DamageReport:
 
     Attributes:
         skipped: dict of the skipped images, names to reasons.
+
+    Raises:
+        ValueError: If `on_error` is neither of the two.
     """
 
     def __init__(self, describe, on_error):

@@ -70,6 +70,10 @@ class ImageDecoder:
         convert: bool. Whether to convert images that have another
             number of channels (to gray, to RGB, alpha left out or opaque)
             instead of failing on them.
+
+    Raises:
+        ValueError: If images are to be converted to another number of channels
+            than 1, 3 or 4.
     """
 
     def __init__(self, channels, convert):

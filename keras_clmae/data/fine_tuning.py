@@ -54,6 +54,9 @@ class FineTuneTransform(PretrainTransform):
     - [Zhang et al., 2018](https://arxiv.org/abs/1710.09412) (MixUp)
     - [Yun et al., 2019](https://arxiv.org/abs/1905.04899) (CutMix)
 
+    Raises:
+        ValueError: If an argument is out of range.
+
     Example:
 
     ```python

@@ -18,6 +18,10 @@ class MaskReader:
     Args:
         num_classes: int.
         ignore_label: int. Label of pixels of no class, or `None`.
+
+    Raises:
+        ValueError: If `num_classes` is not positive, or `ignore_label` is a
+            class.
     """
 
     def __init__(self, num_classes, ignore_label):

@@ -17,6 +17,10 @@ class PixelNormalization:
         mean: sequence of float. One per channel, in units of white = 1.
         std: sequence of float. One per channel.
 
+    Raises:
+        ValueError: If there is not one finite number per channel, or a standard
+            deviation is not positive.
+
     Example:
 
     >>> normalization = PixelNormalization(mean=[0.5], std=[0.25])
@@ -32,7 +36,7 @@ class PixelNormalization:
         std = np.asarray(std, "float32").reshape(-1)
         if mean.shape != std.shape or not mean.size:
             raise ValueError(
-                "`mean` and `std` must have one number a channel, "
+                "`mean` and `std` must have one number per channel, "
                 f"the same number of each. Received: mean={mean}, std={std}"
             )
         if not (np.isfinite(mean).all() and np.isfinite(std).all()):

@@ -237,7 +237,7 @@ def get_normalization(statistics, channels, measure):
 
     Args:
         statistics: `"imagenet"`, `"from_data"`, a pair (mean, std) of
-            sequences with one number a channel, or a `PixelNormalization`.
+            sequences with one number per channel, or a `PixelNormalization`.
         channels: int. Channels of the images.
         measure: callable without arguments that measures the data.
 

@@ -99,6 +99,10 @@ class EpochSampler:
         steps_per_epoch: int. Batches of this process in an epoch.
         epoch: int. Number of the epoch that `order` gives next.
 
+    Raises:
+        ValueError: If an argument is out of range, or there is not one batch to
+            each epoch.
+
     Example:
 
     >>> sampler = EpochSampler(10, batch_size=4, shuffle=False)

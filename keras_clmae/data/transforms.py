@@ -67,6 +67,9 @@ class EvaluationTransform(ImageTransform):
         crop_fraction: float in (0, 1]. Share of the resized image's short
             side that is kept. Defaults to `224 / 256`.
 
+    Raises:
+        ValueError: If an argument is out of range.
+
     Example:
 
     ```python
@@ -117,6 +120,9 @@ class PretrainTransform(ImageTransform):
     Reference:
 
     - [He et al., 2022](https://arxiv.org/abs/2111.06377), appendix A.1
+
+    Raises:
+        ValueError: If an argument is out of range.
 
     Example:
 

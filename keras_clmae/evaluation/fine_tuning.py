@@ -171,6 +171,10 @@ class ClassificationLoss(keras.losses.Loss):
             where they are mixed. Defaults to 0.0.
         **kwargs: Arguments of `keras.losses.Loss`.
 
+    Raises:
+        ValueError: If `label_smoothing` is out of range, or labels do not fit
+            the logits.
+
     Example:
 
     >>> import numpy as np, keras_clmae
@@ -193,7 +197,7 @@ class ClassificationLoss(keras.losses.Loss):
         if not _is_soft(y_true, y_pred):
             if len(y_true.shape) == 2 and y_true.shape[-1] != 1:
                 raise ValueError(
-                    "`y_true` must have one column a class, or hold indices "
+                    "`y_true` must have one column per class, or hold indices "
                     f"of classes. Received: shape {tuple(y_true.shape)} for "
                     f"{num_classes} classes"
                 )

@@ -1,3 +1,5 @@
+"""Cut images into patches, and embed patches as tokens."""
+
 import keras
 from keras import ops
 
@@ -77,6 +79,9 @@ class PatchEmbedding(keras.layers.Layer):
 
     Returns:
         Tensor of shape (batch, tokens, hidden_dim).
+
+    Raises:
+        ValueError: If an argument is no positive integer.
 
     Example:
 

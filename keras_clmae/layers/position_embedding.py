@@ -1,3 +1,5 @@
+"""Add sine-cosine or learned positions to tokens."""
+
 import keras
 import numpy as np
 

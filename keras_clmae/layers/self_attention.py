@@ -1,3 +1,5 @@
+"""Let tokens attend to each other."""
+
 import keras
 from keras import ops
 
@@ -33,6 +35,9 @@ class SelfAttention(keras.layers.Layer):
 
     Returns:
         Tensor of the shape of `queries`, or of `tokens`.
+
+    Raises:
+        ValueError: If `num_heads` does not divide the width of the tokens.
 
     Example:
 

@@ -27,6 +27,9 @@ class TokenSelection(NamedTuple):
 def keep_top_tokens(scores, num_keep):
     """Keeps the `num_keep` tokens with the highest scores of each image.
 
+    Among equal scores the token with the lower index stays, on every backend,
+    so that equal scores keep the first `num_keep` tokens.
+
     Args:
         scores: float tensor of shape (batch, tokens), high = stays visible.
             No gradient passes through the choice.

@@ -1,3 +1,5 @@
+"""Measure how well patches are reconstructed."""
+
 from keras import ops
 
 

@@ -126,8 +126,8 @@ class MaskedAutoencoder(MAETrainer, PresetModel):
             dtype: str. Dtype or policy of all parts, such as
                 `"mixed_bfloat16"`. Defaults to Keras's global policy.
             drop_path_rate: float. Stochastic depth of the encoder.
-            gradient_checkpointing: bool. Whether encoder and decoder compute
-                the insides of their blocks twice instead of keeping them.
+            gradient_checkpointing: bool. Whether the backward pass recomputes
+                the activations of the blocks to save memory.
             **kwargs: The other arguments of the class.
 
         Returns:
