@@ -1,4 +1,4 @@
-"""Say what programs read of a data set, whatever its source is."""
+"""Define the attributes that programs read of any data set."""
 
 import typing
 

@@ -14,7 +14,7 @@ _READ_TWICE = 4
 
 
 def predict_dataset(model, dataset, batch_size=256, verbose="auto"):
-    """Outputs of a model for a data set, and the data set's labels.
+    """Computes the outputs of a model for a data set, and takes its labels.
 
     Args:
         model: Keras model from images to one tensor.
@@ -58,7 +58,7 @@ def predict_dataset(model, dataset, batch_size=256, verbose="auto"):
 
 
 def predict_batches(model, batches, num_batches=None, verbose="auto"):
-    """Outputs of a model for a stream of batches, which is read once.
+    """Computes the outputs of a model for a stream that is read once.
 
     Nothing of the stream stays in memory afterwards. `keras.Model.predict`
     of a generator keeps its first two batches for ever on TensorFlow.
@@ -122,7 +122,7 @@ class _BatchStream(keras.utils.PyDataset):
 
 
 def iterate_batches(dataset, batch_size):
-    """Batches of a data set as NumPy arrays.
+    """Yields the batches of a data set as NumPy arrays.
 
     Args:
         dataset: As in `extract_features`.
@@ -167,7 +167,11 @@ def iterate_batches(dataset, batch_size):
 
 
 def count_batches(dataset, batch_size):
-    """Number of batches of a data set; `None` where it does not say."""
+    """Counts the batches of a data set; `None` where it does not say.
+
+    Returns:
+        int or `None`.
+    """
     if _is_arrays(dataset):
         return -(-len(unpack_batch(dataset)[0]) // batch_size)
     if getattr(dataset, "steps_per_epoch", None):
@@ -181,7 +185,7 @@ def count_batches(dataset, batch_size):
 
 
 def _is_arrays(dataset):
-    """Whether these are the images, and labels, themselves; not batches."""
+    """Tells whether these are arrays of images, not batches."""
     if _is_list_of_batches(dataset):
         return False
     if isinstance(dataset, dict):
@@ -191,7 +195,7 @@ def _is_arrays(dataset):
 
 
 def _is_list_of_batches(dataset):
-    """Whether this is a list of arrays of images, not `[images, labels]`."""
+    """Tells whether this is a list of batches, not `[images, labels]`."""
     if not isinstance(dataset, list) or len(dataset) < 2:
         return False
     shapes = [tuple(getattr(each, "shape", ())) for each in dataset]
