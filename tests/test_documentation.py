@@ -47,7 +47,7 @@ NEEDS = {
         *("torch", "tensorflow", "datasets", "pyarrow"),
         *("webdataset", "tifffile"),
     ),
-    "docs/pictures.md": ("matplotlib",),
+    "docs/figures.md": ("matplotlib",),
 }
 
 
@@ -129,7 +129,7 @@ def conversion_results(names):
     assert names["encoder"].num_heads == 4
 
 
-def pictures_results(names):
+def figures_results(names):
     # Eight images: each, its scores, what is visible, and rebuilt.
     assert drawn_panels("masks.png")[1] == 4 * 8
     # Losses, factor, difficulty and the four terms.
@@ -145,7 +145,7 @@ RESULTS = {
     "README.md": readme_results,
     "docs/getting_started.md": getting_started_results,
     "docs/conversion.md": conversion_results,
-    "docs/pictures.md": pictures_results,
+    "docs/figures.md": figures_results,
 }
 
 
