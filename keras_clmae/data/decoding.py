@@ -1,10 +1,15 @@
 """Decode the bytes of image files to pixels, inside `tf.data`."""
 
+import contextlib
 import io
 import struct
 
 import numpy as np
 
+from keras_clmae.data.scientific import is_dicom
+from keras_clmae.data.scientific import is_tiff
+from keras_clmae.data.scientific import read_dicom
+from keras_clmae.data.scientific import read_tiff
 from keras_clmae.optional_imports import require
 
 # The formats are told by their first bytes, whatever the file is called. These
@@ -15,17 +20,19 @@ SIGNATURES = {
     "GIF": b"GIF8",
     "NumPy": b"\x93NUM",
 }
-# What Pillow reads without another program, and NumPy's arrays.
+# What Pillow reads without another program, NumPy's arrays, and DICOM.
 EXTENSIONS = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".gif", ".npy"),
     *(".bmp", ".dib", ".webp", ".tif", ".tiff", ".avif", ".avifs"),
     *(".ppm", ".pgm", ".pbm", ".pnm", ".pfm", ".jp2", ".j2k", ".j2c", ".jpc"),
     *(".jpf", ".jpx", ".tga", ".pcx", ".sgi", ".rgb", ".rgba", ".bw", ".dds"),
     *(".ico", ".icns", ".psd", ".qoi", ".xbm", ".xpm", ".im", ".msp", ".fli"),
+    # By pydicom.
+    ".dcm",
 )
 
 # For messages.
-KINDS = "JPEG, PNG, TIFF and others that Pillow reads, or `.npy`"
+KINDS = "JPEG, PNG, TIFF and others that Pillow reads, DICOM, or `.npy`"
 
 # Where a PNG file says how many bits a channel has.
 _PNG_DEPTH_BYTE = 24
@@ -214,6 +221,13 @@ def read_pixels(contents):
         return tf.io.decode_png(contents, dtype="uint16").numpy() * (
             _FROM_16_BITS
         )
+    if is_dicom(contents):
+        return read_dicom(contents) * np.float32(255)
+    if is_tiff(contents):
+        # Many channels, 16 bits. Pillow reads the rest, and all of them where
+        # tifffile is not installed.
+        with contextlib.suppress(ImportError, ValueError):
+            return read_tiff(contents) * np.float32(255)
     return _read_with_pillow(contents)
 
 

