@@ -201,7 +201,7 @@ def image_folder(
         dataset.labels = images.labels
         dataset.file_paths = source.paths
         if not shuffle:
-            dataset.names = pictures.names
+            dataset.names = images.names
         dataset.skipped = skipped or dataset.skipped
         return dataset
 
