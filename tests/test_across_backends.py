@@ -119,7 +119,12 @@ def test_same_file_same_outputs(results, other):
     for found, expected in zip(results[other], results["jax"], strict=True):
         for name, value in expected["outputs"].items():
             np.testing.assert_allclose(
-                found["outputs"][name], value, rtol=1e-5, atol=1e-5
+                found["outputs"][name],
+                value,
+                rtol=1e-5,
+                # The sharpness of the predicted scores is that of no training.
+                atol=1e-5 * max(1.0, np.abs(value).max()),
+                err_msg=name,
             )
 
 

@@ -81,6 +81,7 @@ def test_only_these_ask_which_backend_runs():
         "evaluation/records.py",
         "kernels/__init__.py",
         "models/exporting.py",
+        "optional_imports.py",
         "optimizers/__init__.py",
         "saving/serving.py",
         "trainers",

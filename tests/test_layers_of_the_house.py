@@ -32,6 +32,7 @@ ROOMS = (
     # Below data and visualization, which write files whole.
     "saving",
     "argument_validation",
+    "batches",
     "optional_imports",
     "random_state",
     "version",
@@ -59,7 +60,10 @@ def room_of(path):
 
 
 def upward_imports(room, code):
-    below = ROOMS[ROOMS.index(room) :]
+    below = list(ROOMS[ROOMS.index(room) :])
+    if room == "cli":
+        # It imports everything once the arguments are known to be good.
+        below.append("__init__")
     return [other for other in imported_rooms(code) if other not in below]
 
 

@@ -6,6 +6,7 @@ tried by this file first; `pyproject.toml` admits no minor version of Keras that
 has not been.
 """
 
+import argparse
 import ast
 import importlib
 import importlib.util
@@ -97,6 +98,18 @@ EVERYWHERE = [
         "_trainable_variables",
         "optimizers/tensorflow_adamw",
         "a replica's copy is not led back to its variable",
+    ),
+    (
+        built_adamw,
+        "_variables",
+        "trainers/player_optimizers",
+        "checkpoints hold the state of both optimizers twice",
+    ),
+    (
+        lambda: argparse.ArgumentParser(),
+        "_actions",
+        "cli/parsing",
+        "a mistyped option is refused without the option that was meant",
     ),
     (
         built_adamw,
@@ -289,7 +302,8 @@ def test_no_other_is_used():
                 else:
                     used.setdefault(node.attr, path.name)
     foreign = {name: at for name, at in used.items() if name not in own}
-    unknown = foreign.keys() - known - {"_dynamo"}
+    # `os._exit` is documented.
+    unknown = foreign.keys() - known - {"_dynamo", "_exit"}
     assert not unknown, {name: foreign[name] for name in unknown}
 
 

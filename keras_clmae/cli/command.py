@@ -19,6 +19,7 @@ SUBCOMMANDS = {
     "finetune": "fine-tune an encoder with labels and score the classifier",
     "knn": "score an encoder by k-nearest-neighbor classification",
     "linear-probe": "score an encoder by a linear classifier on its features",
+    "embed": "write the features of images to a file, with their names",
     "mask-statistics": "describe the masks that a run has learned",
     "study": "compare methods over seeds, from one file",
     "report": "collect scores of several runs into one table",

@@ -26,7 +26,7 @@ def knn_scores(
     protocol="cosine_weighted",
     temperature=0.07,
 ):
-    """Score features by their nearest neighbors, for several `k` at once.
+    """Scores features by their nearest neighbors, for several `k` at once.
 
     Protocols:
 
@@ -42,10 +42,10 @@ def knn_scores(
     NumPy and gives the same numbers on every backend.
 
     Args:
-        train_features: Array of shape `(train_images, width)`.
-        train_labels: Integer array of shape `(train_images,)`.
-        test_features: Array of shape `(test_images, width)`.
-        test_labels: Integer array of shape `(test_images,)`. A class that
+        train_features: array of shape `(train_images, width)`.
+        train_labels: int array of shape `(train_images,)`.
+        test_features: array of shape `(test_images, width)`.
+        test_labels: int array of shape `(test_images,)`. A class that
             `train_labels` lacks is allowed, and always wrong.
         k: int or list of int. Defaults to the protocol's own: 20 for
             `"cosine_weighted"`, 5 for `"clmae"`.
@@ -189,16 +189,16 @@ def knn_accuracy(
     protocol="cosine_weighted",
     temperature=0.07,
 ):
-    """Accuracy of a k-nearest-neighbour classifier on features.
+    """Computes the accuracy of a k-nearest-neighbor classifier on features.
 
     `knn_scores` describes the protocols and gives the second figure of
     `"clmae"` as well.
 
     Args:
-        train_features: Array of shape `(train_images, width)`.
-        train_labels: Integer array of shape `(train_images,)`.
-        test_features: Array of shape `(test_images, width)`.
-        test_labels: Integer array of shape `(test_images,)`.
+        train_features: array of shape `(train_images, width)`.
+        train_labels: int array of shape `(train_images,)`.
+        test_features: array of shape `(test_images, width)`.
+        test_labels: int array of shape `(test_images,)`.
         k: int or list of int. Defaults to the protocol's own: 20 for
             `"cosine_weighted"`, 5 for `"clmae"`.
         protocol: str. `"cosine_weighted"` or `"clmae"`. Defaults to
@@ -278,7 +278,7 @@ def _normalize(features):
 
 
 def _nearest(train_features, test_features, offsets, k):
-    """Yield `(rows, indices, similarities)` of the k most similar, in order.
+    """Yields `(rows, indices, similarities)` of the k most similar, in order.
 
     The similarity is the dot product plus `offsets`. Column j belongs to group
     `j % num_groups`. The k best columns lie in the k groups with the largest

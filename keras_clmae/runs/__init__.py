@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from keras_clmae.runs.converting import convert_checkpoint
     from keras_clmae.runs.data_check import check_data
+    from keras_clmae.runs.embedding import embed
     from keras_clmae.runs.evaluating import finetune
     from keras_clmae.runs.evaluating import knn
     from keras_clmae.runs.evaluating import linear_probe
@@ -26,6 +27,7 @@ _MODULES = {
     "Settings": "settings",
     "check_data": "data_check",
     "convert_checkpoint": "converting",
+    "embed": "embedding",
     "finetune": "evaluating",
     "knn": "evaluating",
     "linear_probe": "evaluating",

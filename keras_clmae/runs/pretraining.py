@@ -311,7 +311,7 @@ def make_callbacks(
             path,
             every=pictures_every(settings),
             inverse=inverse,
-            bands=settings.shown_channels,
+            shown_channels=settings.shown_channels,
             tensorboard=os.path.join(
                 folder.tensorboard, os.path.basename(path)
             ),

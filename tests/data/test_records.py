@@ -78,6 +78,10 @@ def test_torch_dataset_brings_labels():
         TorchPairs(), 8, 5, WHOLE, labels=True, one_hot=True, num_classes=2
     )
     assert next(iter(dataset))[1].shape == (5, 2)
+    with pytest.warns(UserWarning, match="label is 1, not below 1|5 of 10"):
+        arguments = {"labels": True, "num_classes": 1, "shuffle": False}
+        dataset = record_dataset(TorchPairs(), 8, 5, WHOLE, **arguments)
+    assert dataset.num_examples == 5
 
 
 @pytest.mark.parametrize("shuffle", [False, True])
@@ -113,6 +117,24 @@ def test_record_without_label_is_damaged():
         [0, 1, 2]
     ]
     assert len(values(record_dataset(pairs, 8, 2, WHOLE))) == 4
+
+
+def test_cache_reads_each_record_once():
+    read = []
+
+    class Counted(list):
+        def __getitem__(self, number):
+            read.append(number)
+            return super().__getitem__(number)
+
+    images = Counted(gray(number) for number in range(6))
+    dataset = record_dataset(
+        images, 8, 3, WHOLE, channels=1, shuffle=True, cache="memory"
+    )
+    assert sorted(values(dataset)) == sorted(values(dataset))
+    assert sorted(read) == list(range(6))
+    with pytest.raises(ValueError, match="`cache`"):
+        record_dataset(images, 8, 3, cache="folder")
 
 
 def test_validation_split_and_statistics():

@@ -174,32 +174,32 @@ def test_torch_norm_in_bfloat16(constant):
 
     from keras_clmae.kernels import torch_kernels
 
-    def run(dtype):
+    def prepare(dtype):
         # Many rows: sums over them must not be kept in bfloat16.
-        x = torch.tensor(draw(0, 64, 64, HIDDEN_DIM)).to(dtype)
-        leaves = [x.requires_grad_()]
-        for seed in (1, 2):
-            weight = torch.tensor(draw(seed, HIDDEN_DIM))
-            leaves += [] if constant else [weight.requires_grad_()]
-            weights.append(weight)
-        outputs = torch_kernels.layer_norm(x, NormWeights(*weights[-2:]), 1e-6)
-        assert outputs.dtype == dtype
-        gradient = torch.tensor(draw(3, *x.shape)).to(dtype)
+        x, gradient = (
+            torch.tensor(draw(seed, 64, 64, HIDDEN_DIM)).to(dtype)
+            for seed in (0, 1)
+        )
+        weights = [torch.tensor(draw(seed, HIDDEN_DIM)) for seed in (2, 3)]
+        leaves = [x] if constant else [x, *weights]
+        return x, NormWeights(*weights), leaves, gradient
+
+    def run(x, weights, leaves, gradient):
+        for leaf in leaves:
+            leaf.requires_grad_()
+        outputs = torch_kernels.layer_norm(x, weights, 1e-6)
+        assert outputs.dtype == x.dtype
         return outputs, *torch.autograd.grad(outputs, leaves, gradient)
 
-    weights = []
-    with torch.profiler.profile(record_shapes=True) as profile:
-        actual = run(torch.bfloat16)
-    for one, other in zip(actual, run(torch.float32), strict=True):
+    inputs = prepare(torch.bfloat16)
+    with torch.profiler.profile() as profile:
+        actual = run(*inputs)
+    expected = run(*prepare(torch.float32))
+    for one, other in zip(actual, expected, strict=True):
         assert (one.float() - other).norm() < 1e-2 * other.norm()
-    copies = [
-        event
-        for event in profile.events()
-        if event.name == "aten::_to_copy"
-        and event.input_shapes[0] == [64, 64, HIDDEN_DIM]
-    ]
-    # The test itself converts two; weights that stay as they are need none.
-    assert (len(copies) == 2) is constant
+    # Weights that stay as they are need no trip between types.
+    names = {event.name for event in profile.events()}
+    assert ("aten::_to_copy" not in names) is constant
 
 
 @on_torch
@@ -240,7 +240,7 @@ def test_units_of_a_processor():
             ("avx512_bf16",),
             None,
             BACKEND == "torch",
-            "AVX512_BF16|is no faster",
+            "AVX512_BF16",
         ),
         ((), None, False, "this processor has no bfloat16 units"),
         ((), ("Some GPU", True), True, "Some GPU computes in bfloat16"),

@@ -9,13 +9,13 @@ import sys
 import keras
 import numpy as np
 import pytest
-from keras_clmae.conversion.keras_files import load_keras_model
 
 from keras_clmae.data import array_dataset
 from keras_clmae.models import ImageSegmenter
 from keras_clmae.models import MeanIoU
 from keras_clmae.models import ViTEncoder
 from keras_clmae.optimizers import LayerDecayAdamW
+from keras_clmae.saving.keras_files import load_keras_model
 from tests.once import ONCE
 
 ROOT = pathlib.Path(__file__).parents[2]

@@ -209,3 +209,29 @@ def test_animation(tmp_path):
         visualization.mask_animation(
             path, images[0], {0: snapshots[0]}, rgb, (2, 3)
         )
+
+
+def test_panels_follow_the_terms_of_the_log():
+    log = {
+        "loss": [2.0, 1.0],
+        "curriculum_factor": [1.0, -1.0],
+        "masking_loss": [1.0, 1.0],
+        "random_mask_loss": [2.0, 2.0],
+        "mask_difficulty": [1.0, 0.5],
+        "patch_error_loss": [1.0, 0.9],
+        "patch_error_correlation": [0.0, 0.5],
+    }
+    figure = visualization.curriculum_figure(log)
+    assert [axis.get_title() for axis in figure.axes] == [
+        "loss of the autoencoder",
+        "curriculum factor",
+        "mask difficulty",
+        "masking loss: patch error",
+    ]
+    np.testing.assert_array_equal(
+        figure.axes[2].get_lines()[0].get_ydata(), log["mask_difficulty"]
+    )
+    figure = visualization.curriculum_figure(
+        log, terms=["patch_error_loss", "patch_error_correlation"]
+    )
+    assert len(figure.axes) == 5

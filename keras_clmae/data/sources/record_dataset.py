@@ -1,22 +1,18 @@
 """Make batches of records: one pipeline for tables, shards and sequences."""
 
-import sys
-import time
-import warnings
-
 import numpy as np
 
-from keras_clmae.data.damage import DamageReport
-from keras_clmae.data.damage import diagnose_contents
-from keras_clmae.data.decoding import PictureDecoder
+from keras_clmae.data.decoding import ImageDecoder
 from keras_clmae.data.fine_tuning import FineTuneTransform
 from keras_clmae.data.fine_tuning import get_transform
-from keras_clmae.data.listing import split_pictures
+from keras_clmae.data.listing import split_images
 from keras_clmae.data.pipeline import get_normalization
 from keras_clmae.data.pipeline import make_batches
 from keras_clmae.data.pipeline import measure_statistics
 from keras_clmae.data.sharding import EpochSampler
-from keras_clmae.data.sources.image_bytes import image_bytes
+from keras_clmae.data.sources.record_source import RecordSource
+from keras_clmae.data.sources.record_source import fitting_decoder
+from keras_clmae.data.sources.record_source import without_damaged
 from keras_clmae.data.sources.records import RecordList
 from keras_clmae.data.sources.records import Records
 from keras_clmae.data.sources.records import with_classes
@@ -24,11 +20,8 @@ from keras_clmae.data.sources.window_sampler import WindowSampler
 from keras_clmae.optional_imports import require
 
 _SUBSETS = ("training", "validation", "both")
-# Images that are looked at to find their number of channels.
-_CHANNEL_SAMPLES = 256
-# Seconds after which a search for damaged records says what it does.
-_SILENT_SECONDS = 5.0
-_NO_LABEL = "it has no label"
+# Where labels are wanted and the number of classes is not known.
+_ANY_LABEL = 2**31
 
 
 def record_dataset(
@@ -48,6 +41,7 @@ def record_dataset(
     shuffle_window=10_000,
     seed=0,
     drop_remainder=None,
+    cache=None,
     on_error="skip",
     process_index=None,
     process_count=None,
@@ -60,42 +54,44 @@ def record_dataset(
     `__getitem__`, which is called from several threads.
 
     Args:
-        records: Sequence of images, or of pairs of an image and an integer,
+        records: sequence of images, or of pairs of an image and an integer,
             its label. An image is the bytes of an image file, a path, a
             Pillow image, an array of shape `(height, width, channels)` of
             uint8, uint16 (65535 is white) or floats (1 is white), or a
             PyTorch tensor of shape `(channels, height, width)`.
-        image_size: Positive integer, or pair of them (height, width).
-        batch_size: Positive integer, examples in a batch of this process.
+        image_size: int, or pair of int (height, width).
+        batch_size: int. Examples in a batch of this process.
         transform: See `image_folder`. Defaults to `"pretrain"`.
-        labels: Boolean, whether batches are `(images, labels)`. Records
+        labels: bool. Whether batches are `(images, labels)`. Records
             without a label are then skipped like damaged ones. Defaults to
             `False`.
         channels: See `image_folder`. Defaults to `None`.
         statistics: See `image_folder`. Defaults to `"imagenet"`.
-        validation_split: Float between 0 and 1, share of the records that
+        validation_split: float between 0 and 1. Share of the records that
             are for validation, or `None`. Which ones depends on `seed` and
             the names or numbers of the records only. Defaults to `None`.
         subset: See `image_folder`. Defaults to `"training"`.
-        num_classes: Integer, number of classes, or `None` for that of the
+        num_classes: int. Number of classes, or `None` for that of the
             source: its class names, or its largest label. Defaults to `None`.
-        class_names: List of strings, the classes in the order of their
+        class_names: list of str. The classes in the order of their
             numbers, such as `class_names` of the training data, or `None` for
             those of the source. Defaults to `None`.
-        one_hot: Boolean, whether labels are one-hot floats, as they always
+        one_hot: bool. Whether labels are one-hot floats, as they always
             are with `"fine_tune"`. Defaults to `False`.
-        shuffle: Boolean, or `None` for `True` with a training transform.
+        shuffle: bool, or `None` for `True` with a training transform.
             Defaults to `None`.
-        shuffle_window: Positive integer, records of shards and of parquet
+        shuffle_window: int. Records of shards and of parquet
             files that are shuffled together, see `WindowSampler`. Other
             records are shuffled all together. Defaults to `10_000`.
-        seed: Non-negative integer. Defaults to `0`.
-        drop_remainder: Boolean, or `None` for the value of `shuffle`.
+        seed: int. 0 or more. Defaults to `0`.
+        drop_remainder: bool, or `None` for the value of `shuffle`.
             Defaults to `None`.
+        cache: `"memory"` to keep the images (as stored) in memory once they
+            are read, or `None`. Defaults to `None`.
         on_error: `"skip"` or `"raise"`, see `image_folder`. Defaults to
             `"skip"`.
-        process_index: Integer or `None`, see `process_shard`.
-        process_count: Integer or `None`, see `process_shard`.
+        process_index: int or `None`. See `process_shard`.
+        process_count: int or `None`. See `process_shard`.
 
     Returns:
         A `tf.data.Dataset`, as `image_folder` returns it; in place of
@@ -112,8 +108,8 @@ def record_dataset(
     >>> dataset = keras_clmae.data.record_dataset(
     ...     images, image_size=8, batch_size=5
     ... )
-    >>> next(iter(dataset)).shape
-    TensorShape([5, 8, 8, 1])
+    >>> dataset.steps_per_epoch
+    2
     """
     require("tensorflow", "`record_dataset`")
     if subset not in _SUBSETS:
@@ -125,8 +121,13 @@ def record_dataset(
             "`validation_split` must be given with "
             f"`subset={subset!r}`. Received: validation_split=None"
         )
+    if cache not in (None, "memory"):
+        raise ValueError(
+            f'`cache` must be "memory" or None. Received: cache={cache!r}'
+        )
     if not isinstance(records, Records):
         records = Records(records)
+    kept = None if cache is None else {}
     if not len(records):
         raise ValueError(
             "`records` must hold at least one image. "
@@ -138,24 +139,23 @@ def record_dataset(
         num_classes, class_names = _set_classes(
             records, num_classes, class_names, one_hot or mixes
         )
+    label_limit = (num_classes or _ANY_LABEL) if labels else None
     everything = RecordList(records, np.arange(len(records)))
     splits = {"training": everything}
     if validation_split is not None:
-        training, validation = split_pictures(
-            everything, validation_split, seed
-        )
+        training, validation = split_images(everything, validation_split, seed)
         splits = {"training": training, "validation": validation}
     if channels is None:
-        decoder = _fitting_decoder(records)
+        decoder = fitting_decoder(records)
     else:
-        decoder = PictureDecoder(channels, convert=True)
+        decoder = ImageDecoder(channels, convert=True)
 
     def measure():
         part = splits["training"]
         sampler = EpochSampler(
             len(part), 1, shuffle=False, process_index=0, process_count=1
         )
-        source = _RecordSource(part, decoder, sampler, needs_label=False)
+        source = RecordSource(part, decoder, sampler, None, kept)
         return measure_statistics(source, decoder, transform.image_size)
 
     normalization = get_normalization(statistics, decoder.channels, measure)
@@ -167,7 +167,7 @@ def record_dataset(
             drop_remainder = shuffle
         skipped = {}
         if not shuffle and on_error == "skip":
-            part, skipped = _without_damaged(part, decoder, labels)
+            part, skipped = without_damaged(part, decoder, label_limit, kept)
         arguments = {
             "batch_size": batch_size,
             "shuffle": shuffle,
@@ -183,7 +183,7 @@ def record_dataset(
                 part.group_sizes, shuffle_window, **arguments
             )
         dataset = make_batches(
-            _RecordSource(part, decoder, sampler, needs_label=labels),
+            RecordSource(part, decoder, sampler, label_limit, kept),
             sampler,
             transform,
             decoder,
@@ -196,6 +196,8 @@ def record_dataset(
         dataset.class_names = class_names
         dataset.labels = part.labels
         dataset.records = part
+        if not shuffle:
+            dataset.names = part.names
         dataset.skipped = skipped or dataset.skipped
         return dataset
 
@@ -241,156 +243,3 @@ def _set_classes(records, num_classes, class_names, needs_number):
             f"for {records.title!r}"
         )
     return num_classes or found, records.class_names
-
-
-class _RecordSource:
-    """Records as `make_batches` takes them.
-
-    Args:
-        part: A `RecordList`.
-        decoder: A `PictureDecoder`.
-        sampler: An `EpochSampler`.
-        needs_label: Boolean, whether a record without a label is damaged.
-    """
-
-    def __init__(self, part, decoder, sampler, needs_label):
-        self._tf = require("tensorflow", "`record_dataset`")
-        self.part = part
-        self.decoder = decoder
-        self.sampler = sampler
-        self.needs_label = needs_label
-
-    def _order(self, epoch):
-        return self.part.numbers[self.sampler.order(epoch)]
-
-    def stream(self, epoch):
-        order = self._tf.numpy_function(self._order, [epoch], "int64")
-        return self._tf.data.Dataset.from_tensor_slices(
-            self._tf.ensure_shape(order, (None,))
-        )
-
-    def load(self, record):
-        contents, label = self._tf.numpy_function(
-            self.read, [record], ["string", "int32"]
-        )
-        return (
-            self._tf.ensure_shape(contents, ()),
-            self._tf.ensure_shape(label, ()),
-        )
-
-    def read(self, number):
-        image, label = self.part.records.read(int(number))
-        if self.needs_label and label < 0:
-            raise ValueError(_NO_LABEL)
-        return image_bytes(image), np.int32(label)
-
-    def diagnose(self, number):
-        """Finds out why a record cannot be used, or gives `None`."""
-        try:
-            contents, _ = self.read(number)
-        # Whatever a source of the user's raises is the reason.
-        except Exception as error:
-            return str(error) or type(error).__name__
-        return diagnose_contents(contents, self.decoder)
-
-    def describe(self, epoch, position):
-        order = self._order(epoch)
-        number = order[position % len(order)]
-        return self.part.records.full_name(number), self.diagnose(number)
-
-
-def _without_damaged(part, decoder, needs_label):
-    """Reads all records once, and leaves out those that cannot be read."""
-    tf = require("tensorflow", "`record_dataset`")
-    source = _RecordSource(part, decoder, None, needs_label)
-
-    @tf.autograph.experimental.do_not_convert
-    def check(position, number):
-        contents, _ = source.load(number)
-        # The size goes along, or else decoding would be optimized away.
-        return position, tf.size(decoder.decode(contents))
-
-    readable = (
-        tf.data.Dataset.from_tensor_slices(part.numbers)
-        .enumerate()
-        .map(check, num_parallel_calls=tf.data.AUTOTUNE)
-        .ignore_errors()
-        .batch(1024)
-    )
-    is_readable = np.zeros(len(part), bool)
-    start, told = time.monotonic(), False
-    for positions, _ in readable.as_numpy_iterator():
-        is_readable[positions] = True
-        if not told and time.monotonic() - start > _SILENT_SECONDS:
-            told = True
-            print(
-                f"Looking for damaged images among the {len(part):,} of "
-                f"{part.records.title!r}, which are read in a fixed order ...",
-                file=sys.stderr,
-            )
-
-    def describe(epoch, position):
-        number = part.numbers[position]
-        return part.records.full_name(number), source.diagnose(number)
-
-    report = DamageReport(describe, "skip")
-    for position in np.flatnonzero(~is_readable):
-        report.missing(0, position)
-    report.end_epoch(len(part))
-    if not is_readable.any():
-        raise ValueError(
-            "`records` must hold images that can be read. "
-            f"Received: {part.records.title!r}, with not a single one"
-        )
-    return part.select(is_readable), report.skipped
-
-
-def _fitting_decoder(records):
-    """Makes the decoder for the numbers of channels that images have."""
-    found = _find_channels(records)
-    if len(found) == 1:
-        (count,) = found
-        # The images that are not looked at may be gray.
-        return PictureDecoder(count, convert=count == 3)
-    examples = " and ".join(
-        f"{count} in {records.full_name(number)!r}"
-        for count, number in found.items()
-    )
-    if not set(found) <= {1, 2, 3, 4}:
-        raise ValueError(
-            "`records` must have one number of channels, or be gray and "
-            f"color images. Received: numbers of channels {examples}"
-        )
-    warnings.warn(
-        f"Converted all images of {records.title!r} to RGB: their numbers of "
-        f"channels differ, {examples}. Pass `channels` for another number.",
-        stacklevel=3,
-    )
-    return PictureDecoder(3, convert=True)
-
-
-def _find_channels(records):
-    """Dictionary from the numbers of channels to a record of each."""
-    tf = require("tensorflow", "`record_dataset`")
-    decoder = PictureDecoder(None, convert=False)
-    stride = max(1, len(records) // _CHANNEL_SAMPLES)
-    found, trouble = {}, None
-    for number in range(0, len(records), stride):
-        try:
-            contents = image_bytes(records.read(number)[0])
-            if decoder.is_jpeg(contents):
-                # A JPEG of four channels is CMYK, and is decoded to RGB.
-                count = min(int(tf.io.extract_jpeg_shape(contents)[2]), 3)
-            else:
-                count = decoder.decode_other(tf.constant(contents)).shape[-1]
-        # As in `diagnose`.
-        except Exception as error:
-            trouble = trouble or f"{records.full_name(number)!r}: {error}"
-            continue
-        found.setdefault(count, number)
-    if not found:
-        raise ValueError(
-            "`records` must hold images that can be read. "
-            f"Received: {records.title!r}, where none can: {trouble}"
-        )
-    return found
