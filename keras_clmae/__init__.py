@@ -46,7 +46,7 @@ __all__ = [*_ROOMS, *_CURRICULA, "__version__"]
 
 
 def _is_command():
-    """Whether this process is `keras-clmae`, or `python -m keras_clmae`."""
+    """Tells whether this process is the command `keras-clmae`."""
     program = os.path.basename(getattr(sys, "argv", [""])[0])
     if program == "-m":
         # Python has not found the module yet.

@@ -1,4 +1,4 @@
-"""Checks of arguments and images that several classes share."""
+"""Check arguments and images that several classes take."""
 
 import math
 
@@ -6,7 +6,11 @@ import keras
 
 
 def check_positive_integer(name, value):
-    """Raises `ValueError` naming `name` unless `value` is an integer > 0."""
+    """Refuses a `value` that is no integer > 0.
+
+    Raises:
+        ValueError: If it is none. The message names `name`.
+    """
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise ValueError(
             f"`{name}` must be a positive integer. Received: {name}={value!r}"
@@ -14,7 +18,11 @@ def check_positive_integer(name, value):
 
 
 def check_number(name, value):
-    """Raises `ValueError` naming `name` unless `value` is a finite number."""
+    """Refuses a `value` that is no finite number.
+
+    Raises:
+        ValueError: If it is none. The message names `name`.
+    """
     if (
         isinstance(value, bool)
         or not isinstance(value, (int, float))
@@ -26,7 +34,11 @@ def check_number(name, value):
 
 
 def check_fraction(name, value):
-    """Raises `ValueError` naming `name` unless 0 <= `value` < 1."""
+    """Refuses a `value` outside of [0, 1).
+
+    Raises:
+        ValueError: If it is outside. The message names `name`.
+    """
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         valid = False
     else:
@@ -38,7 +50,11 @@ def check_fraction(name, value):
 
 
 def check_heads(hidden_dim, num_heads):
-    """Raises `ValueError` unless the width splits evenly into the heads."""
+    """Refuses a width that does not split evenly into the heads.
+
+    Raises:
+        ValueError: If it does not.
+    """
     check_positive_integer("hidden_dim", hidden_dim)
     check_positive_integer("num_heads", num_heads)
     if hidden_dim % num_heads:
@@ -49,7 +65,11 @@ def check_heads(hidden_dim, num_heads):
 
 
 def check_choice(name, value, choices):
-    """Raises `ValueError` naming `name` unless `value` is in `choices`."""
+    """Refuses a `value` that is not in `choices`.
+
+    Raises:
+        ValueError: If it is none of them. The message names `name`.
+    """
     if value not in choices:
         listed = ", ".join(repr(choice) for choice in choices)
         raise ValueError(
@@ -61,8 +81,11 @@ def check_image_shape(image_shape, patch_size):
     """Returns `image_shape` as a tuple of three integers, checked.
 
     Args:
-        image_shape: (height, width, channels), in pixels.
+        image_shape: tuple of int. (height, width, channels), in pixels.
         patch_size: int. Both sides of the image must be multiples of it.
+
+    Raises:
+        ValueError: If it is no such shape, or no multiple of the patch size.
     """
     check_positive_integer("patch_size", patch_size)
     try:
@@ -87,11 +110,15 @@ def check_image_shape(image_shape, patch_size):
 
 
 def check_images(images, image_shape):
-    """Raises `ValueError` unless `images` are float and of `image_shape`.
+    """Refuses `images` that are not float or not of `image_shape`.
 
     Args:
         images: tensor or array, expected (batch, height, width, channels).
-        image_shape: (height, width, channels) that the model was made for.
+        image_shape: tuple of int. (height, width, channels) that the model was
+            made for.
+
+    Raises:
+        ValueError: If they are not.
     """
     dtype = keras.backend.standardize_dtype(images.dtype)
     if "float" not in dtype:
@@ -108,24 +135,33 @@ def check_images(images, image_shape):
         )
 
 
-def check_bands(name, bands, channels):
+def check_shown_channels(name, shown_channels, channels):
     """Returns the channels to show as a tuple of one or three, checked.
 
     Args:
         name: str. Name of the argument.
-        bands: sequence of one or three channels, or `None` for the first
-            three, or the first if there are fewer.
+        shown_channels: sequence of one or three channels, or `None` for the
+            first three, or the first if there are fewer.
         channels: int. Number of channels of the images.
+
+    Returns:
+        tuple of int.
+
+    Raises:
+        ValueError: If they are not one or three of the image's channels.
     """
-    if bands is None:
+    if shown_channels is None:
         return (0, 1, 2) if channels >= 3 else (0,)
-    bands = (bands,) if isinstance(bands, int) else tuple(bands)
-    valid = len(bands) in (1, 3) and all(
-        isinstance(band, int) and 0 <= band < channels for band in bands
+    if isinstance(shown_channels, int):
+        shown_channels = (shown_channels,)
+    shown_channels = tuple(shown_channels)
+    valid = len(shown_channels) in (1, 3) and all(
+        isinstance(channel, int) and 0 <= channel < channels
+        for channel in shown_channels
     )
     if not valid:
         raise ValueError(
             f"`{name}` must be one or three channels, each from 0 to "
-            f"{channels - 1}. Received: {name}={bands!r}"
+            f"{channels - 1}. Received: {name}={shown_channels!r}"
         )
-    return bands
+    return shown_channels

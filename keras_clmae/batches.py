@@ -22,7 +22,7 @@ def unpack_batch(batch):
         A pair: images, and labels or `None`.
 
     Raises:
-        ValueError: if a dict holds no images under one of these keys.
+        ValueError: If a dict holds no images under one of these keys.
 
     Example:
 

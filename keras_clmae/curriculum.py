@@ -1,4 +1,4 @@
-"""The curriculum factor as a function of the training step.
+"""Schedule the curriculum factor over the steps of a training.
 
 +1: the masking module is a partner and picks masks that are easy to
 reconstruct. 0: indifferent. -1: an adversary that picks hard ones.
@@ -66,6 +66,10 @@ class LinearCurriculum(CurriculumSchedule):
         steps_per_epoch: int that divides `total_steps`, for the published form.
             Defaults to `None`: a new factor every step.
 
+    Raises:
+        ValueError: If an argument is no positive integer or no finite number,
+            or `total_steps` is no multiple of `steps_per_epoch`.
+
     Example:
 
     >>> curriculum = keras_clmae.LinearCurriculum(total_steps=100)
@@ -122,6 +126,9 @@ class CosineCurriculum(CurriculumSchedule):
         initial: float. Factor at the first step. Defaults to `1.0`.
         final: float. Factor at the end. Defaults to `-1.0`.
 
+    Raises:
+        ValueError: If an argument is no positive integer or no finite number.
+
     Example:
 
     >>> curriculum = keras_clmae.CosineCurriculum(total_steps=100)
@@ -155,8 +162,13 @@ class StepCurriculum(CurriculumSchedule):
     """Factor that jumps at given steps.
 
     Args:
-        boundaries: increasing integers. Steps at which the next value starts.
-        values: numbers, one more than `boundaries`.
+        boundaries: sequence of int, increasing. Steps at which the next value
+            starts.
+        values: sequence of float, one more than `boundaries`.
+
+    Raises:
+        ValueError: If `boundaries` do not increase, or the number of `values`
+            does not fit.
 
     Example:
 
@@ -193,10 +205,13 @@ class StepCurriculum(CurriculumSchedule):
 
 @keras.saving.register_keras_serializable(package="keras_clmae")
 class ConstantCurriculum(CurriculumSchedule):
-    """The same factor all along, for ablations: +1, 0 or -1.
+    """Factor that never changes, for ablations: +1, 0 or -1.
 
     Args:
         value: float. The factor.
+
+    Raises:
+        ValueError: If `value` is no finite number.
 
     Example:
 
@@ -226,7 +241,7 @@ def get_curriculum(curriculum):
         The callable.
 
     Raises:
-        ValueError: if it is none of these or does not give a finite number.
+        ValueError: If it is none of these or does not give a finite number.
 
     Example:
 
@@ -262,7 +277,7 @@ def warn_if_not_saveable(curriculum):
     """Warns where a saved model cannot be loaded with its curriculum.
 
     Args:
-        curriculum: what `get_curriculum` takes.
+        curriculum: What `get_curriculum` takes.
     """
     name = getattr(curriculum, "__qualname__", "")
     cannot_be_imported = (

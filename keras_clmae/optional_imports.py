@@ -28,7 +28,7 @@ _EXTRAS = {
 
 
 def require(module_name, purpose):
-    """Imports an optional package, or says which extra brings it.
+    """Imports an optional package, or names the extra that brings it.
 
     On JAX and PyTorch, TensorFlow is kept from the GPUs: it would take their
     memory as soon as it runs.
@@ -42,7 +42,7 @@ def require(module_name, purpose):
         The imported module.
 
     Raises:
-        ImportError: if the package is not installed. The message names the
+        ImportError: If the package is not installed. The message names the
             extra to install.
     """
     try:

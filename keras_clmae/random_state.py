@@ -2,7 +2,7 @@
 
 
 class RandomStateMixin:
-    """Mixin of what draws at random: saves the state of `seed_generator`.
+    """Mixin of layers that draw at random: saves their `seed_generator`.
 
     Keras saves no random state, so a resumed training would repeat its draws.
     For classes without weights of their own.

@@ -13,7 +13,7 @@ from rich.table import Table
 
 import keras_clmae
 from keras_clmae.data import image_folder
-from keras_clmae.data.decoding import PictureDecoder
+from keras_clmae.data.decoding import ImageDecoder
 
 
 def data(
@@ -84,7 +84,7 @@ def data(
 
 def _pixels(dataset, files):
     """The pictures alone: no labels, no standardization, no batches."""
-    transform, decoder = dataset.transform, PictureDecoder(3, convert=True)
+    transform, decoder = dataset.transform, ImageDecoder(3, convert=True)
 
     @tf.autograph.experimental.do_not_convert
     def load(number, path):

@@ -5,39 +5,39 @@ import os
 import keras
 import numpy as np
 
-from keras_clmae.argument_validation import check_bands
 from keras_clmae.argument_validation import check_positive_integer
+from keras_clmae.argument_validation import check_shown_channels
 from keras_clmae.callbacks.tensorboard_scalars import summary_writer_class
 from keras_clmae.visualization.figures import new_figure
 from keras_clmae.visualization.figures import save_figure
-from keras_clmae.visualization.pictures import rgb_function
+from keras_clmae.visualization.rgb import rgb_function
 
 
 class Gallery(keras.callbacks.Callback):
     """Draws the same images again and again while a model learns.
 
     Base class. Subclasses define `draw(title)`, which gives a matplotlib
-    figure. Pictures are named `epoch_00010.png` after the finished epochs; 0 is
+    figure. Files are named `epoch_00010.png` after the finished epochs; 0 is
     before training. Each file is whole or absent.
 
     Args:
         images: float array of shape (batch, height, width, channels), as the
             model sees them; a handful is enough.
-        directory: folder of the pictures, made if it does not exist.
-        every: int. Epochs from one picture to the next; there is one before
+        directory: str. Folder of the figures, made if it does not exist.
+        every: int. Epochs from one figure to the next; there is one before
             training and one after the last epoch, too. Defaults to `10`.
-        inverse: function from the model's images to uint8 pictures, such as
+        inverse: callable. Maps the model's images to uint8 images, such as
             `dataset.normalization.inverse`. Defaults to `None`: the darkest
             value is black and the brightest white.
-        bands: one or three channels to show. Defaults to `None`: the first
-            three, or the first if there are fewer.
-        tensorboard: folder of TensorBoard events that get the pictures, too.
-            Defaults to `None`: no events.
+        shown_channels: tuple of int. One or three channels to show. Defaults to
+            `None`: the first three, or the first if there are fewer.
+        tensorboard: str. Folder of TensorBoard events that get the figures,
+            too. Defaults to `None`: no events.
 
     Raises:
-        ImportError: if matplotlib, or with `tensorboard` tensorboardX, is not
+        ImportError: If matplotlib, or with `tensorboard` tensorboardX, is not
             installed.
-        ValueError: if `images`, `every` or `bands` do not fit.
+        ValueError: If `images`, `every` or `shown_channels` do not fit.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class Gallery(keras.callbacks.Callback):
         directory,
         every=10,
         inverse=None,
-        bands=None,
+        shown_channels=None,
         tensorboard=None,
     ):
         super().__init__()
@@ -58,12 +58,14 @@ class Gallery(keras.callbacks.Callback):
                 "channels) with at least one image. "
                 f"Received: images.shape={self.images.shape}"
             )
-        check_bands("bands", bands, self.images.shape[-1])
-        # What is missing shows before the training, not after its first hour.
+        check_shown_channels(
+            "shown_channels", shown_channels, self.images.shape[-1]
+        )
+        # A missing package shows before the training, not after its first hour.
         new_figure(1, 1)
         self.directory = directory
         self.every = every
-        self.rgb = rgb_function(self.images, inverse, bands)
+        self.rgb = rgb_function(self.images, inverse, shown_channels)
         self.tensorboard = tensorboard
         self._writer = None
         if tensorboard is not None:
@@ -74,7 +76,7 @@ class Gallery(keras.callbacks.Callback):
         """Draws the present state of `self.model`.
 
         Args:
-            title: str. Stands above the picture.
+            title: str. Stands above the figure.
 
         Returns:
             A matplotlib figure.
@@ -84,11 +86,14 @@ class Gallery(keras.callbacks.Callback):
         )
 
     def path(self, epoch, ending="png"):
-        """Path of a file of an epoch.
+        """Returns the path of a file of an epoch.
 
         Args:
             epoch: int. Number of finished epochs.
             ending: str. Defaults to `"png"`.
+
+        Returns:
+            str. Path in `directory`.
         """
         return os.path.join(self.directory, f"epoch_{epoch:05d}.{ending}")
 
@@ -128,10 +133,10 @@ class Gallery(keras.callbacks.Callback):
         if self._writer is not None:
             import PIL.Image
 
-            with PIL.Image.open(self.path(epoch)) as picture:
+            with PIL.Image.open(self.path(epoch)) as figure:
                 self._writer.add_image(
                     os.path.basename(os.path.normpath(self.directory)),
-                    np.asarray(picture.convert("RGB")),
+                    np.asarray(figure.convert("RGB")),
                     epoch,
                     dataformats="HWC",
                 )

@@ -28,7 +28,7 @@ class HostsCheckpoint(StoppingCheckpoint, keras.callbacks.OrbaxCheckpoint):
     stop.
 
     Args:
-        directory: folder of the checkpoints, on a file system that all
+        directory: str. Folder of the checkpoints, on a file system that all
             processes see.
         every: int. Epochs between checkpoints; the last epoch is always saved.
             Defaults to `1`.
@@ -38,8 +38,8 @@ class HostsCheckpoint(StoppingCheckpoint, keras.callbacks.OrbaxCheckpoint):
             log then covers the whole epoch. Defaults to the start of an epoch.
 
     Raises:
-        ImportError: if `orbax-checkpoint` is not installed.
-        TrainingInterrupted: after saving, where a process received SIGTERM.
+        ImportError: If `orbax-checkpoint` is not installed.
+        TrainingInterrupted: After saving, where a process received SIGTERM.
 
     Example:
 
@@ -82,13 +82,13 @@ def restore_newest_of_hosts(model, directory):
 
     Args:
         model: Keras model of the same sizes, compiled with the same optimizers.
-        directory: folder that `HostsCheckpoint` wrote to.
+        directory: str. Folder that `HostsCheckpoint` wrote to.
 
     Returns:
         A `TrainingPosition`; the start where there is no checkpoint.
 
     Raises:
-        ValueError: naming the folder, if it is damaged or of another model.
+        ValueError: Naming the folder, if it is damaged or of another model.
 
     Example:
 

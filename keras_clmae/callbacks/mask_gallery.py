@@ -11,33 +11,33 @@ from keras_clmae.visualization.reconstructing import reconstruct_arrays
 
 
 class MaskGallery(Gallery):
-    """Pictures of the learned masks over training, and the numbers in them.
+    """Draws the learned masks over training, and keeps their numbers.
 
-    A column an image: the image, its keep scores as a heat map, the visible
+    One column per image: the image, its keep scores as a heat map, the visible
     patches, and the reconstruction with the visible patches pasted in. Beside
     each `epoch_....png` lies an `epoch_....npz` with the arrays `keep_scores`,
     `mask` and `reconstruction`, from which `load_snapshots` and
-    `visualization.mask_animation` make pictures over training; the images
+    `visualization.mask_animation` draw figures over training; the images
     themselves are in `images.npy`.
 
     Args:
         images: float array of shape (batch, height, width, channels), as the
             model sees them.
-        directory: folder of the files, made if it does not exist.
-        every: int. Epochs from one picture to the next; there is one before
+        directory: str. Folder of the files, made if it does not exist.
+        every: int. Epochs from one figure to the next; there is one before
             training and one after the last epoch, too. Defaults to `10`.
-        inverse: function from the model's images to uint8 pictures, such as
+        inverse: callable. Maps the model's images to uint8 images, such as
             `dataset.normalization.inverse`. Defaults to `None`: the darkest
             value is black and the brightest white.
-        bands: one or three channels to show. Defaults to `None`: the first
-            three, or the first if there are fewer.
-        tensorboard: folder of TensorBoard events that get the pictures, too.
-            Defaults to `None`: no events.
+        shown_channels: tuple of int. One or three channels to show. Defaults to
+            `None`: the first three, or the first if there are fewer.
+        tensorboard: str. Folder of TensorBoard events that get the figures,
+            too. Defaults to `None`: no events.
 
     Raises:
-        ImportError: if matplotlib, or with `tensorboard` tensorboardX, is not
+        ImportError: If matplotlib, or with `tensorboard` tensorboardX, is not
             installed.
-        ValueError: if an argument does not fit, or the model has no masking
+        ValueError: If an argument does not fit, or the model has no masking
             module.
 
     Example:
@@ -86,7 +86,7 @@ def load_snapshots(directory):
     """Reads the numbers that `MaskGallery` kept.
 
     Args:
-        directory: folder of the gallery.
+        directory: str. Folder of the gallery.
 
     Returns:
         The images, an array of shape (batch, height, width, channels), and a
@@ -95,7 +95,7 @@ def load_snapshots(directory):
         and `reconstruction`, of the shape of the images.
 
     Raises:
-        ValueError: if the folder holds no gallery.
+        ValueError: If the folder holds no gallery.
 
     Example:
 

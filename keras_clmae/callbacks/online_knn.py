@@ -11,7 +11,7 @@ from keras_clmae.evaluation.knn import knn_accuracy
 
 
 class OnlineKNN(keras.callbacks.Callback):
-    """k-NN accuracy of the encoder while it is being pretrained.
+    """Measures the k-NN accuracy of the encoder during pretraining.
 
     Puts `knn_accuracy` into the log of every n-th epoch, from where `History`,
     the progress bar and every callback after this one get it: put it before
@@ -21,9 +21,9 @@ class OnlineKNN(keras.callbacks.Callback):
     Measure every few epochs there.
 
     Args:
-        train_data: Pair `(images, labels)` of arrays: the bank of neighbors,
+        train_data: pair `(images, labels)` of arrays: the bank of neighbors,
             for instance 5,000 images.
-        test_data: Pair `(images, labels)` of arrays.
+        test_data: pair `(images, labels)` of arrays.
         epochs: int. Measures after every so many epochs. Defaults to 1.
         k: int. Defaults to the protocol's own.
         protocol: str. `"cosine_weighted"` or `"clmae"`: see

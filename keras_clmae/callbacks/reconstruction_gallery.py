@@ -6,32 +6,32 @@ from keras_clmae.visualization.reconstructing import reconstruct_arrays
 
 
 class ReconstructionGallery(Gallery):
-    """Pictures of reconstructions over training, under two kinds of masks.
+    """Draws reconstructions over training, under two kinds of masks.
 
-    A column an image: the image, the patches that its learned mask leaves and
-    the reconstruction from them, then the same under random masks, which are
-    the same in all pictures. Visible patches are pasted in, and with
+    One column per image: the image, the patches that its learned mask leaves
+    and the reconstruction from them, then the same under random masks, which
+    are the same in all figures. Visible patches are pasted in, and with
     `normalize_targets` the predicted ones have the mean and variance of the
     patches that they stand for. A `MaskedAutoencoder` has random masks only.
 
     Args:
         images: float array of shape (batch, height, width, channels), as the
             model sees them.
-        directory: folder of the pictures, made if it does not exist.
-        every: int. Epochs from one picture to the next; there is one before
+        directory: str. Folder of the figures, made if it does not exist.
+        every: int. Epochs from one figure to the next; there is one before
             training and one after the last epoch, too. Defaults to `10`.
-        inverse: function from the model's images to uint8 pictures, such as
+        inverse: callable. Maps the model's images to uint8 images, such as
             `dataset.normalization.inverse`. Defaults to `None`: the darkest
             value is black and the brightest white.
-        bands: one or three channels to show. Defaults to `None`: the first
-            three, or the first if there are fewer.
-        tensorboard: folder of TensorBoard events that get the pictures, too.
-            Defaults to `None`: no events.
+        shown_channels: tuple of int. One or three channels to show. Defaults to
+            `None`: the first three, or the first if there are fewer.
+        tensorboard: str. Folder of TensorBoard events that get the figures,
+            too. Defaults to `None`: no events.
 
     Raises:
-        ImportError: if matplotlib, or with `tensorboard` tensorboardX, is not
+        ImportError: If matplotlib, or with `tensorboard` tensorboardX, is not
             installed.
-        ValueError: if an argument does not fit.
+        ValueError: If an argument does not fit.
 
     Example:
 
@@ -60,14 +60,15 @@ class ReconstructionGallery(Gallery):
 
 
 def reconstruction_blocks(model, images):
-    """Reconstructions under every kind of masks that a model has.
+    """Reconstructs images under every kind of masks that a model has.
 
     Args:
         model: `CLMAE` or `MaskedAutoencoder`.
         images: float array of shape (batch, height, width, channels).
 
     Returns:
-        What `visualization.reconstructions_figure` takes as `blocks`.
+        A dict of arrays, the `blocks` of
+        `visualization.reconstructions_figure`.
 
     Example:
 

@@ -37,7 +37,7 @@ class RunCheckpoint(StoppingCheckpoint, keras.callbacks.Callback):
     Several JAX processes take `HostsCheckpoint` instead.
 
     Args:
-        directory: folder of the checkpoints, made if it does not exist.
+        directory: str. Folder of the checkpoints, made if it does not exist.
         every: int. Epochs between checkpoints; the last epoch is always saved.
             Defaults to `1`.
         keep: int. Number of newest checkpoints that stay. Defaults to `2`.
@@ -47,8 +47,8 @@ class RunCheckpoint(StoppingCheckpoint, keras.callbacks.Callback):
             log then covers the whole epoch. Defaults to the start of an epoch.
 
     Raises:
-        TrainingInterrupted: after saving, where `stop_event` was set.
-        OSError: if a checkpoint cannot be written; older ones stay.
+        TrainingInterrupted: After saving, where `stop_event` was set.
+        OSError: If a checkpoint cannot be written; older ones stay.
 
     Example:
 
@@ -115,14 +115,14 @@ class RunCheckpoint(StoppingCheckpoint, keras.callbacks.Callback):
 
     def _check_room(self, path):
         # The HDF5 library can crash the process where its writes fail, so room
-        # is asked for first; 4 KiB a variable for names and places.
+        # is asked for first; 4 KiB per variable for names and places.
         model = self.model
         variables = [*model.variables]
         if getattr(model, "optimizer", None) is not None:
             variables += model.optimizer.variables
         if not hasattr(os, "posix_fallocate"):  # As on macOS.
             return
-        # No variable has more than 8 bytes a number; nearly all have 4.
+        # No variable has more than 8 bytes per number; nearly all have 4.
         size = sum(
             int(np.prod(v.shape)) * (4 if "float" in v.dtype else 8)
             for v in variables
@@ -161,7 +161,7 @@ def list_checkpoints(directory):
     """Finds the whole checkpoints of a folder.
 
     Args:
-        directory: folder that `RunCheckpoint` wrote to; it need not exist.
+        directory: str. Folder that `RunCheckpoint` wrote to; it need not exist.
 
     Returns:
         A list of (finished epochs, path), the oldest first.
@@ -192,13 +192,13 @@ def restore_newest(model, directory):
 
     Args:
         model: Keras model of the same sizes, compiled with the same optimizers.
-        directory: folder that `RunCheckpoint` wrote to.
+        directory: str. Folder that `RunCheckpoint` wrote to.
 
     Returns:
         A `TrainingPosition`; the start where there is no checkpoint.
 
     Raises:
-        ValueError: naming the file, if it is damaged or of another model.
+        ValueError: Naming the file, if it is damaged or of another model.
 
     Example:
 

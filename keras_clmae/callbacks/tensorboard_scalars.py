@@ -9,15 +9,15 @@ class TensorBoardScalars(keras.callbacks.Callback):
     """Writes the log of every epoch as TensorBoard events, on any backend.
 
     Keras's own `TensorBoard` callback needs TensorFlow; this one needs
-    `tensorboardX` only. Steps are finished epochs, as in the names of pictures
+    `tensorboardX` only. Steps are finished epochs, as in the names of figures
     and checkpoints: 1 after the first. Keras's `CSVLogger` calls that epoch 0.
 
     Args:
-        directory: folder of the events; training and validation go to `train`
-            and `validation` below it.
+        directory: str. Folder of the events; training and validation go to
+            `train` and `validation` below it.
 
     Raises:
-        ImportError: if tensorboardX is not installed.
+        ImportError: If tensorboardX is not installed.
 
     Example:
 
@@ -57,5 +57,5 @@ class TensorBoardScalars(keras.callbacks.Callback):
 
 
 def summary_writer_class():
-    """Return the writer of tensorboardX, or say what to install."""
+    """Returns the writer class of tensorboardX, or says what to install."""
     return require("tensorboardX", "Writing TensorBoard events").SummaryWriter

@@ -1,4 +1,4 @@
-"""Where a training stands, and how a checkpoint ends it between two steps."""
+"""Name a position in a training, and end a training there with its state."""
 
 import contextlib
 import warnings
@@ -9,17 +9,17 @@ from keras_clmae.saving.errors import one_error
 
 
 class TrainingInterrupted(Exception):
-    """Training ended early, on request, with its state saved."""
+    """Error of a training that ended on request, with its state saved."""
 
 
 class TrainingPosition(NamedTuple):
-    """Where a training goes on.
+    """Position at which a training continues.
 
     Attributes:
         epoch: int. Finished epochs: the `initial_epoch` for `fit`.
         step: int. Finished steps of the epoch after these.
-        metrics: list of arrays, the metrics' variables after these steps; empty
-            between epochs.
+        metrics: tuple of arrays. The metrics' variables after these steps;
+            empty between epochs.
     """
 
     epoch: int = 0

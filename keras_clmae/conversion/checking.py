@@ -13,11 +13,11 @@ from keras_clmae.saving.weight_files import open_weights
 
 
 def outputs_by_library(path, path_format, model, images, noise):
-    """Outputs of what is at a path, by the library whose format it is.
+    """Computes the outputs of a converted model in the target library.
 
     Args:
-        path: path of what was converted.
-        path_format: one of `formats.FORMATS`.
+        path: str. Path of what was converted.
+        path_format: str. One of `formats.FORMATS`.
         model: the model of ours that it stands for, for sizes.
         images: float32 array of shape (batch, height, width, channels).
         noise: float32 array of shape (batch, tokens): MAE keeps the tokens
@@ -48,14 +48,17 @@ def outputs_by_library(path, path_format, model, images, noise):
 
 
 def outputs_of(model, images, noise, like=None):
-    """The same outputs of a model of ours.
+    """Computes the same outputs by a model of this package.
 
     Args:
         model: model of ours.
-        images: as above.
-        noise: as above.
+        images: As above.
+        noise: As above.
         like: model whose number of visible tokens is taken, which some formats
             do not hold. Defaults to `None`: `model` itself.
+
+    Returns:
+        A dict of float32 arrays by the names of the outputs.
     """
     sizes = sizes_of(model)
     if sizes.num_classes is not None:
@@ -78,13 +81,13 @@ def outputs_of(model, images, noise, like=None):
 
 
 def _autoencoder(model):
-    """The part of a model of ours with a decoder, or `None`."""
+    """Finds the masked autoencoder in a model, or `None`."""
     model = getattr(model, "autoencoder", model)
     return model if hasattr(model, "decoder") else None
 
 
 def largest_difference(first, second):
-    """The largest difference of outputs that both have, relative.
+    """Computes the largest relative difference of outputs that both have.
 
     Args:
         first: dict of arrays.

@@ -1,4 +1,4 @@
-"""Read and write models in any format, and tell which one a path is of."""
+"""Read and write models in any format, and guess the format of a path."""
 
 import os
 
@@ -35,11 +35,11 @@ RUN_MODEL = "model.keras"
 
 
 def local_source(source):
-    """Where on this machine the weights of a source lie.
+    """Finds the weights of a source on this machine.
 
     Args:
-        source: path of a file, of a folder, or of the folder of a run; or an
-            `hf://` or `kaggle://` handle, of which the preset's files are
+        source: str. Path of a file, of a folder, or of the folder of a run; or
+            an `hf://` or `kaggle://` handle, of which the preset's files are
             downloaded.
 
     Returns:
@@ -47,7 +47,7 @@ def local_source(source):
         model of Hugging Face's own.
 
     Raises:
-        ValueError: if a handle has another form.
+        ValueError: If a handle has another form.
     """
     if is_handle(source):
         folder = download_preset(source)
@@ -60,10 +60,10 @@ def local_source(source):
 
 
 def guess_source_format(source, key=None, prefix=""):
-    """The format of what is at a path, by its ending and its content.
+    """Guesses the format at a path by its ending and its content.
 
     Args:
-        source: path of a file or folder, or a name such as
+        source: str. Path of a file or folder, or a name such as
             `"hf://facebook/vit-mae-base"`.
         key: str. As in `from_timm`.
         prefix: str. As in `from_timm`.
@@ -72,7 +72,7 @@ def guess_source_format(source, key=None, prefix=""):
         One of `FORMATS`.
 
     Raises:
-        ValueError: if it is none of them.
+        ValueError: If it is none of them.
     """
     if source.startswith("hf://"):
         return "huggingface"
@@ -104,17 +104,17 @@ def guess_source_format(source, key=None, prefix=""):
 
 
 def guess_target_format(target, model):
-    """The format to write, by the ending of a path.
+    """Guesses the format to write by the ending of a path.
 
     Args:
-        target: path. One without an ending is a folder of Hugging Face.
-        model: what is to be written.
+        target: str. Path. One without an ending is a folder of Hugging Face.
+        model: What is to be written.
 
     Returns:
         One of `FORMATS`.
 
     Raises:
-        ValueError: if the ending is none of theirs.
+        ValueError: If the ending is none of theirs.
     """
     if target.endswith(".keras"):
         return "keras"
@@ -135,7 +135,7 @@ def guess_target_format(target, model):
 
 
 def is_outside_encoder(name):
-    """Whether a weight of a file belongs to none of an encoder's parts.
+    """Tells whether a weight of a file lies outside of the encoder.
 
     Args:
         name: str. Its name in the file.
@@ -156,26 +156,27 @@ def read_model(
     prefix="",
     grid_size=None,
 ):
-    """Reads a model of ours from any format.
+    """Reads a model from any format.
 
     Args:
-        source: path, as `local_source` gives it, or a name such as
+        source: str. Path, as `local_source` gives it, or a name such as
             `"hf://facebook/vit-mae-base"`.
-        source_format: one of `FORMATS`. Guessed by default.
+        source_format: str. One of `FORMATS`. Guessed by default.
         num_heads: int, for .pth and .safetensors files, which do not hold it.
         decoder_num_heads: int, for .pth files with a decoder.
-        image_shape: (height, width, channels) to which position tables are
-            interpolated. As it is by default.
+        image_shape: tuple of int. (height, width, channels) to which position
+            tables are interpolated. As it is by default.
         allow_missing: bool. Whether weights may be left out or missing.
         key: str. As in `from_timm`, for .pth files.
         prefix: str. As in `from_timm`, for .pth and .safetensors files.
-        grid_size: (rows, columns). As in `from_timm`, for the same.
+        grid_size: tuple of int. (rows, columns). As in `from_timm`, for the
+            same.
 
     Returns:
         The model, and a `Report`.
 
     Raises:
-        ValueError: if the source is damaged or does not fit.
+        ValueError: If the source is damaged or does not fit.
     """
     if source_format is None:
         source_format = guess_source_format(source, key, prefix)
@@ -218,13 +219,14 @@ def read_model(
 def write_model(
     model, target, target_format=None, allow_missing=False, normalization=None
 ):
-    """Writes a model of ours in any format.
+    """Writes a model in any format.
 
     Args:
         model: `ViTEncoder`, `MaskedAutoencoder`, `CLMAE` or `ImageClassifier`.
-        target: path of the file or folder, which is replaced whole or not at
-            all.
-        target_format: one of `FORMATS`. Guessed from the ending by default.
+        target: str. Path of the file or folder, which is replaced whole or not
+            at all.
+        target_format: str. One of `FORMATS`. Guessed from the ending by
+            default.
         allow_missing: bool. Whether weights may be left out.
         normalization: `PixelNormalization` of the training images, for the
             image processor in a folder of Hugging Face; no other format has a
@@ -234,7 +236,7 @@ def write_model(
         A `Report`.
 
     Raises:
-        ValueError: if the format has no place for the model.
+        ValueError: If the format has no place for the model.
     """
     if target_format is None:
         target_format = guess_target_format(target, model)
@@ -267,7 +269,7 @@ def _save_keras(model, target):
 
 
 def _identity(model):
-    """The report of a format of our own, which holds everything."""
+    """Makes the report of this package's own formats, which hold everything."""
     sizes = sizes_of(model)
     classifies = sizes.num_classes is not None
     table = timm_table(sizes) if classifies else published_table(sizes)

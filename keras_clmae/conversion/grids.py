@@ -12,7 +12,7 @@ _TOLERANCE = 1e-3
 
 
 def fixed_grid(table):
-    """The grid of MAE's fixed sine-cosine table, by its numbers.
+    """Recognizes the grid of MAE's fixed sine-cosine table by its numbers.
 
     Args:
         table: float array of shape (tokens, hidden_dim), without the class
@@ -37,20 +37,21 @@ def fixed_grid(table):
 
 
 def native_grid(num_tokens, patch_size, image_shape, grid_size, fixed):
-    """The grid that a position table was made for.
+    """Finds the grid that a position table was made for.
 
     Args:
         num_tokens: int. Rows of the table, less the class token's.
         patch_size: int.
-        image_shape: what the user asked for, or `None`.
-        grid_size: (rows, columns) that the source or the user names, or `None`.
-        fixed: what `fixed_grid` returned.
+        image_shape: What the user asked for, or `None`.
+        grid_size: tuple of int. (rows, columns) that the source or the user
+            names, or `None`.
+        fixed: What `fixed_grid` returned.
 
     Returns:
         (rows, columns).
 
     Raises:
-        ValueError: if the grid is not known, or `grid_size` does not fit.
+        ValueError: If the grid is not known, or `grid_size` does not fit.
     """
     asked = None
     if image_shape is not None:

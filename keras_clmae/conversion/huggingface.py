@@ -46,17 +46,17 @@ def from_huggingface(
     transformers itself only for a model of its own.
 
     Args:
-        path_or_model: a folder with config.json and model.safetensors (or
+        path_or_model: str. Folder with config.json and model.safetensors (or
             pytorch_model.bin, which needs PyTorch), split into several files
             or not; `"hf://organization/name"` or `"hf://organization/name@
             revision"` to download one; or a model of transformers.
-        image_shape: (height, width, channels). The position tables of encoder
-            and decoder are interpolated where it is not the checkpoint's own.
-            Defaults to `None`: the checkpoint's own.
+        image_shape: tuple of int. (height, width, channels). The position
+            tables of encoder and decoder are interpolated where it is not the
+            checkpoint's own. Defaults to `None`: the checkpoint's own.
         allow_missing: bool. Whether weights without a place, such as a
             `ViTModel`'s pooler, are left out and missing ones keep their
             initial values, instead of an error. Defaults to `False`.
-        **arguments: further arguments of the model, such as `mask_ratio`,
+        **arguments: Further arguments of the model, such as `mask_ratio`,
             `drop_path_rate` or `dtype`.
 
     Returns:
@@ -66,7 +66,7 @@ def from_huggingface(
         classifier has the labels of `id2label` as its `class_names`.
 
     Raises:
-        ValueError: if the folder is incomplete, damaged, of another kind of
+        ValueError: If the folder is incomplete, damaged, of another kind of
             model, or of sizes that do not fit together.
 
     Example:
@@ -83,7 +83,11 @@ def from_huggingface(
 def read_huggingface(
     path_or_model, image_shape=None, allow_missing=False, **arguments
 ):
-    """Does what `from_huggingface` does, and returns a `Report` too."""
+    """Makes a model as `from_huggingface` does, and a `Report`.
+
+    Returns:
+        The model and a `Report`.
+    """
     with _folder_of(path_or_model) as folder:
         config = read_config(folder)
         weights = _open_folder(folder)
@@ -114,7 +118,7 @@ def read_huggingface(
 
 
 def huggingface_normalization(path):
-    """Reads how the images of a Hugging Face model were standardized.
+    """Reads the normalization of the images of a Hugging Face model.
 
     Args:
         path: str or path. A folder of Hugging Face, or a name such as
@@ -125,7 +129,7 @@ def huggingface_normalization(path):
         processor gives, or `None` where it has no image processor.
 
     Raises:
-        ValueError: if the file is damaged, or its numbers fit no images.
+        ValueError: If the file is damaged, or its numbers fit no images.
 
     Example:
 
@@ -144,7 +148,7 @@ def huggingface_normalization(path):
 
 
 def is_huggingface_folder(folder):
-    """Whether a folder's config.json names a ViT or ViTMAE of Hugging Face."""
+    """Tells whether a config.json names a Hugging Face ViT or ViTMAE."""
     try:
         read_config(folder)
     except ValueError:
@@ -154,7 +158,7 @@ def is_huggingface_folder(folder):
 
 @contextlib.contextmanager
 def _folder_of(path_or_model):
-    """The folder of a model, saved or downloaded first where need be."""
+    """Finds the folder of a model; saves or downloads it first if needed."""
     if hasattr(path_or_model, "save_pretrained"):
         # Names on disk differ from those in memory, by the library's version.
         with tempfile.TemporaryDirectory() as folder:
@@ -254,8 +258,8 @@ def to_huggingface(model, directory, normalization=None, allow_missing=False):
             autoencoder is written; `ViTEncoder`, a `ViTModel`
             (without pooler); or `ImageClassifier` that pools the class token,
             a `ViTForImageClassification`.
-        directory: path of the folder, made if it does not exist. Nothing is
-            written if anything fails.
+        directory: str. Path of the folder, made if it does not exist. Nothing
+            is written if anything fails.
         normalization: `PixelNormalization` of the training images, for the
             image processor. Defaults to `None`: ImageNet's; images of other
             than 1 or 3 channels get no image processor then.
@@ -267,7 +271,7 @@ def to_huggingface(model, directory, normalization=None, allow_missing=False):
         A `Report` of what was written.
 
     Raises:
-        ValueError: if there is no such model in transformers.
+        ValueError: If there is no such model in transformers.
 
     Example:
 

@@ -47,13 +47,16 @@ DECODER_BLOCKS = ("decoder.decoder_layers", "decoder.decoder_encoder.layer")
 def huggingface_table(
     sizes, prefix="vit.", decoder_blocks=DECODER_BLOCKS[0], qkv_bias=True
 ):
-    """The format's table for a model of these sizes.
+    """Makes the format's table for a model of these sizes.
 
     Args:
         sizes: `Sizes`.
-        prefix: what the encoder's names start with.
-        decoder_blocks: what the names of the decoder's blocks start with.
-        qkv_bias: whether queries, keys and values have biases.
+        prefix: What the encoder's names start with.
+        decoder_blocks: What the names of the decoder's blocks start with.
+        qkv_bias: bool. Whether queries, keys and values have biases.
+
+    Returns:
+        A list of `Entry`.
     """
     dim = sizes.encoder.hidden_dim
     table = [
@@ -145,7 +148,7 @@ def read_config(folder):
     """Reads the config.json of a ViTMAE or ViT folder, defaults filled in.
 
     Raises:
-        ValueError: if there is none, or it is of another kind of model.
+        ValueError: If there is none, or it is of another kind of model.
     """
     path = os.path.join(folder, "config.json")
     config = read_json(path)
@@ -165,7 +168,7 @@ def read_config(folder):
 
 
 def read_class_names(config, num_classes):
-    """Names of the classes by `id2label`, or `None` where it gives none.
+    """Reads the names of the classes from `id2label`, or `None`.
 
     Args:
         config: dict, as `read_config` gives it.
@@ -175,7 +178,7 @@ def read_class_names(config, num_classes):
         Tuple of str, or `None`: config.json is silent, or says `LABEL_0`.
 
     Raises:
-        ValueError: if `id2label` has not one name per class.
+        ValueError: If `id2label` has not one name per class.
     """
     labels = config.get("id2label")
     if labels is None:
@@ -197,7 +200,7 @@ def read_class_names(config, num_classes):
 
 
 def read_sizes(config, weights):
-    """Sizes by the weights, with which the configuration must agree.
+    """Reads sizes from the weights; the configuration must agree.
 
     Args:
         config: dict, as `read_config` gives it.
@@ -205,6 +208,9 @@ def read_sizes(config, weights):
 
     Returns:
         `Sizes`, and what the encoder's names start with.
+
+    Raises:
+        ValueError: If the two do not agree.
     """
     prefix = "vit." if "vit.embeddings.cls_token" in weights.shapes else ""
     dim = shape_of(weights, f"{prefix}embeddings.cls_token", 3)[2]
@@ -275,7 +281,7 @@ def _read_decoder(config, weights, epsilon):
 
 
 def decoder_blocks_of(weights):
-    """What the names of the decoder's blocks start with in a file."""
+    """Finds the prefix of the decoder's blocks in a file."""
     return max(
         DECODER_BLOCKS, key=lambda b: count_layers(weights.shapes, f"{b}.")
     )
@@ -325,10 +331,10 @@ def _sides(config, name):
 
 
 def architecture_of(sizes):
-    """The class in transformers for a model of ours of these sizes.
+    """Names the class in transformers for a model of these sizes.
 
     Raises:
-        ValueError: if there is none.
+        ValueError: If there is none.
     """
     if sizes.num_classes is not None:
         if (sizes.pooling, sizes.head_norm) != ("class_token", "none"):
@@ -358,7 +364,7 @@ def architecture_of(sizes):
 
 
 def config_of(model, sizes, architecture):
-    """The content of config.json."""
+    """Makes the content of config.json."""
     stack, (height, width, channels) = sizes.encoder, sizes.image_shape
     config = {
         "architectures": [architecture],

@@ -1,4 +1,4 @@
-"""Read and write the image processor in a folder of Hugging Face."""
+"""Read and write the image processor of a Hugging Face folder."""
 
 import os
 
@@ -21,7 +21,7 @@ def read_image_processor(folder):
         A `PixelNormalization`, or `None` where there is no image processor.
 
     Raises:
-        ValueError: if the file is damaged, or its numbers fit no images.
+        ValueError: If the file is damaged, or its numbers fit no images.
     """
     path = os.path.join(folder, FILE_NAME)
     if not os.path.isfile(path):
@@ -52,14 +52,17 @@ def _normalization_of(settings):
 
 
 def image_processor_of(sizes, normalization):
-    """The content of preprocessor_config.json, or `None` where none fits.
+    """Makes the content of preprocessor_config.json, or `None` if none fits.
 
     Args:
         sizes: `Sizes`.
         normalization: `PixelNormalization`, or `None` for ImageNet's.
 
+    Returns:
+        A dict, or `None`.
+
     Raises:
-        ValueError: if `normalization` is for another number of channels.
+        ValueError: If `normalization` is for another number of channels.
     """
     height, width, channels = sizes.image_shape
     if normalization is None:

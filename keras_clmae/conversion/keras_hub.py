@@ -31,7 +31,11 @@ _BIASES = ("use_mha_bias", "use_mlp_bias", "use_patch_bias", "use_class_token")
 
 
 def keras_hub_table(sizes):
-    """The table of a backbone of these sizes."""
+    """Makes the table of a backbone of these sizes.
+
+    Returns:
+        A list of `Entry`.
+    """
     stack = sizes.encoder
     dim, patch_size = stack.hidden_dim, sizes.patch_size
     projection = "encoder.patch_embedding.projection"
@@ -131,8 +135,8 @@ def to_keras_hub(model, allow_missing=False):
         A `keras_hub.models.ViTBackbone`, usable in its `ViTImageClassifier`.
 
     Raises:
-        ImportError: if KerasHub is not installed.
-        ValueError: if weights of the model have no place there.
+        ImportError: If KerasHub is not installed.
+        ValueError: If weights of the model have no place there.
 
     Example:
 
@@ -145,7 +149,11 @@ def to_keras_hub(model, allow_missing=False):
 
 
 def write_keras_hub(model, allow_missing=False):
-    """Does what `to_keras_hub` does, and returns a `Report` too."""
+    """Makes a backbone as `to_keras_hub` does, and a `Report`.
+
+    Returns:
+        A `keras_hub.models.ViTBackbone` and a `Report`.
+    """
     sizes = sizes_of(model)
     arrays, report = weight_map.export(
         keras_hub_table(sizes), model, allow_missing
@@ -170,17 +178,17 @@ def from_keras_hub(backbone, image_shape=None, **arguments):
     Args:
         backbone: `keras_hub.models.ViTBackbone` with a class token and biases,
             or the folder of its preset.
-        image_shape: (height, width, channels). The position table is
-            interpolated where it is not the backbone's own. Defaults to
+        image_shape: tuple of int. (height, width, channels). The position table
+            is interpolated where it is not the backbone's own. Defaults to
             `None`: the backbone's own.
-        **arguments: further arguments of the encoder, such as
+        **arguments: Further arguments of the encoder, such as
             `drop_path_rate`. Dropout has no counterpart.
 
     Returns:
         A `ViTEncoder`.
 
     Raises:
-        ValueError: if the backbone is another, or a folder is damaged.
+        ValueError: If the backbone is another, or a folder is damaged.
 
     Example:
 
@@ -192,7 +200,14 @@ def from_keras_hub(backbone, image_shape=None, **arguments):
 
 
 def read_keras_hub(backbone, image_shape=None, **arguments):
-    """Does what `from_keras_hub` does, and returns a `Report` too."""
+    """Makes an encoder as `from_keras_hub` does, and a `Report`.
+
+    Returns:
+        A `ViTEncoder` and a `Report`.
+
+    Raises:
+        ValueError: If the backbone is another, or a folder is damaged.
+    """
     if isinstance(backbone, (str, os.PathLike)):
         backbone = _load_backbone(os.fspath(backbone))
     source = type(backbone).__name__
@@ -216,7 +231,7 @@ def read_keras_hub(backbone, image_shape=None, **arguments):
 
 
 def is_keras_hub_folder(folder):
-    """Whether a folder's config.json names a `ViTBackbone` of KerasHub."""
+    """Tells whether a folder's config.json names a KerasHub `ViTBackbone`."""
     try:
         config = read_json(os.path.join(folder, "config.json"))
     except ValueError:
@@ -261,7 +276,7 @@ def _make_backbone(sizes, dtype=None):
 
 
 def _sizes_of(config):
-    """Sizes by the configuration of a backbone, each of them checked."""
+    """Reads sizes from the configuration of a backbone, and checks each."""
     values = [config.get(name) for name in _INTEGERS]
     shape, patch_size = config.get("image_shape"), config.get("patch_size")
     sides = [*_as_list(shape), *_as_list(patch_size)]

@@ -8,18 +8,18 @@ from keras_clmae.models.image_classifier import ImageClassifier
 
 
 def resized(model, image_shape):
-    """The model for images of another size.
+    """Copies a model for images of another size.
 
     Args:
         model: `ViTEncoder`, `MaskedAutoencoder`, `CLMAE` or `ImageClassifier`.
-        image_shape: (height, width, channels), or `None`.
+        image_shape: tuple of int. (height, width, channels), or `None`.
 
     Returns:
         The model itself where its images are of this size, else a copy whose
         position tables are interpolated.
 
     Raises:
-        ValueError: if the channels or the patches do not fit, or the model
+        ValueError: If the channels or the patches do not fit, or the model
             holds a part that is bound to its image size.
     """
     sizes = getattr(model, "encoder", model)
@@ -40,7 +40,11 @@ def resized(model, image_shape):
 
 
 def copy_classifier(classifier, image_shape):
-    """A copy of an `ImageClassifier` for images of another size."""
+    """Copies an `ImageClassifier` for images of another size.
+
+    Returns:
+        An `ImageClassifier`, not compiled.
+    """
     config = classifier.get_config() | {
         "encoder": classifier.encoder,
         "image_shape": tuple(image_shape),

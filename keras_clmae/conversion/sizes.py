@@ -1,4 +1,4 @@
-"""Describe models by their sizes, which are known before one is made."""
+"""Describe models by their sizes, before they are made."""
 
 from typing import NamedTuple
 
@@ -27,20 +27,20 @@ class Stack(NamedTuple):
 
 
 class Sizes(NamedTuple):
-    """Sizes of an encoder and of what else there is.
+    """Sizes of an encoder, and of a decoder, masking module and head.
 
     Attributes:
-        image_shape: (height, width, channels), in pixels.
+        image_shape: tuple of int. (height, width, channels), in pixels.
         patch_size: int.
         encoder: `Stack`.
         decoder: `Stack`, or `None`.
         masking_module: `Stack`, or `None`, also for a masking layer of the
             user's own.
-        masking_head: as `MaskingModule` takes it.
+        masking_head: As `MaskingModule` takes it.
         num_classes: int, or `None` for what is no classifier.
-        pooling: as `ImageClassifier` takes it.
-        head_norm: as `ImageClassifier` takes it.
-        learned_positions: as `ViTEncoder` takes it.
+        pooling: As `ImageClassifier` takes it.
+        head_norm: As `ImageClassifier` takes it.
+        learned_positions: As `ViTEncoder` takes it.
     """
 
     image_shape: tuple
@@ -75,13 +75,13 @@ class Sizes(NamedTuple):
 
 
 def sizes_of(model):
-    """The `Sizes` of a model of ours.
+    """Reads the `Sizes` of a model.
 
     Args:
         model: `ViTEncoder`, `MaskedAutoencoder`, `CLMAE` or `ImageClassifier`.
 
     Raises:
-        ValueError: if it is anything else.
+        ValueError: If it is anything else.
     """
     if isinstance(model, ViTEncoder):
         return Sizes(model.image_shape, model.patch_size, _stack_of(model))
@@ -122,9 +122,9 @@ def build_model(sizes, dtype=None, drop_path_rate=0.0, **arguments):
 
     Args:
         sizes: `Sizes`.
-        dtype: dtype or policy of all parts.
+        dtype: str. Dtype or policy of all parts.
         drop_path_rate: float. Of the encoder.
-        **arguments: further arguments of the class.
+        **arguments: Further arguments of the class.
 
     Returns:
         A `CLMAE` where there is a masking module, a `MaskedAutoencoder` where
@@ -175,7 +175,7 @@ def build_model(sizes, dtype=None, drop_path_rate=0.0, **arguments):
 
 
 def count_layers(shapes, prefix):
-    """How many numbers follow a prefix, such as `"blocks."`, in names."""
+    """Counts the numbers that follow a prefix, such as `"blocks."`."""
     return len(
         {
             name.removeprefix(prefix).split(".")[0]
@@ -186,10 +186,10 @@ def count_layers(shapes, prefix):
 
 
 def shape_of(weights, name, rank):
-    """The shape of an array that must be there to know the sizes.
+    """Finds the shape of an array that the sizes depend on.
 
     Raises:
-        ValueError: if it is not there, of another rank, or has a side of 0.
+        ValueError: If it is not there, of another rank, or has a side of 0.
     """
     shape = weights.shapes.get(name)
     prefixes = sorted(

@@ -18,12 +18,16 @@ from keras_clmae.saving.weight_files import write_weights
 
 
 def timm_table(sizes, token_norm="norm"):
-    """The format's table for a model of these sizes.
+    """Makes the format's table for a model of these sizes.
 
     Args:
         sizes: `Sizes`.
-        token_norm: name of the norm of the tokens. timm calls it `"fc_norm"`
-            where the class token is normed after pooling, which is the same.
+        token_norm: str. Name of the norm of the tokens. timm calls it
+            `"fc_norm"` where the class token is normed after pooling, which is
+            the same.
+
+    Returns:
+        A list of `Entry`.
     """
     dim = sizes.encoder.hidden_dim
     tokens = [
@@ -62,14 +66,15 @@ def from_timm(
     others PyTorch; timm itself is not needed.
 
     Args:
-        path_or_model: path of a .safetensors or .pth file, or a timm model,
-            whose heads, epsilon, pooling and grid are read; one that computes
-            something else (another activation or block, `avgmax`) is refused.
+        path_or_model: str. Path of a .safetensors or .pth file, or a timm
+            model, whose heads, epsilon, pooling and grid are read; one that
+            computes something else (another activation or block, `avgmax`) is
+            refused.
         num_heads: int. Attention heads, which a file does not tell. Defaults to
             `None`: a timm model's own.
-        image_shape: (height, width, channels). The file's own, square, by
-            default; the position table is interpolated where it is of another
-            grid of patches.
+        image_shape: tuple of int. (height, width, channels). The file's own,
+            square, by default; the position table is interpolated where it is
+            of another grid of patches.
         allow_missing: bool. Whether weights without a place are left out and
             missing ones keep their initial values, instead of an error.
             Defaults to `False`.
@@ -78,14 +83,14 @@ def from_timm(
         global_pool: str. `"token"` or `"avg"`: how a classifier pools. Defaults
             to `None`: a timm model's own; for a file `"avg"` where it has an
             `fc_norm`, else `"token"`.
-        grid_size: (rows, columns) of patches that a file's learned positions
-            were trained on. Needed only where `image_shape` has as many
-            patches in another grid. Defaults to `None`.
+        grid_size: tuple of int. (rows, columns) of patches that a file's
+            learned positions were trained on. Needed only where `image_shape`
+            has as many patches in another grid. Defaults to `None`.
         key: str. Which state dict of a .pth file is meant, such as `"teacher"`.
             Defaults to `None`: `"model"`, or the only one.
         prefix: str. Start of the names that are meant, such as `"backbone."`;
             all others are left out. Defaults to `""`.
-        **arguments: further arguments of the model, such as `drop_path_rate`.
+        **arguments: Further arguments of the model, such as `drop_path_rate`.
 
     Returns:
         An `ImageClassifier` for weights with a head, else a `ViTEncoder`. Its
@@ -95,7 +100,7 @@ def from_timm(
         encoder's own neither scales nor shifts.
 
     Raises:
-        ValueError: if a file is missing, damaged, or of another format, or if a
+        ValueError: If a file is missing, damaged, or of another format, or if a
             model or a file has what our encoder does not compute.
 
     Example:
@@ -132,7 +137,15 @@ def read_timm(
     prefix="",
     **arguments,
 ):
-    """Does what `from_timm` does, and returns a `Report` too."""
+    """Makes a model as `from_timm` does, and a `Report`.
+
+    Returns:
+        The model and a `Report`.
+
+    Raises:
+        ValueError: If a file is missing or damaged, or does not fit. As from
+            `from_timm`.
+    """
     if global_pool is not None:
         check_choice("global_pool", global_pool, ("token", "avg"))
     if hasattr(path_or_model, "state_dict"):
@@ -189,8 +202,8 @@ def to_timm(model, path, allow_missing=False):
         model: `ViTEncoder` (for timm's `num_classes=0`), or `ImageClassifier`
             that pools the class token (`global_pool="token"`) or, with the
             default head, the mean (`global_pool="avg"`).
-        path: path of the .safetensors or .pth file. It is replaced whole or not
-            at all.
+        path: str. Path of the .safetensors or .pth file. It is replaced whole
+            or not at all.
         allow_missing: bool. Whether weights without a place there (a decoder, a
             masking module) are left out. Defaults to `False`: an error.
 
@@ -198,7 +211,7 @@ def to_timm(model, path, allow_missing=False):
         A `Report` of what was written.
 
     Raises:
-        ValueError: if timm has no such model.
+        ValueError: If timm has no such model.
 
     Example:
 

@@ -1,16 +1,16 @@
-"""Read what a timm model computes beside its weights, or refuse it by name."""
+"""Read the settings of a timm model, or refuse the model."""
 
 from typing import NamedTuple
 
 
 class Described(NamedTuple):
-    """What a state dict does not say.
+    """Settings of a timm model that its state dict does not hold.
 
     Attributes:
         num_heads: int.
         layer_norm_epsilon: float.
         global_pool: str. `"token"` or `"avg"`, or `None` without a head.
-        grid_size: (rows, columns) of patches.
+        grid_size: tuple of int. (rows, columns) of patches.
     """
 
     num_heads: int
@@ -29,7 +29,7 @@ def describe(model):
         `Described`.
 
     Raises:
-        ValueError: if the model, or a part of it, is of another class or
+        ValueError: If the model, or a part of it, is of another class or
             computes something else than ours.
     """
     _check_class("a model", model, "VisionTransformer")

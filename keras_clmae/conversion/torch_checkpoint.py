@@ -27,7 +27,11 @@ _DEFAULT_DECODER = {"hidden_dim": 512, "num_layers": 8}
 
 
 def published_table(sizes):
-    """The format's table for a model of these sizes."""
+    """Makes the format's table for a model of these sizes.
+
+    Returns:
+        A list of `Entry`.
+    """
     dim = sizes.encoder.hidden_dim
     table = vit_names.encoder_table(sizes)
     if sizes.decoder is not None:
@@ -85,7 +89,7 @@ def load_torch_checkpoint(
     Keras backend.
 
     Args:
-        path: path of a .pth file.
+        path: str. Path of a .pth file.
         num_heads: int. Attention heads of the encoder.
         decoder_num_heads: int. Attention heads of the decoder.
         allow_missing: bool. Whether weights without a place in the model are
@@ -95,7 +99,7 @@ def load_torch_checkpoint(
             `"model"`, or the only one.
         prefix: str. Start of the names that are meant, such as `"module."`; all
             others are left out. Defaults to `""`.
-        **arguments: further arguments of the model, such as `mask_ratio`,
+        **arguments: Further arguments of the model, such as `mask_ratio`,
             `normalize_targets`, `gaussian_loss_weight`; `image_shape`, the
             file's own when it is not given, to which the position tables are
             interpolated where it has another grid of patches; `grid_size`,
@@ -112,7 +116,7 @@ def load_torch_checkpoint(
         warning says so.
 
     Raises:
-        ValueError: if the file is missing, damaged, or of another format.
+        ValueError: If the file is missing, damaged, or of another format.
 
     Example:
 
@@ -149,7 +153,11 @@ def read_published(
     layer_norm_epsilon=1e-6,
     **arguments,
 ):
-    """Does what `load_torch_checkpoint` does, and returns a `Report` too."""
+    """Makes a model as `load_torch_checkpoint` does, and a `Report`.
+
+    Returns:
+        The model and a `Report`.
+    """
     weights = open_weights(path, key, prefix)
     native, patch_size, _ = vit_names.read_image_shape(
         weights, image_shape, grid_size
@@ -198,7 +206,7 @@ def load_torch_weights(path, model, allow_missing=False, key=None, prefix=""):
     module) keep their values, and a warning names them.
 
     Args:
-        path: path of a .pth file.
+        path: str. Path of a .pth file.
         model: `CLMAE`, `MaskedAutoencoder` or `ViTEncoder` of the same sizes.
         allow_missing: bool. Whether weights without a place in the model are
             left out, and missing ones keep their values, instead of an error.
@@ -207,7 +215,7 @@ def load_torch_weights(path, model, allow_missing=False, key=None, prefix=""):
         prefix: str. As in `load_torch_checkpoint`.
 
     Raises:
-        ValueError: if the file is missing, damaged, of another format or of
+        ValueError: If the file is missing, damaged, of another format or of
             other sizes. The model is then as it was.
 
     Example:
@@ -234,7 +242,7 @@ def save_torch_checkpoint(model, path, allow_missing=False):
 
     Args:
         model: `CLMAE`, `MaskedAutoencoder` or `ViTEncoder`.
-        path: path of the .pth file. It is replaced whole or not at all.
+        path: str. Path of the .pth file. It is replaced whole or not at all.
         allow_missing: bool. Whether weights without a place in the format are
             left out. Defaults to `False`: an error.
 
@@ -242,7 +250,7 @@ def save_torch_checkpoint(model, path, allow_missing=False):
         A `Report` of what was written.
 
     Raises:
-        ValueError: if the format has no place for the model, or for a part of
+        ValueError: If the format has no place for the model, or for a part of
             it such as a masking layer of your own.
 
     Example:
@@ -282,7 +290,7 @@ def _published_sizes(model):
 
 
 def _check(sizes, weights, allow_missing, stacklevel=4):
-    """The table of the parts that the file has, checked against it.
+    """Makes the table of the parts that a file has, and checks it.
 
     Absent parts are no error here: MAE publishes encoders alone. A warning
     names them.

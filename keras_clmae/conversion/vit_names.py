@@ -34,12 +34,15 @@ _OTHER_TOKENS = {
 
 
 def encoder_table(sizes, final_norm="encoder.norm"):
-    """The encoder's table.
+    """Makes the encoder's table.
 
     Args:
         sizes: `Sizes`.
-        final_norm: path of ours that the last layer normalization stands for,
-            or `None` where the format has none.
+        final_norm: str. Path of ours that the last layer normalization stands
+            for, or `None` where the format has none.
+
+    Returns:
+        A list of `Entry`.
     """
     stack = sizes.encoder
     dim = stack.hidden_dim
@@ -59,7 +62,11 @@ def encoder_table(sizes, final_norm="encoder.norm"):
 
 
 def blocks_table(prefix, path, stack):
-    """The table of a stack of transformer blocks."""
+    """Makes the table of a stack of transformer blocks.
+
+    Returns:
+        A list of `Entry`.
+    """
     dim = stack.hidden_dim
     table = []
     for index in range(stack.num_layers):
@@ -83,10 +90,10 @@ def blocks_table(prefix, path, stack):
 
 
 def read_stack(weights, prefix, num_heads, layer_norm_epsilon=1e-6):
-    """The `Stack` of blocks that a file holds under a prefix.
+    """Reads the `Stack` of blocks that a file holds under a prefix.
 
     Raises:
-        ValueError: if the first block is not there.
+        ValueError: If the first block is not there.
     """
     mlp_dim, dim = shape_of(weights, f"{prefix}.0.mlp.fc1.weight", 2)
     return Stack(
@@ -99,19 +106,20 @@ def read_stack(weights, prefix, num_heads, layer_norm_epsilon=1e-6):
 
 
 def read_image_shape(weights, image_shape, grid_size=None):
-    """The image and patch sizes that a file's encoder was made for.
+    """Reads the image and patch sizes of a file's encoder.
 
     Args:
         weights: `Weights`.
-        image_shape: what the user asked for, or `None`.
-        grid_size: (rows, columns) of patches, where they are known.
+        image_shape: What the user asked for, or `None`.
+        grid_size: tuple of int. (rows, columns) of patches, where they are
+            known.
 
     Returns:
         (height, width, channels), the side of a patch, and whether the
         positions are MAE's fixed ones.
 
     Raises:
-        ValueError: if they are not known, or there are tokens that ours does
+        ValueError: If they are not known, or there are tokens that ours does
             not have.
     """
     _, channels, patch_size, _ = shape_of(weights, "patch_embed.proj.weight", 4)
@@ -134,13 +142,13 @@ def read_image_shape(weights, image_shape, grid_size=None):
 
 
 def check_tokens(weights):
-    """Refuses tokens that our encoder does not have, each by its name.
+    """Refuses tokens that `ViTEncoder` does not have, by their names.
 
     Args:
         weights: `Weights`.
 
     Raises:
-        ValueError: if there is no class token, or there are others beside it.
+        ValueError: If there is no class token, or there are others beside it.
     """
     for name, problem in _OTHER_TOKENS.items():
         if name in weights.shapes:
@@ -158,7 +166,7 @@ def _refused_tokens(weights, problem):
 
 
 def _lacks_class_row(num_positions, patch_size, image_shape):
-    """Whether a table has as many rows as patches, and none beside them."""
+    """Tells whether a table has one row per patch and none for other tokens."""
 
     def is_square(number):
         return number > 0 and math.isqrt(number) ** 2 == number

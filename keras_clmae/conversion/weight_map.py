@@ -14,13 +14,13 @@ from keras import ops
 
 
 class Entry(NamedTuple):
-    """Arrays of a format and the weights of ours that they stand for.
+    """Arrays of a format, and the weights that they stand for.
 
     Attributes:
         theirs: dict from names in the format to shapes there.
         ours: tuple of attribute paths.
-        to_ours: function from their arrays to a list of ours.
-        to_theirs: its inverse.
+        to_ours: callable. Maps their arrays to a list of ours.
+        to_theirs: callable. Its inverse.
     """
 
     theirs: dict
@@ -62,14 +62,14 @@ class Report(NamedTuple):
 
 
 def same(name, path, shape):
-    """An array that is the same in both."""
+    """Makes the entry of an array that is the same in both."""
     return Entry(
         {name: shape}, (path,), lambda array: [array], lambda array: [array]
     )
 
 
 def norm(name, path, dim):
-    """PyTorch's layer normalization."""
+    """Makes the entries of PyTorch's layer normalization."""
     return [
         same(f"{name}.weight", f"{path}.gamma", (dim,)),
         same(f"{name}.bias", f"{path}.beta", (dim,)),
@@ -77,7 +77,7 @@ def norm(name, path, dim):
 
 
 def dense(name, path, inputs, outputs):
-    """PyTorch's linear layer, whose weight is (outputs, inputs)."""
+    """Makes the entries of PyTorch's linear layer, (outputs, inputs)."""
     return [
         Entry(
             {f"{name}.weight": (outputs, inputs)},
@@ -90,7 +90,7 @@ def dense(name, path, inputs, outputs):
 
 
 def fused_attention(name, path, dim, num_heads):
-    """Query, key and value in one linear layer, as timm and MAE have them."""
+    """Makes the entries of query, key and value in one linear layer."""
     kernel_shape = (dim, 3, num_heads, dim // num_heads)
     return [
         Entry(
@@ -109,14 +109,14 @@ def fused_attention(name, path, dim, num_heads):
 
 
 def split_attention(names, path, dim, num_heads, bias=True):
-    """Query, key and value in three linear layers.
+    """Makes the entries of query, key and value in three linear layers.
 
     Args:
         names: their three names.
-        path: path of our attention layer.
-        dim: width.
-        num_heads: number of heads.
-        bias: whether they have biases; ours are zero where not.
+        path: str. Path of our attention layer.
+        dim: int. Width.
+        num_heads: int. Number of heads.
+        bias: bool. Whether they have biases; ours are zero where not.
     """
     head_shape = (num_heads, dim // num_heads)
     weights = {f"{name}.weight": (dim, dim) for name in names}
@@ -146,7 +146,7 @@ def split_attention(names, path, dim, num_heads, bias=True):
 
 
 def patch_projection(name, path, patch_size, channels, dim):
-    """A strided convolution, (dim, channels, rows, columns), as our matrix."""
+    """Makes the entries of a strided convolution, a matrix here."""
     kernel_shape = (patch_size, patch_size, channels, dim)
     return [
         Entry(
@@ -160,7 +160,7 @@ def patch_projection(name, path, patch_size, channels, dim):
 
 
 def positions(name, num_tokens, dim, leading=(1,)):
-    """The encoder's position table, with the class token's row in front."""
+    """Makes the entry of the encoder's position table, class token first."""
     shape = (*leading, num_tokens + 1, dim)
 
     def to_ours(array):
@@ -179,7 +179,7 @@ def positions(name, num_tokens, dim, leading=(1,)):
 
 
 def decoder_positions(name, num_tokens, dim):
-    """The decoder's position table, which has the class token's row too."""
+    """Makes the entry of the decoder's position table, class token first."""
     return Entry(
         {name: (1, num_tokens + 1, dim)},
         ("decoder.position_embedding.position_table",),
@@ -192,7 +192,7 @@ def decoder_positions(name, num_tokens, dim):
 
 
 def parts_of(model):
-    """The parts of a model by the first word of our paths."""
+    """Maps the first word of a path to that component of a model."""
     if hasattr(model, "masking_module"):
         return {
             **parts_of(model.autoencoder),
@@ -210,7 +210,7 @@ def parts_of(model):
 
 
 def resolve(parts, path):
-    """The attribute of a part that a path such as `encoder.blocks.0` names."""
+    """Finds the object that a path such as `encoder.blocks.0` names."""
 
     def step(value, word):
         return value[int(word)] if word.isdigit() else getattr(value, word)
@@ -220,7 +220,7 @@ def resolve(parts, path):
 
 
 def variables_of(entry, model):
-    """The weights of ours that an entry names."""
+    """Finds the variables that an entry names."""
     parts = parts_of(model)
     return [resolve(parts, path) for path in entry.ours]
 
@@ -237,7 +237,7 @@ def check(table, weights, allow_missing=False):
         A `Report`.
 
     Raises:
-        ValueError: if a shape differs, or something is left over or missing
+        ValueError: If a shape differs, or something is left over or missing
             and `allow_missing` is false.
     """
     expected = {
@@ -269,7 +269,7 @@ def check(table, weights, allow_missing=False):
 
 
 def no_place_for(names, source, hint=""):
-    """The error about weights of a file that the model has no place for."""
+    """Makes the error about weights of a file without a place in the model."""
     return ValueError(
         "The checkpoint holds weights that the model has no place for: "
         f"{_listed(names)}. {hint} Received: {source!r}"
@@ -288,7 +288,7 @@ def assign(table, weights, model):
 
 
 def export(table, model, allow_missing=False, ignored=()):
-    """The weights of a model under the names and layouts of a format.
+    """Exports the weights of a model in the names and layouts of a format.
 
     Args:
         table: list of `Entry`.
@@ -301,7 +301,7 @@ def export(table, model, allow_missing=False, ignored=()):
         A dict from names to contiguous float32 arrays, and a `Report`.
 
     Raises:
-        ValueError: if the format has no place for a weight of the model and
+        ValueError: If the format has no place for a weight of the model and
             `allow_missing` is false.
     """
     arrays, mapped = {}, []

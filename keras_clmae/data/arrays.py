@@ -9,10 +9,10 @@ from keras_clmae.data.sharding import EpochSampler
 
 
 class ArrayDataset(keras.utils.PyDataset):
-    """Batches of pictures held in NumPy arrays.
+    """Batches of images held in NumPy arrays.
 
     `fit`, `evaluate` and `predict` take it directly on every backend. The
-    order of the pictures in an epoch depends on `seed` and the number of the
+    order of the images in an epoch depends on `seed` and the number of the
     epoch only, so that a run that was cut short can be repeated exactly: see
     `set_epoch`. Each pass that `fit` begins advances the number by one; with
     `steps_per_epoch` a pass takes several of Keras's epochs.
@@ -21,25 +21,29 @@ class ArrayDataset(keras.utils.PyDataset):
     with `shuffle=False`; pass that for an order that depends on nothing else.
 
     Args:
-        images: Array of shape `(num_examples, height, width, channels)`, or
-            `(num_examples, height, width)` for gray pictures. Integers and
+        images: array of shape `(num_examples, height, width, channels)`, or
+            `(num_examples, height, width)` for gray images. Integers and
             floats are kept as they are.
-        labels: Array of shape `(num_examples, ...)`, or `None` for batches
-            of pictures alone. Defaults to `None`.
-        batch_size: Positive integer, examples in a batch of this process.
+        labels: array of shape `(num_examples, ...)`, or `None` for batches
+            of images alone. Defaults to `None`.
+        batch_size: int. Examples in a batch of this process.
             Defaults to `32`.
-        shuffle: Boolean, whether every epoch has an order of its own.
+        shuffle: bool. Whether every epoch has an order of its own.
             Defaults to `True`.
-        seed: Integer, seed of the order. Defaults to `0`.
-        drop_remainder: Boolean, whether to leave out a last batch that is
+        seed: int. Seed of the order. Defaults to `0`.
+        drop_remainder: bool. Whether to leave out a last batch that is
             not full. Defaults to `False`.
-        process_index: Integer or `None`, see `process_shard`.
-        process_count: Integer or `None`, see `process_shard`.
+        process_index: int or `None`. See `process_shard`.
+        process_count: int or `None`. See `process_shard`.
 
     Attributes:
-        num_examples: Integer, examples of all processes together.
-        steps_per_epoch: Integer, batches that this process gives in an epoch.
-        epoch: Integer, number of the epoch that is being read.
+        num_examples: int. Examples of all processes together.
+        steps_per_epoch: int. Batches that this process gives in an epoch.
+        epoch: int. Number of the epoch that is being read.
+
+    Raises:
+        ValueError: If the images have another shape, there is not one label per
+            image, or an argument of the order does not fit.
 
     Example:
 
@@ -74,7 +78,7 @@ class ArrayDataset(keras.utils.PyDataset):
             labels = np.asarray(labels)
             if len(labels) != len(images):
                 raise ValueError(
-                    "`labels` must have one label an image, "
+                    "`labels` must have one label per image, "
                     f"expected {len(images)}. Received: {len(labels)}"
                 )
         self.images = images
@@ -99,7 +103,7 @@ class ArrayDataset(keras.utils.PyDataset):
         """Chooses the epoch that is read next.
 
         Args:
-            epoch: Non-negative integer, the number of the epoch, 0 first.
+            epoch: int. The number of the epoch, 0 first.
         """
         self._sampler.set_epoch(epoch)
         self.epoch = self._sampler.epoch
@@ -119,7 +123,7 @@ class ArrayDataset(keras.utils.PyDataset):
         """Counts the first batches of the pass that has begun as read.
 
         Args:
-            count: Non-negative integer.
+            count: int. 0 or more.
         """
         with self._lock:
             self._pending.difference_update(range(count))
@@ -149,20 +153,20 @@ def array_dataset(
     process_index=None,
     process_count=None,
 ):
-    """Makes batches of pictures that are already in memory.
+    """Makes batches of images that are already in memory.
 
     Args:
-        images: Array of shape `(num_examples, height, width, channels)`, or
-            `(num_examples, height, width)` for gray pictures.
-        labels: Array with one label an image, or `None`. Defaults to `None`.
-        batch_size: Positive integer. Defaults to `32`.
-        shuffle: Boolean, whether every epoch has an order of its own.
+        images: array of shape `(num_examples, height, width, channels)`, or
+            `(num_examples, height, width)` for gray images.
+        labels: array with one label per image, or `None`. Defaults to `None`.
+        batch_size: int. Defaults to `32`.
+        shuffle: bool. Whether every epoch has an order of its own.
             Defaults to `True`.
-        seed: Integer, seed of the order. Defaults to `0`.
-        drop_remainder: Boolean, whether to leave out a last batch that is
+        seed: int. Seed of the order. Defaults to `0`.
+        drop_remainder: bool. Whether to leave out a last batch that is
             not full. Defaults to `False`.
-        process_index: Integer or `None`, see `process_shard`.
-        process_count: Integer or `None`, see `process_shard`.
+        process_index: int or `None`. See `process_shard`.
+        process_count: int or `None`. See `process_shard`.
 
     Returns:
         An `ArrayDataset`, of batches `images`, or `(images, labels)` where

@@ -1,4 +1,4 @@
-"""Choose the part of an image that is shown, and bring it to size."""
+"""Choose the part of an image that is shown, and resize it."""
 
 import math
 
@@ -6,7 +6,7 @@ import numpy as np
 
 from keras_clmae.optional_imports import require
 
-# Tries to fit a window into the picture before it falls back to a central one.
+# Tries to fit a window into the image before it falls back to a central one.
 _ATTEMPTS = 10
 # Reductions that a JPEG decoder makes almost for free.
 REDUCTIONS = (1, 2, 4, 8)
@@ -15,22 +15,22 @@ REDUCTIONS = (1, 2, 4, 8)
 def random_window(shape, seed, scale, aspect_ratio):
     """Draws the window of a random resized crop.
 
-    The share of the picture's area is uniform in `scale` and the logarithm
+    The share of the image's area is uniform in `scale` and the logarithm
     of width / height uniform in `aspect_ratio` (Szegedy et al., "Going Deeper
     with Convolutions", CVPR 2015, section 6). A pair that does not fit into
-    the picture is drawn again; after ten of them the largest central window
+    the image is drawn again; after ten of them the largest central window
     within `aspect_ratio` is taken.
 
     Args:
-        shape: Integer tensor `(height, width)` of the picture.
-        seed: Integer tensor of shape `(2,)`.
-        scale: Pair of floats in (0, 1], the least and the largest area.
-        aspect_ratio: Pair of positive floats, least and largest width / height.
+        shape: int tensor `(height, width)` of the image.
+        seed: int tensor of shape `(2,)`.
+        scale: pair of float in (0, 1]. The least and the largest area.
+        aspect_ratio: pair of float. Least and largest width / height.
 
     Returns:
         An int32 tensor `(top, left, height, width)`.
     """
-    tf = require("tensorflow", "Cropping pictures")
+    tf = require("tensorflow", "Cropping images")
     size = tf.cast(shape, "float32")
     draws = tf.random.stateless_uniform((_ATTEMPTS + 1, 2), seed)
     # Of each attempt the logarithms of the area and of width / height; the
@@ -54,21 +54,21 @@ def random_window(shape, seed, scale, aspect_ratio):
 
 
 def central_resize(pixels, image_size, crop_fraction):
-    """Resizes a picture to cover a frame, and cuts out the frame's middle.
+    """Resizes an image to cover a frame, and cuts out the frame's middle.
 
-    Bicubic, with the wider kernel that keeps a picture clean when it is made
+    Bicubic, with the wider kernel that keeps an image clean when it is made
     smaller.
 
     Args:
-        pixels: Tensor of shape `(height, width, channels)`.
-        image_size: Pair of integers, height and width of the result.
-        crop_fraction: Float in (0, 1], the result's share of the frame's
+        pixels: tensor of shape `(height, width, channels)`.
+        image_size: pair of int. Height and width of the result.
+        crop_fraction: float in (0, 1]. The result's share of the frame's
             sides.
 
     Returns:
         A float32 tensor of shape `(*image_size, channels)`.
     """
-    tf = require("tensorflow", "Cropping pictures")
+    tf = require("tensorflow", "Cropping images")
     frame = [round(size / crop_fraction) for size in image_size]
     shape = tf.cast(tf.shape(pixels)[:2], "float32")
     factor = tf.reduce_max(tf.constant(frame, "float32") / shape)
@@ -84,7 +84,7 @@ def central_resize(pixels, image_size, crop_fraction):
 
 
 def resize_window(pixels, image_size):
-    """Resizes a window of a picture, bicubic, as fast as TensorFlow can.
+    """Resizes a window of an image, bicubic, as fast as TensorFlow can.
 
     A window more than twice as large as the result gets the wider kernel that
     is slower and keeps fine patterns from turning into coarse ones. A JPEG's
@@ -93,12 +93,12 @@ def resize_window(pixels, image_size):
     Args:
         pixels: float32 tensor of shape `(height, width, channels)`; from
             bytes the kernel is slower, by more than the cast takes.
-        image_size: Pair of integers, height and width of the result.
+        image_size: pair of int. Height and width of the result.
 
     Returns:
         A float32 tensor of shape `(*image_size, channels)`.
     """
-    tf = require("tensorflow", "Cropping pictures")
+    tf = require("tensorflow", "Cropping images")
 
     def resize():
         resized = tf.raw_ops.ResizeBicubic(
@@ -117,13 +117,13 @@ def reduction_index(window_size, image_size):
     """Chooses how far a JPEG may be reduced while it is decoded.
 
     Args:
-        window_size: Integer tensor `(height, width)` of the window.
-        image_size: Pair of integers, height and width it is resized to.
+        window_size: int tensor `(height, width)` of the window.
+        image_size: pair of int. Height and width it is resized to.
 
     Returns:
         Scalar int32 tensor, index into `REDUCTIONS`: the largest one that
         leaves the window at least as large as the result.
     """
-    tf = require("tensorflow", "Cropping pictures")
+    tf = require("tensorflow", "Cropping images")
     factor = tf.reduce_min(window_size // tf.constant(image_size, "int32"))
     return tf.reduce_sum(tf.cast(factor >= REDUCTIONS[1:], "int32"))

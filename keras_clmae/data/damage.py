@@ -1,4 +1,4 @@
-"""Say in words what is wrong with an image file."""
+"""Diagnose damaged image files, and report them."""
 
 import errno
 import os
@@ -20,14 +20,14 @@ _SYSTEM_ERRORS = {
 
 
 def diagnose(path, decoder):
-    """Finds out why a picture file cannot be used.
+    """Finds the reason why an image file cannot be used.
 
     Args:
-        path: String, the file.
-        decoder: The `PictureDecoder` that is to read it.
+        path: str. The file.
+        decoder: The `ImageDecoder` that is to read it.
 
     Returns:
-        A string that follows "the picture cannot be read: ", or `None` if
+        A string that follows "the image cannot be read: ", or `None` if
         the file can be read.
     """
     try:
@@ -39,11 +39,11 @@ def diagnose(path, decoder):
 
 
 def diagnose_contents(contents, decoder):
-    """Finds out why the bytes of a picture file cannot be used.
+    """Finds the reason why the bytes of an image file cannot be used.
 
     Args:
-        contents: Bytes of the file.
-        decoder: The `PictureDecoder` that is to read it.
+        contents: bytes of the file.
+        decoder: The `ImageDecoder` that is to read it.
 
     Returns:
         A string, or `None` if they can be decoded.
@@ -79,17 +79,20 @@ def diagnose_contents(contents, decoder):
 
 
 class DamageReport:
-    """Names each unreadable picture once, and counts them.
+    """Names each unreadable image once, and counts them.
 
     Args:
-        describe: Callable, `(epoch, position) -> (name, reason)`, where
+        describe: callable, `(epoch, position) -> (name, reason)`, where
             `position` is a place in the order of the epoch and `reason` is
-            `None` for a picture that can be read after all.
+            `None` for an image that can be read after all.
         on_error: `"skip"` to warn of each file once, or `"raise"` to stop at
             the first one.
 
     Attributes:
-        skipped: Dictionary of the skipped pictures, names to reasons.
+        skipped: dict of the skipped images, names to reasons.
+
+    Raises:
+        ValueError: If `on_error` is neither of the two.
     """
 
     def __init__(self, describe, on_error):
@@ -104,32 +107,35 @@ class DamageReport:
         self._counted = 0
 
     def missing(self, epoch, position):
-        """Reports a picture that should have come and did not.
+        """Reports an image that should have come and did not.
 
         Args:
-            epoch: Integer, number of the epoch.
-            position: Integer, its place in the order of the epoch.
+            epoch: int. Number of the epoch.
+            position: int. Its place in the order of the epoch.
+
+        Raises:
+            ValueError: If `on_error` is `"raise"`. The message names the image.
         """
         name, reason = self.describe(epoch, position)
         if name in self.skipped:
             return
         reason = reason or "a part of it is damaged"
-        message = f"The picture {name!r} cannot be read: {reason}."
+        message = f"The image {name!r} cannot be read: {reason}."
         if self.on_error == "raise":
             raise ValueError(f'{message} Remove it, or pass `on_error="skip"`.')
         self.skipped[name] = reason
         warnings.warn(f"{message} It is skipped.", stacklevel=2)
 
     def end_epoch(self, num_examples):
-        """Tells how many pictures have been skipped, if there are new ones.
+        """Warns of the number of skipped images, if there are new ones.
 
         Args:
-            num_examples: Integer, how many pictures there are.
+            num_examples: int. How many images there are.
         """
         if len(self.skipped) > self._counted:
             self._counted = len(self.skipped)
             warnings.warn(
-                f"Skipped {self._counted} of {num_examples} pictures that "
+                f"Skipped {self._counted} of {num_examples} images that "
                 "cannot be read.",
                 stacklevel=2,
             )
@@ -139,7 +145,7 @@ def display_name(path):
     """Makes a path printable.
 
     Args:
-        path: String or bytes.
+        path: str or bytes.
 
     Returns:
         A string without undecodable bytes.

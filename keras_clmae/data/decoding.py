@@ -52,12 +52,12 @@ _EXIF_SEARCH_BYTES = 4096
 _UPSIDE_DOWN = np.isin(np.arange(9), (3, 4, 7, 8))
 _LEFT_RIGHT = np.isin(np.arange(9), (2, 3, 6, 7))
 
-# Red, green and blue in the brightness of a picture: ITU-R BT.601.
+# Red, green and blue in the brightness of an image: ITU-R BT.601.
 _LUMA = np.float32([[0.2989], [0.587], [0.114]])
 
 
-class PictureDecoder:
-    """Decodes JPEG, PNG, GIF and NumPy images, and what Pillow reads else.
+class ImageDecoder:
+    """Decodes JPEG, PNG, GIF and NumPy images, and whatever else Pillow reads.
 
     Of files with several frames or pages the first one is taken. An Exif
     orientation is applied. 16 bits per channel keep all their levels (in
@@ -66,28 +66,32 @@ class PictureDecoder:
     uint8, uint16 (65535 is white) or floats (1 is white).
 
     Args:
-        channels: Positive integer, channels of the result.
-        convert: Boolean, whether to convert pictures that have another
+        channels: int. Channels of the result.
+        convert: bool. Whether to convert images that have another
             number of channels (to gray, to RGB, alpha left out or opaque)
             instead of failing on them.
+
+    Raises:
+        ValueError: If images are to be converted to another number of channels
+            than 1, 3 or 4.
     """
 
     def __init__(self, channels, convert):
         if convert and channels not in (1, 3, 4):
             raise ValueError(
-                "`channels` must be 1, 3 or 4 where pictures are to "
+                "`channels` must be 1, 3 or 4 where images are to "
                 "be converted, or `None` to take them as they are. "
                 f"Received: channels={channels}"
             )
         self.channels = channels
         self.convert = convert
-        self._tf = require("tensorflow", "Reading picture files")
+        self._tf = require("tensorflow", "Reading image files")
 
     def is_jpeg(self, contents):
         """Tells whether the bytes are those of a JPEG file.
 
         Args:
-            contents: Scalar string tensor.
+            contents: scalar string tensor.
 
         Returns:
             Scalar boolean tensor.
@@ -96,10 +100,10 @@ class PictureDecoder:
         return self._tf.equal(start, SIGNATURES["JPEG"])
 
     def decode(self, contents):
-        """Decodes a whole picture, turned upright.
+        """Decodes a whole image, turned upright.
 
         Args:
-            contents: Scalar string tensor, a file of any of the formats.
+            contents: scalar string tensor. A file of any of the formats.
 
         Returns:
             A float32 tensor of shape `(height, width, channels)`, 0 is black
@@ -122,13 +126,13 @@ class PictureDecoder:
         )
 
     def decode_jpeg_window(self, contents, window, reduction):
-        """Decodes a part of a JPEG picture, not turned upright.
+        """Decodes a part of a JPEG image, not turned upright.
 
         Args:
-            contents: Scalar string tensor, a JPEG file.
-            window: Integer tensor `(top, left, height, width)` in pixels of
-                the reduced picture.
-            reduction: 1, 2, 4 or 8: the picture is made smaller by this
+            contents: scalar string tensor. A JPEG file.
+            window: int tensor `(top, left, height, width)` in pixels of
+                the reduced image.
+            reduction: 1, 2, 4 or 8: the image is made smaller by this
                 factor while it is decoded, which is cheap.
 
         Returns:
@@ -156,14 +160,14 @@ class PictureDecoder:
                 tf.shape(pixels[..., :1]), tf.constant(255, "uint8")
             )
             pixels = tf.concat([pixels, alpha], axis=-1)
-        # Fails where a gray picture comes among colored ones.
+        # Fails where a gray image comes among colored ones.
         return tf.ensure_shape(pixels, (None, None, self.channels))
 
     def decode_other(self, contents):
-        """Decodes a picture that is not a JPEG file.
+        """Decodes an image that is not a JPEG file.
 
         Args:
-            contents: Scalar string tensor.
+            contents: scalar string tensor.
 
         Returns:
             A float32 tensor of shape `(height, width, channels)`.
@@ -188,10 +192,10 @@ def jpeg_channels(contents):
     """Reads how many channels a JPEG file is decoded to.
 
     Args:
-        contents: Bytes of the file, or scalar string tensor.
+        contents: bytes of the file, or scalar string tensor.
 
     Returns:
-        Integer. A JPEG of four channels is CMYK, and is decoded to RGB.
+        int. A JPEG of four channels is CMYK, and is decoded to RGB.
     """
     tf = require("tensorflow", "Reading image files")
     return min(int(tf.io.extract_jpeg_shape(contents)[2]), 3)
@@ -201,7 +205,7 @@ def read_pixels(contents):
     """Reads an image file that is not a JPEG.
 
     Args:
-        contents: Bytes of the file.
+        contents: bytes of the file.
 
     Returns:
         Array of shape `(height, width, channels)`, 0 is black and 255 white.
@@ -232,7 +236,7 @@ def read_pixels(contents):
 
 
 class UnsupportedPixels(ValueError):
-    """An image of a type of pixels whose black and white nobody knows."""
+    """Error about pixels of a type whose black and white are not known."""
 
 
 def _read_numpy(contents):
@@ -250,7 +254,7 @@ def _read_numpy(contents):
 
 
 def _read_with_pillow(contents):
-    """Reads all that TensorFlow does not read, or not fully.
+    """Reads the files that TensorFlow cannot read, or not fully.
 
     Its BMP decoder takes the numbers of a palette for gray levels, and older
     releases know no WebP.
@@ -283,7 +287,7 @@ def _read_with_pillow(contents):
 
 
 def _convert(pixels, channels):
-    """Gray (with alpha) or color (with alpha) to another of these."""
+    """Converts between gray and color, each with or without alpha."""
     received = pixels.shape[-1]
     if received == channels:
         return pixels
@@ -300,15 +304,15 @@ def _convert(pixels, channels):
 
 
 def exif_orientation(contents):
-    """Reads how a photograph is to be turned.
+    """Reads the Exif orientation of a photograph.
 
     Args:
-        contents: Scalar string tensor, a JPEG file.
+        contents: scalar string tensor. A JPEG file.
 
     Returns:
         Scalar int32 tensor from 1 (upright, or not told) to 8.
     """
-    tf = require("tensorflow", "Reading picture files")
+    tf = require("tensorflow", "Reading image files")
 
     def parse():
         orientation = tf.numpy_function(
@@ -337,19 +341,19 @@ def _parse_orientation(head):
 
 
 def transpose(pixels, orientation):
-    """Exchanges rows and columns of a picture that lies on its side.
+    """Exchanges rows and columns of an image that lies on its side.
 
-    With `reverse` after it the picture is upright.
+    With `reverse` after it the image is upright.
 
     Args:
-        pixels: Tensor of shape `(height, width, channels)`.
-        orientation: Scalar int32 tensor, the Exif orientation, 1 to 8.
+        pixels: tensor of shape `(height, width, channels)`.
+        orientation: scalar int32 tensor. The Exif orientation, 1 to 8.
 
     Returns:
         A tensor of shape `(height, width, channels)`, or
         `(width, height, channels)` for orientations from 5 on.
     """
-    tf = require("tensorflow", "Reading picture files")
+    tf = require("tensorflow", "Reading image files")
     return tf.cond(
         orientation >= 5,
         lambda: tf.transpose(pixels, (1, 0, 2)),
@@ -358,18 +362,18 @@ def transpose(pixels, orientation):
 
 
 def reverse(pixels, orientation, mirror=False):
-    """Exchanges top and bottom, left and right of a picture, as is due.
+    """Mirrors an image vertically and horizontally, as its orientation says.
 
     Args:
-        pixels: Tensor of shape `(height, width, channels)`.
-        orientation: Scalar int32 tensor, the Exif orientation, 1 to 8.
-        mirror: Scalar boolean tensor, whether to exchange left and right of
-            the upright picture. Defaults to `False`.
+        pixels: tensor of shape `(height, width, channels)`.
+        orientation: scalar int32 tensor. The Exif orientation, 1 to 8.
+        mirror: scalar boolean tensor. Whether to exchange left and right of
+            the upright image. Defaults to `False`.
 
     Returns:
         A tensor of the same shape.
     """
-    tf = require("tensorflow", "Reading picture files")
+    tf = require("tensorflow", "Reading image files")
     upside_down = tf.gather(_UPSIDE_DOWN, orientation)
     left_right = tf.gather(_LEFT_RIGHT, orientation) ^ mirror
     return tf.cond(

@@ -17,7 +17,7 @@ def example_images(dataset, count):
     Args:
         dataset: data set of this package, or an iterable of batches of images,
             with or without labels.
-        count: Positive integer.
+        count: int.
 
     Returns:
         Array of shape `(images, height, width, channels)`, as the model sees
@@ -42,14 +42,14 @@ def example_images(dataset, count):
 
 
 def spaced(total, count):
-    """Evenly spaced places, each in the middle of its part.
+    """Computes evenly spaced places, each in the middle of its part.
 
     Args:
-        total: Positive integer, number of places.
-        count: Positive integer, number of them to choose, at most all.
+        total: int. Number of places.
+        count: int. Number of them to choose, at most all.
 
     Returns:
-        Integer array.
+        int array.
 
     Example:
 

@@ -1,4 +1,4 @@
-"""Keep files at hand that are read again and again."""
+"""Cache files that every epoch reads again."""
 
 import hashlib
 import os
@@ -28,7 +28,7 @@ class DiskCache:
     anew. A file that cannot be reached any more is served from its copy.
 
     Args:
-        folder: String or path object.
+        folder: str or path object.
     """
 
     def __init__(self, folder):

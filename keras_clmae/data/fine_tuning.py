@@ -15,7 +15,7 @@ from keras_clmae.optional_imports import require
 # The largest of RandAugment's paper; keras-cv goes from 0 to 1, where 0.3
 # shears by 0.3, as the paper's operations do at 10.
 _MAX_MAGNITUDE = 30
-# Of the magnitude from picture to picture.
+# Of the magnitude from image to image.
 _MAGNITUDE_STDDEV = 0.5
 
 
@@ -30,21 +30,21 @@ class FineTuneTransform(PretrainTransform):
     `keras.losses.CategoricalCrossentropy`.
 
     Args:
-        image_size: Integer, or pair of integers (height, width).
-        scale: Pair of floats in (0, 1]. Defaults to `(0.2, 1.0)`.
-        aspect_ratio: Pair of positive floats. Defaults to `(3 / 4, 4 / 3)`.
-        flip: Boolean. Defaults to `True`.
-        magnitude: Float from 0 to 30, strength of RandAugment's two
+        image_size: int, or pair of int (height, width).
+        scale: pair of float in (0, 1]. Defaults to `(0.2, 1.0)`.
+        aspect_ratio: pair of float. Defaults to `(3 / 4, 4 / 3)`.
+        flip: bool. Defaults to `True`.
+        magnitude: float from 0 to 30. Strength of RandAugment's two
             operations on the scale of its paper; 0 leaves RandAugment out, as
             a warning says for images of other than 3 channels. Defaults to
             `9`.
-        erasing_rate: Float from 0 to 1, share of the pictures of which a
+        erasing_rate: float from 0 to 1. Share of the images of which a
             rectangle is replaced by noise. Defaults to `0.25`.
-        mixup_alpha: Non-negative float, of the Beta distribution of MixUp; 0
+        mixup_alpha: float. Parameter of the Beta distribution of MixUp; 0
             leaves MixUp out. Defaults to `0.8`.
-        cutmix_alpha: Non-negative float, of the Beta distribution of CutMix;
+        cutmix_alpha: float. Parameter of the Beta distribution of CutMix;
             0 leaves CutMix out. Defaults to `1.0`.
-        label_smoothing: Float in [0, 1). Defaults to `0.1`.
+        label_smoothing: float in [0, 1). Defaults to `0.1`.
 
     References:
 
@@ -53,6 +53,9 @@ class FineTuneTransform(PretrainTransform):
     - [Zhong et al., 2020](https://arxiv.org/abs/1708.04896) (random erasing)
     - [Zhang et al., 2018](https://arxiv.org/abs/1710.09412) (MixUp)
     - [Yun et al., 2019](https://arxiv.org/abs/1905.04899) (CutMix)
+
+    Raises:
+        ValueError: If an argument is out of range.
 
     Example:
 
@@ -131,7 +134,7 @@ class FineTuneTransform(PretrainTransform):
     takes_standardized = False
 
     def batch(self, images, labels, normalization, num_classes, seed):
-        tf = require("tensorflow", "Transforming pictures")
+        tf = require("tensorflow", "Transforming images")
         if self._augment is not None and images.shape[-1] == 3:
             images = self._augment(images)
         elif self._augment is not None:
@@ -171,21 +174,21 @@ class FineTuneTransform(PretrainTransform):
 
 
 def erase_rectangles(images, rate, seed):
-    """Replaces a rectangle of some pictures by normal noise.
+    """Replaces a rectangle of some images with normal noise.
 
-    Its area is uniform in 2% to a third of the picture's, the logarithm of
+    Its area is uniform in 2% to a third of the image's, the logarithm of
     its height / width uniform in 0.3 to 1 / 0.3 (Zhong et al., 2020).
 
     Args:
         images: float32 tensor of shape `(batch, height, width, channels)`,
             standardized.
-        rate: Float from 0 to 1, share of the pictures.
-        seed: Integer tensor of shape `(2,)`.
+        rate: float from 0 to 1. Share of the images.
+        seed: int tensor of shape `(2,)`.
 
     Returns:
         A tensor of the same shape.
     """
-    tf = require("tensorflow", "Transforming pictures")
+    tf = require("tensorflow", "Transforming images")
     shape = tf.shape(images)
     height, width = (float(side) for side in images.shape[1:3])
     draws = tf.random.stateless_uniform((5, shape[0]), seed + (3, 0))
@@ -222,12 +225,16 @@ def get_transform(transform, image_size, labels):
     Args:
         transform: `"pretrain"`, `"fine_tune"`, `"evaluation"`, or a
             transform, which is returned as it is.
-        image_size: Integer, or pair of integers (height, width).
-        labels: Boolean, whether the pictures have labels, which the named
+        image_size: int, or pair of int (height, width).
+        labels: bool. Whether the images have labels, which the named
             `"fine_tune"` mixes. A `FineTuneTransform` does without.
 
     Returns:
         A transform.
+
+    Raises:
+        ValueError: If the name is unknown, or the transform is for other labels
+            or another image size.
     """
     image_size = standardize_image_size(image_size)
     if isinstance(transform, ImageTransform):

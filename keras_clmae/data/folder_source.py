@@ -11,15 +11,15 @@ from keras_clmae.data.damage import DamageReport
 from keras_clmae.data.damage import diagnose
 from keras_clmae.data.damage import display_name
 from keras_clmae.data.decoding import SIGNATURES
-from keras_clmae.data.decoding import PictureDecoder
+from keras_clmae.data.decoding import ImageDecoder
 from keras_clmae.data.decoding import jpeg_channels
 from keras_clmae.data.decoding import read_pixels
 from keras_clmae.data.file_cache import DiskCache
 from keras_clmae.data.file_cache import MemoryCache
 from keras_clmae.data.fine_tuning import FineTuneTransform
 from keras_clmae.data.fine_tuning import get_transform
-from keras_clmae.data.listing import list_pictures
-from keras_clmae.data.listing import split_pictures
+from keras_clmae.data.listing import list_images
+from keras_clmae.data.listing import split_images
 from keras_clmae.data.pipeline import get_normalization
 from keras_clmae.data.pipeline import make_batches
 from keras_clmae.data.pipeline import measure_statistics
@@ -27,9 +27,9 @@ from keras_clmae.data.sharding import EpochSampler
 from keras_clmae.optional_imports import require
 
 _SUBSETS = ("training", "validation", "both")
-# Pictures that are looked at to find their number of channels.
+# Images that are looked at to find their number of channels.
 _CHANNEL_SAMPLES = 256
-# Seconds after which a search for damaged pictures says what it does.
+# Seconds after which a search for damaged images says what it does.
 _SILENT_SECONDS = 5.0
 
 
@@ -54,7 +54,7 @@ def image_folder(
     process_index=None,
     process_count=None,
 ):
-    """Makes batches of the pictures in a folder.
+    """Makes batches of the images in a folder.
 
     JPEG, PNG, GIF, TIFF, WebP, BMP, PPM and whatever else Pillow reads (the
     first frame or page), and NumPy files (`.npy`), in any depth of folders.
@@ -63,53 +63,53 @@ def image_folder(
     (keras-cv's own draws in `"fine_tune"` excepted).
 
     Args:
-        path: String or path object, the folder.
-        image_size: Positive integer, or pair of them (height, width).
-        batch_size: Positive integer, examples in a batch of this process.
+        path: str or path object. The folder.
+        image_size: int, or pair of int (height, width).
+        batch_size: int. Examples in a batch of this process.
         transform: `"pretrain"`, `"fine_tune"`, `"evaluation"`, or a
             transform such as `PretrainTransform(224, scale=(0.5, 1.0))`.
             Defaults to `"pretrain"`.
-        labels: Boolean, whether each folder directly below `path` is a class
+        labels: bool. Whether each folder directly below `path` is a class
             and batches are `(images, labels)`. Defaults to `False`.
         channels: 1, 3 or 4 to convert all images to this number, or `None`
             to take them as they are; gray and color images together become
             RGB, with a warning. Defaults to `None`.
-        statistics: `"imagenet"`, `"from_data"` to measure the pictures (of
+        statistics: `"imagenet"`, `"from_data"` to measure the images (of
             the training part) in one pass, or a pair (mean, std) in units of
             white = 1. Defaults to `"imagenet"`.
-        validation_split: Float between 0 and 1, share of the pictures that
+        validation_split: float between 0 and 1. Share of the images that
             are for validation, or `None`. It depends on `seed` and the paths
             below `path` only. Defaults to `None`.
         subset: `"training"`, `"validation"`, or `"both"` for a pair of data
             sets, the second one in fixed order with the evaluation
             transform. Defaults to `"training"`.
-        num_classes: Integer, the largest number of classes that is allowed,
+        num_classes: int. The largest number of classes that is allowed,
             and the width of one-hot labels, or `None` for the number of
             folders. Defaults to `None`.
-        class_names: List of strings, the classes in the order of their
+        class_names: list of str. The classes in the order of their
             numbers, such as `class_names` of the training data for a folder
-            of test pictures. It may lack some of them; another class is an
+            of test images. It may lack some of them; another class is an
             error. Defaults to `None`: the sorted names of the folders.
-        one_hot: Boolean, whether labels are one-hot floats, as they always
+        one_hot: bool. Whether labels are one-hot floats, as they always
             are with `"fine_tune"`. Defaults to `False`.
-        shuffle: Boolean, or `None` for `True` with a training transform.
+        shuffle: bool, or `None` for `True` with a training transform.
             Defaults to `None`.
-        seed: Non-negative integer. Defaults to `0`.
-        drop_remainder: Boolean, whether to leave out a last batch that is
+        seed: int. 0 or more. Defaults to `0`.
+        drop_remainder: bool. Whether to leave out a last batch that is
             not full, or `None` for the value of `shuffle`. Defaults to
             `None`.
         cache: `"memory"` to keep the files in memory once they are read, a
             path to keep copies in a folder on a faster disk (which are made
             anew where size or time of a file differ), or `None`. Defaults to
             `None`.
-        on_error: `"skip"` to leave out pictures that cannot be read, with one
+        on_error: `"skip"` to leave out images that cannot be read, with one
             warning for each that names it and their count at the end, or
             `"raise"` to stop at the first one. In a training order they are
-            found on the way, and other pictures take their places; for a
-            fixed order all pictures are read once beforehand, so that
+            found on the way, and other images take their places; for a
+            fixed order all images are read once beforehand, so that
             `file_paths` and the length are right. Defaults to `"skip"`.
-        process_index: Integer or `None`, see `process_shard`.
-        process_count: Integer or `None`, see `process_shard`.
+        process_index: int or `None`. See `process_shard`.
+        process_count: int or `None`. See `process_shard`.
 
     Returns:
         A `tf.data.Dataset` of batches of float32 images of shape
@@ -118,8 +118,9 @@ def image_folder(
         `predict` on every backend. It has the attributes `num_examples`,
         `batch_size`, `steps_per_epoch`, `class_names`, `num_classes`,
         `labels` (all of them, in the order of `file_paths`), `file_paths`,
-        `normalization`, `skipped` and `set_epoch`. A pair of such data sets
-        for `subset="both"`.
+        `normalization`, `skipped` and `set_epoch`, and in a fixed order
+        `names` (paths below `path`). A pair of such data sets for
+        `subset="both"`.
 
     Raises:
         FileNotFoundError: If there is no such path.
@@ -146,23 +147,23 @@ def image_folder(
             f"`subset={subset!r}`. Received: validation_split=None"
         )
     transform = get_transform(transform, image_size, labels)
-    pictures = list_pictures(path, labels, num_classes, class_names)
+    images = list_images(path, labels, num_classes, class_names)
     if validation_split is None:
-        parts = {"training": pictures}
+        subsets = {"training": images}
     else:
-        training, validation = split_pictures(pictures, validation_split, seed)
-        parts = {"training": training, "validation": validation}
-    decoder = make_decoder(pictures, channels)
+        training, validation = split_images(images, validation_split, seed)
+        subsets = {"training": training, "validation": validation}
+    decoder = make_decoder(images, channels)
 
     def measure():
         sampler = EpochSampler(
-            len(parts["training"]),
+            len(subsets["training"]),
             batch_size=1,
             shuffle=False,
             process_index=0,
             process_count=1,
         )
-        source = _FolderSource(parts["training"], cache, decoder, sampler)
+        source = _FolderSource(subsets["training"], cache, decoder, sampler)
         return measure_statistics(source, decoder, transform.image_size)
 
     normalization = get_normalization(statistics, decoder.channels, measure)
@@ -172,11 +173,11 @@ def image_folder(
             shuffle = transform.is_training
         if drop_remainder is None:
             drop_remainder = shuffle
-        pictures, skipped = parts[part], {}
+        images, skipped = subsets[part], {}
         if not shuffle and on_error == "skip":
-            pictures, skipped = _without_damaged(pictures, decoder)
+            images, skipped = _without_damaged(images, decoder)
         sampler = EpochSampler(
-            len(pictures),
+            len(images),
             batch_size,
             shuffle=shuffle,
             seed=seed,
@@ -184,7 +185,7 @@ def image_folder(
             process_index=process_index,
             process_count=process_count,
         )
-        source = _FolderSource(pictures, cache, decoder, sampler)
+        source = _FolderSource(images, cache, decoder, sampler)
         dataset = make_batches(
             source,
             sampler,
@@ -193,12 +194,14 @@ def image_folder(
             normalization,
             labels=labels,
             one_hot=one_hot,
-            num_classes=num_classes or len(pictures.class_names or ()),
+            num_classes=num_classes or len(images.class_names or ()),
             on_error=on_error,
         )
-        dataset.class_names = pictures.class_names
-        dataset.labels = pictures.labels
+        dataset.class_names = images.class_names
+        dataset.labels = images.labels
         dataset.file_paths = source.paths
+        if not shuffle:
+            dataset.names = images.names
         dataset.skipped = skipped or dataset.skipped
         return dataset
 
@@ -217,19 +220,19 @@ class _FolderSource:
     """Files of a folder as records for `make_batches`.
 
     Args:
-        pictures: A `PictureList`.
+        images: An `ImageList`.
         cache: `"memory"`, a path, or `None`.
-        decoder: A `PictureDecoder`.
+        decoder: An `ImageDecoder`.
         sampler: An `EpochSampler`.
     """
 
-    def __init__(self, pictures, cache, decoder, sampler):
-        self.paths = pictures.paths
+    def __init__(self, images, cache, decoder, sampler):
+        self.paths = images.paths
         self.decoder = decoder
         self.sampler = sampler
-        labels = pictures.labels
+        labels = images.labels
         if labels is None:
-            labels = np.zeros(len(pictures), "int32")
+            labels = np.zeros(len(images), "int32")
         tf = require("tensorflow", "`image_folder`")
         self._tf = tf
         self._path_tensor = tf.constant([os.fsencode(p) for p in self.paths])
@@ -257,13 +260,13 @@ class _FolderSource:
         return display_name(path), diagnose(path, self.decoder)
 
 
-def _without_damaged(pictures, decoder):
-    """Reads all pictures once, and leaves out those that cannot be read.
+def _without_damaged(images, decoder):
+    """Reads all images once, and leaves out those that cannot be read.
 
     Where that takes long it says so.
     """
     tf = require("tensorflow", "`image_folder`")
-    paths = pictures.paths
+    paths = images.paths
     path_tensor = tf.constant([os.fsencode(path) for path in paths])
 
     @tf.autograph.experimental.do_not_convert
@@ -285,8 +288,8 @@ def _without_damaged(pictures, decoder):
         if not told and time.monotonic() - start > _SILENT_SECONDS:
             told = True
             print(
-                f"Looking for damaged pictures among the {len(paths):,} of "
-                f"{pictures.root!r}, which are read in a fixed order ...",
+                f"Looking for damaged images among the {len(paths):,} of "
+                f"{images.root!r}, which are read in a fixed order ...",
                 file=sys.stderr,
             )
 
@@ -300,35 +303,35 @@ def _without_damaged(pictures, decoder):
     report.end_epoch(len(paths))
     if not is_readable.any():
         raise ValueError(
-            "`path` must be a folder with pictures that can be read. "
-            f"Received: {pictures.root!r}, with not a single one"
+            "`path` must be a folder with images that can be read. "
+            f"Received: {images.root!r}, with not a single one"
         )
-    return pictures.select(is_readable), report.skipped
+    return images.select(is_readable), report.skipped
 
 
-def make_decoder(pictures, channels=None):
+def make_decoder(images, channels=None):
     """Makes the decoder for the images of a folder.
 
     Args:
-        pictures: A `PictureList`.
+        images: An `ImageList`.
         channels: 1, 3 or 4 to convert all images to this number, or `None`
             for the number that they have. Gray and color images together
             become RGB, with a warning. Defaults to `None`.
 
     Returns:
-        A `PictureDecoder`.
+        An `ImageDecoder`.
 
     Raises:
         ValueError: If the images have different numbers of channels that make
             no RGB, or none of those that are looked at can be read.
     """
     if channels is not None:
-        return PictureDecoder(channels, convert=True)
-    found = _find_channels(pictures)
+        return ImageDecoder(channels, convert=True)
+    found = _find_channels(images)
     if len(found) == 1:
         (count,) = found
         # The images that are not looked at may be gray.
-        return PictureDecoder(count, convert=count == 3)
+        return ImageDecoder(count, convert=count == 3)
     examples = ", ".join(
         f"{count} in {display_name(path)!r}" for count, path in found.items()
     )
@@ -339,17 +342,17 @@ def make_decoder(pictures, channels=None):
             f"{examples}"
         )
     warnings.warn(
-        f"Converted all images of {pictures.root!r} to RGB: their numbers of "
+        f"Converted all images of {images.root!r} to RGB: their numbers of "
         f"channels differ, {examples}. Pass `channels` for another number.",
         stacklevel=3,
     )
-    return PictureDecoder(3, convert=True)
+    return ImageDecoder(3, convert=True)
 
 
-def _find_channels(pictures):
-    """Dictionary from the numbers of channels to an image of each."""
+def _find_channels(images):
+    """Maps each number of channels to an image that has it."""
     tf = require("tensorflow", "`image_folder`")
-    paths = pictures.paths
+    paths = images.paths
     stride = max(1, len(paths) // _CHANNEL_SAMPLES)
     found = {}
     for path in paths[::stride]:
@@ -365,10 +368,10 @@ def _find_channels(pictures):
             continue
         found.setdefault(count, path)
     if not found:
-        reason = diagnose(paths[0], PictureDecoder(3, convert=True))
+        reason = diagnose(paths[0], ImageDecoder(3, convert=True))
         raise ValueError(
             "`path` must be a folder with images that can be read. "
-            f"Received: {pictures.root!r}, where "
+            f"Received: {images.root!r}, where "
             f"{display_name(paths[0])!r} cannot be read: {reason}"
         )
     return found

@@ -53,7 +53,7 @@ def load_digits_arrays():
 
 
 def digits_normalization():
-    """Gives the normalization of the digits, for pictures of them.
+    """Returns the normalization of the digits.
 
     Returns:
         A `PixelNormalization` of one channel.
@@ -86,24 +86,27 @@ def digits(
     """Makes batches of the handwritten digits. Needs no TensorFlow.
 
     Args:
-        batch_size: Positive integer. Defaults to `64`.
+        batch_size: int. Defaults to `64`.
         split: `"train"` (1,438 scans), `"test"` (359) or `"all"`. Defaults
             to `"train"`.
-        labels: Boolean, whether batches are `(images, labels)` and not
+        labels: bool. Whether batches are `(images, labels)` and not
             images alone. Defaults to `False`.
-        shuffle: Boolean, whether every epoch has an order of its own, or
+        shuffle: bool. Whether every epoch has an order of its own, or
             `None` for `True` on all splits but `"test"`. Defaults to `None`.
-        seed: Integer, seed of the order. Defaults to `0`.
-        drop_remainder: Boolean, whether to leave out a last batch that is
+        seed: int. Seed of the order. Defaults to `0`.
+        drop_remainder: bool. Whether to leave out a last batch that is
             not full, or `None` for the value of `shuffle`. Defaults to
             `None`.
-        process_index: Integer or `None`, see `process_shard`.
-        process_count: Integer or `None`, see `process_shard`.
+        process_index: int or `None`. See `process_shard`.
+        process_count: int or `None`. See `process_shard`.
 
     Returns:
         An `ArrayDataset` with an attribute `normalization` whose `inverse`
-        gives pictures to look at. Images have the shape
+        gives images to look at. Images have the shape
         `(batch_size, 8, 8, 1)`, see `load_digits_arrays`.
+
+    Raises:
+        ValueError: If `split` is unknown.
 
     Example:
 

@@ -12,15 +12,15 @@ from keras_clmae.data.decoding import KINDS
 
 
 @dataclasses.dataclass(frozen=True)
-class PictureList:
-    """Picture files in an order that does not depend on the file system.
+class ImageList:
+    """Image files in an order that does not depend on the file system.
 
     Attributes:
-        root: String, the folder.
-        names: List of strings, paths relative to `root`, sorted, with `/`
+        root: str. The folder.
+        names: list of str. Paths relative to `root`, sorted, with `/`
             between their parts.
-        labels: int32 array, one a file, or `None`.
-        class_names: List of strings, or `None`.
+        labels: int32 array, one per file, or `None`.
+        class_names: list of str, or `None`.
     """
 
     root: str
@@ -42,18 +42,18 @@ class PictureList:
         """Takes some of the files.
 
         Args:
-            chosen: Boolean array, one entry a file.
+            chosen: bool array, one entry per file.
 
         Returns:
-            A `PictureList` with the same classes.
+            An `ImageList` with the same classes.
         """
         names = [n for n, c in zip(self.names, chosen, strict=True) if c]
         labels = None if self.labels is None else self.labels[chosen]
         return dataclasses.replace(self, names=names, labels=labels)
 
 
-def list_pictures(path, labels=False, num_classes=None, class_names=None):
-    """Lists the picture files of a folder and of all folders below it.
+def list_images(path, labels=False, num_classes=None, class_names=None):
+    """Lists the image files of a folder and of all folders below it.
 
     Hidden files and folders are left out. Symbolic links are followed; a
     link that leads back to a folder above it is skipped, and so is a folder
@@ -61,35 +61,35 @@ def list_pictures(path, labels=False, num_classes=None, class_names=None):
     kinds are left out, with one warning for all of them.
 
     Args:
-        path: String or path object, the folder.
-        labels: Boolean, whether each folder directly below `path` is a class.
+        path: str or path object. The folder.
+        labels: bool. Whether each folder directly below `path` is a class.
             Classes are numbered in the order of their sorted names. Defaults
             to `False`.
-        num_classes: Integer, the largest number of classes that the model can
+        num_classes: int. The largest number of classes that the model can
             tell, or `None`. Defaults to `None`.
-        class_names: List of strings, the classes in the order of their
+        class_names: list of str. The classes in the order of their
             numbers, of which the folder may lack some; or `None` for the
             folders that there are. Defaults to `None`.
 
     Returns:
-        A `PictureList`.
+        An `ImageList`.
 
     Raises:
         FileNotFoundError: If there is no such path.
         NotADirectoryError: If it is not a folder.
-        ValueError: If there is no picture, only one class, a class without
-            pictures, more classes than `num_classes`, or one that is not in
+        ValueError: If there is no image, only one class, a class without
+            images, more classes than `num_classes`, or one that is not in
             `class_names`.
     """
     root = os.fspath(path)
     if not os.path.exists(root):
         raise FileNotFoundError(
-            f"`path` must be a folder of pictures. Received: {root!r},"
+            f"`path` must be a folder of images. Received: {root!r},"
             " which does not exist"
         )
     if not os.path.isdir(root):
         raise NotADirectoryError(
-            "`path` must be a folder of pictures. "
+            "`path` must be a folder of images. "
             f"Received: {root!r}, which is a file"
         )
     others = []
@@ -108,7 +108,7 @@ def list_pictures(path, labels=False, num_classes=None, class_names=None):
             stacklevel=3,
         )
     if not labels:
-        return PictureList(root, names)
+        return ImageList(root, names)
     return _with_labels(root, names, num_classes, class_names)
 
 
@@ -164,7 +164,7 @@ def _with_labels(root, names, num_classes, class_names):
     loose = [part[0] for part in parts if len(part) == 1]
     if loose:
         warnings.warn(
-            f"Skipped {len(loose)} picture(s) that lie in {root!r} itself, "
+            f"Skipped {len(loose)} image(s) that lie in {root!r} itself, "
             f"not in the folder of a class, for example {loose[0]!r}",
             stacklevel=4,
         )
@@ -188,11 +188,11 @@ def _with_labels(root, names, num_classes, class_names):
         )
     index = {name: number for number, name in enumerate(class_names)}
     labels = np.array([index[owner] for owner in owners], "int32")
-    return PictureList(root, names, labels, list(class_names))
+    return ImageList(root, names, labels, list(class_names))
 
 
 def _check_classes(root, found):
-    """Raises unless the folders below `root` make classes of pictures."""
+    """Refuses folders below `root` that do not make classes of images."""
     empty = sorted(
         entry.name
         for entry in os.scandir(root)
@@ -202,7 +202,7 @@ def _check_classes(root, found):
     )
     if empty:
         raise ValueError(
-            "`path` must have pictures in the folder of each class. "
+            "`path` must have images in the folder of each class. "
             f"Received: {root!r}, where there is none in {empty[0]!r}"
             + (f" and {len(empty) - 1} more" if empty[1:] else "")
         )
@@ -214,42 +214,46 @@ def _check_classes(root, found):
         )
 
 
-def split_pictures(pictures, validation_split, seed):
-    """Splits a list of pictures into training and validation.
+def split_images(images, validation_split, seed):
+    """Splits a list of images into training and validation.
 
     Which part a file falls into depends on its path below the root and on
     `seed`, not on where the root is. Of each class (or of all files, without
     labels) the same share is taken.
 
     Args:
-        pictures: A `PictureList`.
-        validation_split: Float between 0 and 1, share of the validation part.
-        seed: Integer.
+        images: An `ImageList`.
+        validation_split: float between 0 and 1. Share of the validation part.
+        seed: int.
 
     Returns:
-        A pair of `PictureList`s, training and validation.
+        A pair of `ImageList`s, training and validation.
+
+    Raises:
+        ValueError: If `validation_split` is out of range, or leaves a part
+            without images.
     """
     if not 0 < validation_split < 1:
         raise ValueError(
             "`validation_split` must be between 0 and 1. "
             f"Received: validation_split={validation_split}"
         )
-    scores = np.array([_score(name, seed) for name in pictures.names])
-    labels = pictures.labels
+    scores = np.array([_score(name, seed) for name in images.names])
+    labels = images.labels
     if labels is None:
-        labels = np.zeros(len(pictures), "int32")
-    is_validation = np.zeros(len(pictures), bool)
+        labels = np.zeros(len(images), "int32")
+    is_validation = np.zeros(len(images), bool)
     for label in np.unique(labels):
         members = np.flatnonzero(labels == label)
         count = round(validation_split * len(members))
         is_validation[members[np.argsort(scores[members])[:count]]] = True
     if is_validation.all() or not is_validation.any():
         raise ValueError(
-            "`validation_split` must leave at least one picture in "
+            "`validation_split` must leave at least one image in "
             f"each part. Received: validation_split={validation_split}, for "
-            f"{len(pictures)} pictures"
+            f"{len(images)} images"
         )
-    return pictures.select(~is_validation), pictures.select(is_validation)
+    return images.select(~is_validation), images.select(is_validation)
 
 
 def _score(name, seed):

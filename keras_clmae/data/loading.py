@@ -27,7 +27,7 @@ def load(
     labels=False,
     **arguments,
 ):
-    """Makes a data set from a string that says where its pictures are.
+    """Makes a data set from a string that says where its images are.
 
     Args:
         spec: `"digits"`, `"folder:PATH"`, `"tfds:NAME"`,
@@ -38,18 +38,22 @@ def load(
             of the name of `split` in it is read from there; one with `train`
             in it only where the folders beside are splits too (`val`,
             `test2`, `extra` and the like), since `train` may be a class.
-        image_size: Positive integer or pair of them (height, width), or
+        image_size: int, or pair of int (height, width), or
             `None` with `"digits"`, whose size is 8. Defaults to `None`.
-        batch_size: Positive integer. Defaults to `64`.
-        split: String, the split. Defaults to `"train"`.
+        batch_size: int. Defaults to `64`.
+        split: str. The split. Defaults to `"train"`.
         transform: See `image_folder`. The digits have none, but are in fixed
             order with `"evaluation"`. Defaults to `"pretrain"`.
-        labels: Boolean, whether batches are `(images, labels)`. Defaults to
+        labels: bool. Whether batches are `(images, labels)`. Defaults to
             `False`.
         **arguments: Further arguments of the function that reads it.
 
     Returns:
         What that function returns.
+
+    Raises:
+        ValueError: If `spec` has another form, or `image_size` does not go with
+            it. Functions that read the data raise their own.
 
     Example:
 
@@ -90,7 +94,7 @@ def load(
 
 
 def _split_folder(place, split):
-    """The folder of a split; for `"train"` it may be the whole folder."""
+    """Finds the folder of a split; for `"train"` it may be the whole folder."""
     part = os.path.join(place, split)
     if not os.path.isdir(part):
         if split == "train":
@@ -112,7 +116,7 @@ def _split_folder(place, split):
         return part
     warnings.warn(
         f"Read all folders of {place!r}: beside 'train' lies {others[0]!r}, "
-        "so that both are taken for classes. For the pictures in 'train' "
+        "so that both are taken for classes. For the images in 'train' "
         f"alone pass 'folder:{part}'.",
         stacklevel=3,
     )

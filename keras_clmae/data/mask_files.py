@@ -13,11 +13,15 @@ _THREADS = 8
 
 
 class MaskReader:
-    """Reads masks, and holds their labels against the classes.
+    """Reads masks, and checks their labels against the classes.
 
     Args:
-        num_classes: Positive integer.
-        ignore_label: Integer, label of pixels of no class, or `None`.
+        num_classes: int.
+        ignore_label: int. Label of pixels of no class, or `None`.
+
+    Raises:
+        ValueError: If `num_classes` is not positive, or `ignore_label` is a
+            class.
     """
 
     def __init__(self, num_classes, ignore_label):
@@ -39,7 +43,7 @@ class MaskReader:
         """Reads a mask inside `tf.data`.
 
         Args:
-            contents: Bytes of a file.
+            contents: bytes of a file.
 
         Returns:
             A float32 array of shape `(height, width)`.
@@ -59,7 +63,7 @@ class MaskReader:
         """Reads a mask from its file.
 
         Args:
-            path: String.
+            path: str.
 
         Returns:
             A pair: an integer array of shape `(height, width)`, or `None`
@@ -91,14 +95,14 @@ class MaskReader:
 
 
 class NoMaskError(ValueError):
-    """The error of a whole file that holds something else than a mask."""
+    """Error about an intact file that holds something else than a mask."""
 
 
 def read_mask(contents):
     """Reads the bytes of a mask; the indices of a palette stay as they are.
 
     Args:
-        contents: Bytes of an image file of one channel, or of an integer
+        contents: bytes of an image file of one channel, or of an integer
             `.npy` array of shape `(height, width)`.
 
     Returns:
@@ -130,7 +134,7 @@ def read_mask(contents):
 
 
 def _open(path):
-    """A mask, and what is wrong with its file."""
+    """Opens a mask; returns it and what is wrong with its file."""
     try:
         with open(path, "rb") as file:
             return read_mask(file.read()), None
@@ -150,11 +154,11 @@ def find_num_classes(paths, ignore_label):
     """Counts the classes in masks, all of which are read.
 
     Args:
-        paths: List of strings.
-        ignore_label: Integer, label of pixels of no class, or `None`.
+        paths: list of str.
+        ignore_label: int. Label of pixels of no class, or `None`.
 
     Returns:
-        Integer, one more than the highest label.
+        int. One more than the highest label.
 
     Raises:
         ValueError: If a file holds no mask, or no pixel has a class.

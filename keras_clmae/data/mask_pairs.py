@@ -3,20 +3,20 @@
 import os
 import warnings
 
-from keras_clmae.data.listing import PictureList
-from keras_clmae.data.listing import list_pictures
+from keras_clmae.data.listing import ImageList
+from keras_clmae.data.listing import list_images
 
 
 def list_pairs(images_dir, masks_dir, mask_suffix=""):
     """Lists the images of a folder that have a mask in another one.
 
     Args:
-        images_dir: String or path object.
-        masks_dir: String or path object.
-        mask_suffix: String. Defaults to `""`.
+        images_dir: str or path object.
+        masks_dir: str or path object.
+        mask_suffix: str. Defaults to `""`.
 
     Returns:
-        Two `PictureList`s, images and their masks, in the same order.
+        Two `ImageList`s, images and their masks, in the same order.
 
     Raises:
         FileNotFoundError: If there is no such folder.
@@ -42,15 +42,15 @@ def list_pairs(images_dir, masks_dir, mask_suffix=""):
                 stacklevel=3,
             )
     return (
-        PictureList(os.fspath(images_dir), [images[stem] for stem in stems]),
-        PictureList(os.fspath(masks_dir), [masks[stem] for stem in stems]),
+        ImageList(os.fspath(images_dir), [images[stem] for stem in stems]),
+        ImageList(os.fspath(masks_dir), [masks[stem] for stem in stems]),
     )
 
 
 def _list_by_stem(argument, folder, suffix):
-    """Names of the files of a folder, by their paths without extension."""
+    """Maps paths without extension to the names of the files of a folder."""
     try:
-        names = list_pictures(folder).names
+        names = list_images(folder).names
     except (OSError, ValueError) as error:
         message = str(error).replace("`path`", f"`{argument}`")
         raise type(error)(message) from None

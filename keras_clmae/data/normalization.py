@@ -9,21 +9,25 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 class PixelNormalization:
-    """Standardizes the channels of pictures, and inverts it.
+    """Standardizes the channels of images, and inverts it.
 
     `normalized = (pixels / 255 - mean) / std`, channel by channel.
 
     Args:
-        mean: Sequence of floats, one a channel, in units of white = 1.
-        std: Sequence of positive floats, one a channel.
+        mean: sequence of float. One per channel, in units of white = 1.
+        std: sequence of float. One per channel.
+
+    Raises:
+        ValueError: If there is not one finite number per channel, or a standard
+            deviation is not positive.
 
     Example:
 
     >>> normalization = PixelNormalization(mean=[0.5], std=[0.25])
-    >>> pictures = np.full((1, 8, 8, 1), 255, "uint8")
-    >>> float(normalization(pictures)[0, 0, 0, 0])
+    >>> images = np.full((1, 8, 8, 1), 255, "uint8")
+    >>> float(normalization(images)[0, 0, 0, 0])
     2.0
-    >>> int(normalization.inverse(normalization(pictures))[0, 0, 0, 0])
+    >>> int(normalization.inverse(normalization(images))[0, 0, 0, 0])
     255
     """
 
@@ -32,7 +36,7 @@ class PixelNormalization:
         std = np.asarray(std, "float32").reshape(-1)
         if mean.shape != std.shape or not mean.size:
             raise ValueError(
-                "`mean` and `std` must have one number a channel, "
+                "`mean` and `std` must have one number per channel, "
                 f"the same number of each. Received: mean={mean}, std={std}"
             )
         if not (np.isfinite(mean).all() and np.isfinite(std).all()):
@@ -53,10 +57,10 @@ class PixelNormalization:
         return self.mean.size
 
     def __call__(self, pixels):
-        """Standardizes pictures.
+        """Standardizes images.
 
         Args:
-            pixels: Array of shape `(..., channels)`, 0 is black and 255
+            pixels: array of shape `(..., channels)`, 0 is black and 255
                 white.
 
         Returns:
@@ -66,10 +70,10 @@ class PixelNormalization:
         return (pixels - self.mean) / self.std
 
     def inverse(self, images):
-        """Turns standardized images back into pictures to look at.
+        """Turns standardized images back into pixels to look at.
 
         Args:
-            images: Array or tensor of any backend, shape `(..., channels)`.
+            images: array or tensor of any backend, shape `(..., channels)`.
 
         Returns:
             A uint8 NumPy array of the same shape, rounded and clipped to 0
@@ -90,10 +94,13 @@ def imagenet_normalization(channels):
     """Makes the normalization with ImageNet's statistics.
 
     Args:
-        channels: Integer, 3, or 1 for the means over the three colors.
+        channels: int. 3, or 1 for the means over the three colors.
 
     Returns:
         A `PixelNormalization`.
+
+    Raises:
+        ValueError: If there is another number of channels.
     """
     if channels == 3:
         return PixelNormalization(IMAGENET_MEAN, IMAGENET_STD)
@@ -102,7 +109,7 @@ def imagenet_normalization(channels):
             [np.mean(IMAGENET_MEAN)], [np.mean(IMAGENET_STD)]
         )
     raise ValueError(
-        '`statistics="imagenet"` knows pictures of 1 or 3 channels. '
-        f"Received: pictures of {channels} channels. Pass "
+        '`statistics="imagenet"` knows images of 1 or 3 channels. '
+        f"Received: images of {channels} channels. Pass "
         '`statistics="from_data"` or a pair (mean, std)'
     )

@@ -24,33 +24,33 @@ def make_batches(
 ):
     """Builds the pipeline from the records of a source.
 
-    A picture that cannot be decoded drops out of the stream. Every picture
+    An image that cannot be decoded drops out of the stream. Every image
     carries its place in the order of the epoch, so that a gap tells which
     one is missing, at no cost to the others.
 
     In a training order (`sampler.shuffle`) a second pass over the epoch's
-    order makes up for pictures that dropped out, so that every epoch has the
+    order makes up for images that dropped out, so that every epoch has the
     promised number of steps. A fixed order repeats nothing; it stops with an
-    error should the pictures that dropped out leave fewer batches.
+    error should the images that dropped out leave fewer batches.
 
     Args:
         source: Has `stream(epoch)`, a `tf.data.Dataset` of the records of an
-            epoch; `load(record)`, the bytes of a picture file and its label;
+            epoch; `load(record)`, the bytes of an image file and its label;
             and `describe(epoch, position)`, see `DamageReport`.
         sampler: An `EpochSampler`.
         transform: A transform.
-        decoder: A `PictureDecoder`.
+        decoder: An `ImageDecoder`.
         normalization: A `PixelNormalization`.
-        labels: Boolean, whether batches are `(images, labels)`.
-        one_hot: Boolean, whether labels are one-hot floats.
-        num_classes: Integer or `None`.
+        labels: bool. Whether batches are `(images, labels)`.
+        one_hot: bool. Whether labels are one-hot floats.
+        num_classes: int or `None`.
         on_error: `"skip"` or `"raise"`.
 
     Returns:
         A `tf.data.Dataset` of batches, with the attributes `num_examples`,
         `batch_size`, `steps_per_epoch`, `num_classes` (`None` without
         labels), `normalization`, `transform`, `skipped` (dictionary of the
-        names and troubles of the pictures skipped so far), `set_epoch(epoch)`
+        names and troubles of the images skipped so far), `set_epoch(epoch)`
         and `examples(count)`, see `example_images`.
     """
     tf = require("tensorflow", "A `tf.data` pipeline")
@@ -198,7 +198,7 @@ def _report_gaps(batches, sampler, report):
             report.end_epoch(sampler.num_examples)
         if is_end and missing_steps:
             raise ValueError(
-                "Too many pictures cannot be read: the others make "
+                "Too many images cannot be read: the others make "
                 f"{step} of {sampler.steps_per_epoch} batches. Remove those "
                 "that the warnings named; keras-clmae check-data lists all of "
                 "a folder. A training order does without them."
@@ -237,12 +237,15 @@ def get_normalization(statistics, channels, measure):
 
     Args:
         statistics: `"imagenet"`, `"from_data"`, a pair (mean, std) of
-            sequences with one number a channel, or a `PixelNormalization`.
-        channels: Integer, channels of the pictures.
-        measure: Callable without arguments that measures the data.
+            sequences with one number per channel, or a `PixelNormalization`.
+        channels: int. Channels of the images.
+        measure: callable without arguments that measures the data.
 
     Returns:
         A `PixelNormalization`.
+
+    Raises:
+        ValueError: If `statistics` is none of these.
     """
     if isinstance(statistics, str):
         if statistics == "imagenet":
@@ -264,27 +267,30 @@ def get_normalization(statistics, channels, measure):
 
 
 def measure_statistics(source, decoder, image_size):
-    """Measures mean and standard deviation of pictures in one pass.
+    """Measures mean and standard deviation of images in one pass.
 
-    Over the pixels of the pictures as the evaluation transform shows them.
-    Pictures that cannot be read are left out.
+    Over the pixels of the images as the evaluation transform shows them.
+    Images that cannot be read are left out.
 
     Args:
-        source: See `make_batches`; of all pictures, in one process.
-        decoder: A `PictureDecoder`.
-        image_size: Pair of integers (height, width).
+        source: See `make_batches`; of all images, in one process.
+        decoder: An `ImageDecoder`.
+        image_size: pair of int (height, width).
 
     Returns:
         A `PixelNormalization`.
+
+    Raises:
+        ValueError: If no image can be read, or a channel does not vary.
     """
-    tf = require("tensorflow", "Measuring the statistics of pictures")
+    tf = require("tensorflow", "Measuring the statistics of images")
     transform = EvaluationTransform(image_size, crop_fraction=1.0)
 
     @tf.autograph.experimental.do_not_convert
     def sums(_, record):
         contents, _ = source.load(record)
         pixels = transform.example(contents, decoder, None) / 255
-        # Within one picture float32 is enough; between them it is not.
+        # Within one image float32 is enough; between them it is not.
         moments = tf.stack(
             [
                 tf.reduce_mean(pixels, axis=(0, 1)),
@@ -308,14 +314,14 @@ def measure_statistics(source, decoder, image_size):
     )
     if not count:
         raise ValueError(
-            '`statistics="from_data"` needs pictures that can be '
+            '`statistics="from_data"` needs images that can be '
             "read. Received: not a single one"
         )
     mean, square = total.numpy() / float(count)
     variance = np.maximum(square - mean**2, 0)
     if not variance.all():
         raise ValueError(
-            '`statistics="from_data"` needs pictures that vary in '
+            '`statistics="from_data"` needs images that vary in '
             f"every channel. Received: standard deviations {np.sqrt(variance)}"
         )
     return PixelNormalization(mean, np.sqrt(variance))

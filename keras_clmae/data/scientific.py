@@ -23,10 +23,10 @@ def is_dicom(contents):
     """Tells whether bytes are those of a DICOM file.
 
     Args:
-        contents: Bytes of a file.
+        contents: bytes of a file.
 
     Returns:
-        Boolean.
+        bool.
     """
     start, signature = _DICOM_SIGNATURE
     return contents[start : start + len(signature)] == signature
@@ -36,10 +36,10 @@ def is_tiff(contents):
     """Tells whether bytes are those of a TIFF file.
 
     Args:
-        contents: Bytes of a file.
+        contents: bytes of a file.
 
     Returns:
-        Boolean.
+        bool.
     """
     return contents.startswith(_TIFF_SIGNATURES)
 
@@ -50,8 +50,8 @@ def read_scientific(source, window=None):
     See `read_dicom` and `read_tiff` for how values become 0 to 1.
 
     Args:
-        source: String or path object, or the bytes of a file.
-        window: Pair of floats, see `read_dicom`; TIFF files have none.
+        source: str or path object, or the bytes of a file.
+        window: pair of float. See `read_dicom`; TIFF files have none.
             Defaults to `None`.
 
     Returns:
@@ -90,8 +90,8 @@ def read_dicom(contents, window=None):
     become RGB, are not windowed, and are divided by their largest value.
 
     Args:
-        contents: Bytes of a file.
-        window: Pair of floats, center and width in rescaled units, or `None`.
+        contents: bytes of a file.
+        window: pair of float. Center and width in rescaled units, or `None`.
             Defaults to `None`.
 
     Returns:
@@ -159,7 +159,7 @@ def read_tiff(contents):
     that lie on their side turned upright.
 
     Args:
-        contents: Bytes of a file.
+        contents: bytes of a file.
 
     Returns:
         A float32 array of shape `(height, width, channels)`.

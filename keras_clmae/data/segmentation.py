@@ -9,8 +9,8 @@ from keras_clmae.data.damage import DamageReport
 from keras_clmae.data.damage import diagnose
 from keras_clmae.data.damage import display_name
 from keras_clmae.data.folder_source import make_decoder
-from keras_clmae.data.listing import PictureList
-from keras_clmae.data.listing import split_pictures
+from keras_clmae.data.listing import ImageList
+from keras_clmae.data.listing import split_images
 from keras_clmae.data.mask_files import MaskReader
 from keras_clmae.data.mask_files import find_num_classes
 from keras_clmae.data.mask_pairs import list_pairs
@@ -59,42 +59,42 @@ def segmentation_folder(
     nearest neighbors. Images are of the kinds that `image_folder` reads.
 
     Args:
-        images_dir: String or path object, the folder of images.
-        masks_dir: String or path object, the folder of masks.
-        image_size: Positive integer, or pair of them (height, width).
-        batch_size: Positive integer, examples in a batch of this process.
-        num_classes: Integer, or `None` for the number of `class_names`, or
+        images_dir: str or path object. The folder of images.
+        masks_dir: str or path object. The folder of masks.
+        image_size: int, or pair of int (height, width).
+        batch_size: int. Examples in a batch of this process.
+        num_classes: int, or `None` for the number of `class_names`, or
             else one more than the highest label in the masks, all of which
             are read once for it. Defaults to `None`.
-        class_names: List of strings, the classes in the order of their
+        class_names: list of str. The classes in the order of their
             numbers, or `None`. Defaults to `None`.
-        ignore_label: Integer, label of pixels of no class, or `None`. Defaults
+        ignore_label: int. Label of pixels of no class, or `None`. Defaults
             to `255`.
-        mask_suffix: String that the names of masks have before their
+        mask_suffix: str that the names of masks have before their
             extension and images do not, such as `"_mask"`. Defaults to `""`.
         transform: `"fine_tune"` for random crops and flips, `"evaluation"`
             for the largest window in the middle, or a `SegmentationTransform`.
             Defaults to `"fine_tune"`.
         channels: As in `image_folder`. Defaults to `None`.
         statistics: As in `image_folder`. Defaults to `"imagenet"`.
-        validation_split: Float between 0 and 1, share of the pairs that are
+        validation_split: float between 0 and 1. Share of the pairs that are
             for validation, or `None`. It depends on `seed` and the paths below
             the folders, without extensions, only. Defaults to `None`.
         subset: `"training"`, `"validation"`, or `"both"` for a pair of data
             sets, the second one in fixed order with the evaluation transform.
             Defaults to `"training"`.
-        shuffle: Boolean, or `None` for `True` with a training transform.
+        shuffle: bool, or `None` for `True` with a training transform.
             Defaults to `None`.
-        seed: Non-negative integer. Defaults to `0`.
-        drop_remainder: Boolean, whether to leave out a last batch that is not
+        seed: int. 0 or more. Defaults to `0`.
+        drop_remainder: bool. Whether to leave out a last batch that is not
             full, or `None` for the value of `shuffle`. Defaults to `None`.
         on_error: `"skip"` to leave out pairs of which a file is damaged, with
             a warning for each (for a fixed order all pairs are read once
             beforehand), or `"raise"`. A mask of another size than its
             image, or with labels of no class, is an error in any case.
             Defaults to `"skip"`.
-        process_index: Integer or `None`, see `process_shard`.
-        process_count: Integer or `None`, see `process_shard`.
+        process_index: int or `None`. See `process_shard`.
+        process_count: int or `None`. See `process_shard`.
 
     Returns:
         A `tf.data.Dataset` of pairs, float32 images of shape `(batch_size,
@@ -144,16 +144,16 @@ def segmentation_folder(
     stride = max(1, len(images) // _SAMPLES)
     for number in range(0, len(images), stride):
         _trouble(images.paths[number], masks.paths[number], decoder, reader)
-    parts = {"training": np.ones(len(images), bool)}
+    subsets = {"training": np.ones(len(images), bool)}
     if validation_split is not None:
-        parts = _split(images, validation_split, seed)
+        subsets = _split(images, validation_split, seed)
 
     def measure():
-        pictures = images.select(parts["training"])
+        chosen = images.select(subsets["training"])
         sampler = EpochSampler(
-            len(pictures), 1, shuffle=False, process_index=0, process_count=1
+            len(chosen), 1, shuffle=False, process_index=0, process_count=1
         )
-        source = _PairSource(pictures, None, decoder, reader, sampler)
+        source = _PairSource(chosen, None, decoder, reader, sampler)
         return measure_statistics(source, decoder, transform.image_size)
 
     normalization = get_normalization(statistics, channels, measure)
@@ -163,7 +163,7 @@ def segmentation_folder(
             shuffle = transform.is_training
         if drop_remainder is None:
             drop_remainder = shuffle
-        chosen = [each.select(parts[part]) for each in (images, masks)]
+        chosen = [each.select(subsets[part]) for each in (images, masks)]
         skipped = {}
         if not shuffle and on_error == "skip":
             chosen, skipped = _without_damaged(*chosen, decoder, reader)
@@ -208,10 +208,10 @@ def segmentation_folder(
 
 
 def _split(images, validation_split, seed):
-    """Which images are in which part, decided by their stems."""
+    """Assigns images to training and validation by their stems."""
     stems = [os.path.splitext(name)[0] for name in images.names]
-    _, validation = split_pictures(
-        PictureList(images.root, stems), validation_split, seed
+    _, validation = split_images(
+        ImageList(images.root, stems), validation_split, seed
     )
     chosen = set(validation.names)
     is_validation = np.array([stem in chosen for stem in stems])
@@ -219,12 +219,12 @@ def _split(images, validation_split, seed):
 
 
 def _trouble(image_path, mask_path, decoder, reader):
-    """Finds out which file of a pair is damaged.
+    """Finds the damaged file of a pair.
 
     Args:
-        image_path: String.
-        mask_path: String.
-        decoder: A `PictureDecoder`.
+        image_path: str.
+        mask_path: str.
+        decoder: An `ImageDecoder`.
         reader: A `MaskReader`.
 
     Returns:
@@ -257,13 +257,13 @@ def _without_damaged(images, masks, decoder, reader):
     """Reads all pairs once, and leaves out those that cannot be read.
 
     Args:
-        images: A `PictureList`.
-        masks: A `PictureList`.
-        decoder: A `PictureDecoder`.
+        images: An `ImageList`.
+        masks: An `ImageList`.
+        decoder: An `ImageDecoder`.
         reader: A `MaskReader`.
 
     Returns:
-        A list of the two `PictureList`s without the damaged pairs, and a
+        A list of the two `ImageList`s without the damaged pairs, and a
         dictionary of the names and troubles of what was left out.
     """
     paths = list(zip(images.paths, masks.paths, strict=True))
@@ -288,9 +288,9 @@ class _PairSource:
     """Pairs of files as records for `make_batches`.
 
     Args:
-        images: A `PictureList`.
-        masks: A `PictureList`, or `None` for the images alone.
-        decoder: A `PictureDecoder`.
+        images: An `ImageList`.
+        masks: An `ImageList`, or `None` for the images alone.
+        decoder: An `ImageDecoder`.
         reader: A `MaskReader`.
         sampler: An `EpochSampler`.
     """

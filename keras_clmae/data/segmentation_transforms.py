@@ -12,12 +12,12 @@ class SegmentationTransform(PretrainTransform):
     """Random resized crop and horizontal flip of an image with its mask.
 
     Args:
-        image_size: Integer, or pair of integers (height, width).
-        scale: Pair of floats in (0, 1], least and largest share of the
+        image_size: int, or pair of int (height, width).
+        scale: pair of float in (0, 1]. Least and largest share of the
             image's area. Defaults to `(0.25, 1.0)`.
-        aspect_ratio: Pair of positive floats, least and largest width /
+        aspect_ratio: pair of float. Least and largest width /
             height of the window. Defaults to `(3 / 4, 4 / 3)`.
-        flip: Boolean, whether to mirror every other pair. Defaults to `True`.
+        flip: bool. Whether to mirror every other pair. Defaults to `True`.
 
     Example:
 
@@ -42,8 +42,8 @@ class SegmentationTransform(PretrainTransform):
         """Draws the part of a pair that is shown.
 
         Args:
-            shape: Integer tensor `(height, width)` of the image.
-            seed: Integer tensor of shape `(2,)`.
+            shape: int tensor `(height, width)` of the image.
+            seed: int tensor of shape `(2,)`.
 
         Returns:
             An int32 tensor `(top, left, height, width)`, and a scalar boolean
@@ -113,8 +113,8 @@ def cut(pixels, window):
     """Cuts a window out of an image.
 
     Args:
-        pixels: Tensor of shape `(height, width, channels)`.
-        window: Integer tensor `(top, left, height, width)`.
+        pixels: tensor of shape `(height, width, channels)`.
+        window: int tensor `(top, left, height, width)`.
 
     Returns:
         A tensor of shape `(window height, window width, channels)`.
@@ -130,8 +130,8 @@ def resize_mask(mask, image_size):
     interpolation of the image places centers.
 
     Args:
-        mask: Tensor of shape `(height, width, 1)`.
-        image_size: Pair of integers, height and width of the result.
+        mask: tensor of shape `(height, width, 1)`.
+        image_size: pair of int. Height and width of the result.
 
     Returns:
         A tensor of shape `(*image_size, 1)`, of the same type.
@@ -145,7 +145,7 @@ def get_pair_transform(transform, image_size):
 
     Args:
         transform: `"fine_tune"`, `"evaluation"` or a `SegmentationTransform`.
-        image_size: Integer, or pair of integers (height, width).
+        image_size: int, or pair of int (height, width).
 
     Returns:
         A transform with `window(shape, seed)`.

@@ -22,13 +22,17 @@ def process_shard(process_index=None, process_count=None):
     and Keras takes each process's part of every batch.
 
     Args:
-        process_index: Integer from 0 to `process_count - 1`, or `None` to
+        process_index: int from 0 to `process_count - 1`, or `None` to
             look it up. Defaults to `None`.
-        process_count: Positive integer, or `None` to look it up. Defaults to
+        process_count: int, or `None` to look it up. Defaults to
             `None`. Give both or neither.
 
     Returns:
         A tuple of integers, `(process_index, process_count)`.
+
+    Raises:
+        ValueError: If only one of the two is given, or the index is out of
+            range.
 
     Example:
 
@@ -81,19 +85,23 @@ class EpochSampler:
     examples that are left over differ from epoch to epoch.
 
     Args:
-        num_examples: Positive integer, examples of all processes together.
-        batch_size: Positive integer, examples in a batch of this process.
-        shuffle: Boolean, whether every epoch has an order of its own.
-        seed: Integer, seed of the order.
-        drop_remainder: Boolean, whether to leave out a last batch that is
+        num_examples: int. Examples of all processes together.
+        batch_size: int. Examples in a batch of this process.
+        shuffle: bool. Whether every epoch has an order of its own.
+        seed: int. Seed of the order.
+        drop_remainder: bool. Whether to leave out a last batch that is
             not full.
-        process_index: Integer or `None`, see `process_shard`.
-        process_count: Integer or `None`, see `process_shard`.
+        process_index: int or `None`. See `process_shard`.
+        process_count: int or `None`. See `process_shard`.
 
     Attributes:
-        examples_per_epoch: Integer, examples of this process in an epoch.
-        steps_per_epoch: Integer, batches of this process in an epoch.
-        epoch: Integer, number of the epoch that `order` gives next.
+        examples_per_epoch: int. Examples of this process in an epoch.
+        steps_per_epoch: int. Batches of this process in an epoch.
+        epoch: int. Number of the epoch that `order` gives next.
+
+    Raises:
+        ValueError: If an argument is out of range, or there is not one batch to
+            each epoch.
 
     Example:
 
@@ -152,7 +160,10 @@ class EpochSampler:
         """Chooses the epoch that is read next.
 
         Args:
-            epoch: Non-negative integer, the number of the epoch, 0 first.
+            epoch: int. The number of the epoch, 0 first.
+
+        Raises:
+            ValueError: If `epoch` is negative or no integer.
         """
         if int(epoch) != epoch or epoch < 0:
             raise ValueError(
@@ -165,7 +176,7 @@ class EpochSampler:
         """Starts the next epoch.
 
         Returns:
-            Integer, the number of the epoch that starts.
+            int. The number of the epoch that starts.
         """
         epoch = self.epoch
         self.epoch += 1
@@ -175,7 +186,7 @@ class EpochSampler:
         """Gives the examples of one epoch.
 
         Args:
-            epoch: Non-negative integer.
+            epoch: int. 0 or more.
 
         Returns:
             An int64 array, the numbers of this process's examples. With
@@ -190,18 +201,21 @@ class EpochSampler:
 
 
 def remaining_steps(dataset, steps):
-    """What is left of the next epoch after its first batches.
+    """Returns the rest of the next epoch after its first batches.
 
     For a run that was stopped in the middle of an epoch. A `tf.data` pipeline
     makes the skipped batches anew and drops them: their random draws, and
-    pictures among them that cannot be read, decide about what follows.
+    images among them that cannot be read, decide about what follows.
 
     Args:
         dataset: data set of this package.
-        steps: Integer, finished steps of the epoch, fewer than it has.
+        steps: int. Finished steps of the epoch, fewer than it has.
 
     Returns:
         A data set for one epoch of `fit`.
+
+    Raises:
+        ValueError: If `steps` is negative, or the epoch has no more steps.
 
     Example:
 
@@ -224,7 +238,7 @@ def remaining_steps(dataset, steps):
 
 
 class _Rest(keras.utils.PyDataset):
-    """The batches of another data set from one of them on."""
+    """Batches of another data set, from a given one on."""
 
     def __init__(self, dataset, start):
         super().__init__(workers=1)

@@ -4,7 +4,7 @@ import hashlib
 import os
 
 from keras_clmae.data.damage import diagnose_contents
-from keras_clmae.data.decoding import PictureDecoder
+from keras_clmae.data.decoding import ImageDecoder
 from keras_clmae.data.fine_tuning import get_transform
 from keras_clmae.data.pipeline import get_normalization
 from keras_clmae.data.pipeline import make_batches
@@ -41,54 +41,58 @@ def tfds_dataset(
     process_index=None,
     process_count=None,
 ):
-    """Makes batches of the pictures of a TensorFlow Datasets data set.
+    """Makes batches of the images of a TensorFlow Datasets data set.
 
-    Pictures are taken as they are stored and decoded here, so that the random
+    Images are taken as they are stored and decoded here, so that the random
     crop decodes the window of a JPEG only. In a training order, the parts of
     the split are read in a new order in every epoch and go through a shuffle
     buffer; both depend on `seed` and the number of the epoch only.
 
     Args:
-        name: String, a name that `tfds.builder` knows, such as
+        name: str. A name that `tfds.builder` knows, such as
             `"imagenet2012"` or `"imagenette/320px-v2"`; or a path, of a
             prepared data set or of a folder as `tfds.ImageFolder` reads them
-            (`path/split/class/picture`); or a `tfds.core.DatasetBuilder`.
-        split: String, such as `"train"`, `"train[:10%]"` or `"unlabelled"`.
-        image_size: Positive integer, or pair of them (height, width).
-        batch_size: Positive integer, examples in a batch of this process.
+            (`path/split/class/image`); or a `tfds.core.DatasetBuilder`.
+        split: str, such as `"train"`, `"train[:10%]"` or `"unlabelled"`.
+        image_size: int, or pair of int (height, width).
+        batch_size: int. Examples in a batch of this process.
         transform: See `image_folder`. Defaults to `"pretrain"`.
-        labels: Boolean, whether batches are `(images, labels)`. Defaults to
+        labels: bool. Whether batches are `(images, labels)`. Defaults to
             `False`.
-        channels: 1, 3 or 4 to convert the pictures to this number, or `None`
+        channels: 1, 3 or 4 to convert the images to this number, or `None`
             for the number that the data set declares. Defaults to `None`.
         statistics: See `image_folder`. Defaults to `"imagenet"`.
-        data_dir: String, where TensorFlow Datasets keeps its data sets, or
+        data_dir: str. Where TensorFlow Datasets keeps its data sets, or
             `None` for its own default. Defaults to `None`.
-        download: Boolean, whether to download and prepare a data set that is
+        download: bool. Whether to download and prepare a data set that is
             not there yet. Defaults to `True`.
-        num_classes: Integer, the largest number of classes that is allowed,
+        num_classes: int. The largest number of classes that is allowed,
             and the width of one-hot labels, or `None` for the number that the
             data set declares. Defaults to `None`.
-        one_hot: Boolean, whether labels are one-hot floats, as they always
+        one_hot: bool. Whether labels are one-hot floats, as they always
             are with `"fine_tune"`. Defaults to `False`.
-        shuffle: Boolean, or `None` for `True` with a training transform.
+        shuffle: bool, or `None` for `True` with a training transform.
             Defaults to `None`.
-        shuffle_buffer: Positive integer, examples (as stored) in the shuffle
+        shuffle_buffer: int. Examples (as stored) in the shuffle
             buffer. Defaults to `10_000`.
-        seed: Non-negative integer. Defaults to `0`.
-        drop_remainder: Boolean, or `None` for the value of `shuffle`.
+        seed: int. 0 or more. Defaults to `0`.
+        drop_remainder: bool, or `None` for the value of `shuffle`.
             Defaults to `None`.
-        cache: `"memory"` to keep the stored pictures in memory, a path to
+        cache: `"memory"` to keep the stored images in memory, a path to
             keep copies in a folder on a faster disk, or `None`. Defaults to
             `None`.
         on_error: `"skip"` or `"raise"`, see `image_folder`. Defaults to
             `"skip"`.
-        process_index: Integer or `None`, see `process_shard`.
-        process_count: Integer or `None`, see `process_shard`.
+        process_index: int or `None`. See `process_shard`.
+        process_count: int or `None`. See `process_shard`.
 
     Returns:
         A `tf.data.Dataset`, as `image_folder` returns it, without
         `file_paths` and `labels`.
+
+    Raises:
+        ValueError: If the data set or an argument cannot be used; each message
+            names the argument.
 
     Example:
 
@@ -112,7 +116,7 @@ def tfds_dataset(
         )
     if channels is None:
         channels = builder.info.features[image_key].shape[-1] or 3
-    decoder = PictureDecoder(channels, convert=channels in (1, 3, 4))
+    decoder = ImageDecoder(channels, convert=channels in (1, 3, 4))
     if shuffle is None:
         shuffle = transform.is_training
     if drop_remainder is None:
@@ -163,11 +167,11 @@ class _TfdsSource:
 
     Args:
         builder: A `tfds.core.DatasetBuilder`.
-        split: String.
-        read: Callable, split to `tf.data.Dataset` of bytes and labels.
+        split: str.
+        read: callable, split to `tf.data.Dataset` of bytes and labels.
         sampler: An `EpochSampler`.
-        decoder: A `PictureDecoder`.
-        shuffle_buffer: Positive integer, ignored without shuffling.
+        decoder: An `ImageDecoder`.
+        shuffle_buffer: int. Ignored without shuffling.
         cache: `"memory"`, a folder, or `None`.
     """
 
@@ -294,7 +298,7 @@ def _has_subsplits(builder):
 
 
 def _find_features(builder, labels):
-    """Finds the names of the picture and of the label in the data set."""
+    """Finds the names of the image and of the label in the data set."""
     tfds = require("tensorflow_datasets", "`tfds_dataset`")
     features = builder.info.features
 
@@ -307,7 +311,7 @@ def _find_features(builder, labels):
     label_key = of_type(tfds.features.ClassLabel, supervised[1])
     if image_key is None:
         raise ValueError(
-            "`name` must be a data set of pictures. "
+            "`name` must be a data set of images. "
             f"Received: {builder.name!r}, with the features {list(features)}"
         )
     if labels and label_key is None:

@@ -30,8 +30,8 @@ class ImageTransform:
         """Turns the bytes of one image file into pixels.
 
         Args:
-            contents: Scalar string tensor.
-            decoder: A `PictureDecoder`.
+            contents: scalar string tensor.
+            decoder: An `ImageDecoder`.
             seed: int tensor of shape `(2,)`, of the random draws.
 
         Returns:
@@ -66,6 +66,9 @@ class EvaluationTransform(ImageTransform):
         image_size: int, or pair of int (height, width).
         crop_fraction: float in (0, 1]. Share of the resized image's short
             side that is kept. Defaults to `224 / 256`.
+
+    Raises:
+        ValueError: If an argument is out of range.
 
     Example:
 
@@ -106,17 +109,20 @@ class PretrainTransform(ImageTransform):
     keeps fine patterns from turning into coarse ones.
 
     Args:
-        image_size: Integer, or pair of integers (height, width).
-        scale: Pair of floats in (0, 1], least and largest share of the
-            picture's area. Defaults to `(0.2, 1.0)`.
-        aspect_ratio: Pair of positive floats, least and largest width /
+        image_size: int, or pair of int (height, width).
+        scale: pair of float in (0, 1]. Least and largest share of the
+            image's area. Defaults to `(0.2, 1.0)`.
+        aspect_ratio: pair of float. Least and largest width /
             height of the window. Defaults to `(3 / 4, 4 / 3)`.
-        flip: Boolean, whether to mirror every other picture. Defaults to
+        flip: bool. Whether to mirror every other image. Defaults to
             `True`.
 
     Reference:
 
     - [He et al., 2022](https://arxiv.org/abs/2111.06377), appendix A.1
+
+    Raises:
+        ValueError: If an argument is out of range.
 
     Example:
 
@@ -155,7 +161,7 @@ class PretrainTransform(ImageTransform):
         self.flip = flip
 
     def example(self, contents, decoder, seed):
-        tf = require("tensorflow", "Transforming pictures")
+        tf = require("tensorflow", "Transforming images")
         # As few nodes as can be: each costs time even where it is not needed.
         is_jpeg = decoder.is_jpeg(contents)
 
@@ -169,7 +175,7 @@ class PretrainTransform(ImageTransform):
             return tf.shape(pixels)[:2], 1, pixels
 
         shape, orientation, pixels = tf.cond(is_jpeg, look_at_jpeg, read_other)
-        # The file holds the picture as the camera saw it. The place of the
+        # The file holds the image as the camera saw it. The place of the
         # window is uniform, so that only its sides need to be exchanged.
         is_lying = orientation >= 5
         window = crops.random_window(
@@ -198,7 +204,7 @@ class PretrainTransform(ImageTransform):
         return tf.ensure_shape(pixels, (*self.image_size, decoder.channels))
 
     def _decode_window(self, contents, decoder, window):
-        tf = require("tensorflow", "Transforming pictures")
+        tf = require("tensorflow", "Transforming images")
         index = crops.reduction_index(window[2:], self.image_size)
 
         window //= tf.gather(crops.REDUCTIONS, index)
@@ -227,7 +233,7 @@ def normalize(images, normalization):
     Returns:
         A tensor of the same shape.
     """
-    tf = require("tensorflow", "Transforming pictures")
+    tf = require("tensorflow", "Transforming images")
     width = images.shape[-2]
     # A whole row of pixels at a time: broadcasting over a few channels alone
     # is several times slower.
@@ -243,10 +249,13 @@ def standardize_image_size(image_size):
     """Checks an image size and makes it a pair.
 
     Args:
-        image_size: Positive integer, or pair of them (height, width).
+        image_size: int, or pair of int (height, width).
 
     Returns:
         A pair of integers.
+
+    Raises:
+        ValueError: If it is neither.
     """
     sides = (image_size,) * 2 if isinstance(image_size, int) else image_size
     sides = tuple(sides)

@@ -42,7 +42,7 @@ def num_replicas():
 
 
 def own_rows(values):
-    """The rows of a whole batch in the order in which the devices hold it.
+    """Orders the rows of a whole batch as the devices hold them.
 
     The data sets of this package deal the images out to the processes in turn;
     in the array of the batch those of a process stand together.
@@ -95,7 +95,11 @@ def spread_rows(values):
 
 
 def start_processes(process, multi_host):
-    """Joins the other processes; must come before any computation."""
+    """Joins the other processes; must come before any computation.
+
+    Raises:
+        RuntimeError: If something has been computed already.
+    """
     if process.world_size == 1 and not multi_host:
         return
     try:
@@ -129,7 +133,7 @@ def _heartbeat():
 
 
 def must_stop_together(asked):
-    """Whether a process received SIGTERM, and all are where they shall stop.
+    """Tells whether a process received SIGTERM and all stop at this step.
 
     With several processes JAX takes SIGTERM for a notice of pre-emption and
     does nothing but tell the others, which agree on a place.
@@ -142,13 +146,13 @@ def must_stop_together(asked):
 
 
 def in_any_process(happened):
-    """For one process; several ask `must_stop_together`."""
+    """Returns one process's condition; several use `must_stop_together`."""
     return happened
 
 
 @contextlib.contextmanager
 def readable(variables):
-    """Turns what is split over devices of several processes into arrays."""
+    """Makes variables that are split over processes readable as arrays."""
     split = [
         (variable, variable.value)
         for variable in variables
@@ -173,7 +177,11 @@ def _from_own_parts(value):
 
 
 def simulate_devices(count):
-    """Splits the CPU into `count` devices."""
+    """Splits the CPU into `count` devices.
+
+    Raises:
+        RuntimeError: If something has been computed already.
+    """
     try:
         jax.config.update("jax_platforms", "cpu")
         jax.config.update("jax_num_cpu_devices", count)
@@ -195,7 +203,7 @@ def configured_world_size():
 
 
 def num_devices():
-    """Devices of all processes together."""
+    """Counts the devices of all processes together."""
     return jax.device_count()
 
 
@@ -204,6 +212,9 @@ def start(strategy, model_devices):
 
     Returns:
         Number of shards that a batch is split into.
+
+    Raises:
+        ValueError: If `model_devices` does not divide the number of devices.
     """
     devices = jax.device_count()
     if strategy == "data":

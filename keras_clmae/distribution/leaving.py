@@ -4,7 +4,7 @@ from keras_clmae.distribution.plan import current_plan
 
 
 def leave_jax_processes():
-    """Takes leave of the other JAX processes, where there are any.
+    """Disconnects from the other JAX processes, if there are any.
 
     All of them must call it. Without it the end of one aborts the others.
     """

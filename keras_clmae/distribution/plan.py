@@ -13,7 +13,7 @@ from keras_clmae.distribution.processes import launched_world_size
 
 
 class DistributionPlan(NamedTuple):
-    """What `setup` arranged.
+    """Devices and processes that `setup` arranged.
 
     Attributes:
         strategy: `"none"`, `"data"` or `"model"`.
@@ -34,7 +34,7 @@ class DistributionPlan(NamedTuple):
 
     @property
     def is_over_jax_processes(self):
-        """Whether all processes must take part in all that reads the model."""
+        """Whether every process must take part when the model is read."""
         return engine.READS_MODEL_TOGETHER and self.process_count > 1
 
     def local_batch_size(self, batch_size):
@@ -47,7 +47,7 @@ class DistributionPlan(NamedTuple):
             int.
 
         Raises:
-            ValueError: if the images do not split evenly.
+            ValueError: If the images do not split evenly.
 
         Example:
 
@@ -107,9 +107,9 @@ def setup(
         A `DistributionPlan`.
 
     Raises:
-        RuntimeError: if it comes too late: a Keras variable exists, or the
+        RuntimeError: If it comes too late: a Keras variable exists, or the
             backend has computed something and cannot be set up any more.
-        ValueError: if the backend does not have the strategy,
+        ValueError: If the backend does not have the strategy,
             `model_devices` does not fit, or the strategy is `"none"` where a
             launcher started several processes.
 

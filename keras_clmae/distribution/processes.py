@@ -47,7 +47,7 @@ def launched_process():
         A `LaunchedProcess`; rank 0 of 1 where none of these is set.
 
     Raises:
-        ValueError: if there are several processes and no such address, or the
+        ValueError: If there are several processes and no such address, or the
             numbers make no sense.
 
     Example:

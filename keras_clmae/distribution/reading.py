@@ -1,4 +1,4 @@
-"""Read weights of which other processes have a part, or a copy."""
+"""Read weights that are split or copied over processes."""
 
 import contextlib
 

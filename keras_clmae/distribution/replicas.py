@@ -15,7 +15,7 @@ num_replicas = engine.num_replicas
 
 
 def uniform_rows(images, columns, seed):
-    """Uniform draws for the images of this replica.
+    """Draws uniform numbers for the images of this replica.
 
     They are a part of what one device would draw for the whole batch, so that
     no two images get the same.
@@ -56,12 +56,12 @@ def order_by_share(images, share):
 
 
 def split_rows(values, count):
-    """The first rows and the others, each dealt out to all devices.
+    """Splits off the first rows; deals both parts out to all devices.
 
     Args:
         values: tensor of shape (images of this replica, ...), in the order of
             `order_by_share`.
-        count: number of the first ones, as `order_by_share` gives it.
+        count: int. Number of the first ones, as `order_by_share` gives it.
 
     Returns:
         Two tensors.
@@ -81,7 +81,7 @@ def split_rows(values, count):
 
 
 def global_batch(values):
-    """The rows of all replicas, where a loss couples the images of a batch.
+    """Gathers the rows of all replicas, for losses that couple images.
 
     The convention of the gradients is that each replica computes the loss of
     the whole batch, and that the train step averages their gradients: so a row

@@ -15,13 +15,13 @@ READS_MODEL_TOGETHER = False
 
 
 def num_replicas():
-    """Replicas that run the step which calls; 1 outside of it."""
+    """Counts the replicas that run the calling step; 1 outside of a step."""
     context = tf.distribute.get_replica_context()
     return 1 if context is None else context.num_replicas_in_sync
 
 
 def has_workers():
-    """Whether the replicas are in several processes."""
+    """Tells whether the replicas are in several processes."""
     return isinstance(
         tf.distribute.get_strategy(), tf.distribute.MultiWorkerMirroredStrategy
     )
@@ -33,12 +33,12 @@ def replica_index():
 
 
 def gather_rows(values):
-    """The rows of all replicas, in their order; no gradient."""
+    """Gathers the rows of all replicas, in their order; no gradient."""
     return tf.distribute.get_replica_context().all_gather(values, axis=0)
 
 
 def own_rows(values):
-    """The rows of a whole batch that belong to this replica.
+    """Takes the rows of a whole batch that belong to this replica.
 
     TensorFlow cuts a batch into consecutive parts.
     """
@@ -73,7 +73,7 @@ def order_by_share(values, share):
 
 
 def spread_rows(values):
-    """Every replica has its part."""
+    """Returns the rows as they are: every replica has its part."""
     return values
 
 
@@ -91,7 +91,7 @@ def mean_over_replicas(tensors):
 
 
 def in_any_process(happened):
-    """Whether it happened in one; all processes ask the same, in turn."""
+    """Tells whether a condition holds in any process; all must ask."""
     if not has_workers():
         return happened
     strategy = tf.distribute.get_strategy()
@@ -141,7 +141,11 @@ def readable(variables):
 
 
 def simulate_devices(count):
-    """Splits the CPU into `count` devices."""
+    """Splits the CPU into `count` devices.
+
+    Raises:
+        RuntimeError: If something has been computed already.
+    """
     cpu = tf.config.list_physical_devices("CPU")[0]
     try:
         tf.config.set_logical_device_configuration(
@@ -180,7 +184,7 @@ def _devices():
 
 
 def num_devices():
-    """Devices of this process; makes several workers impossible afterwards."""
+    """Counts the devices of this process; excludes several workers later."""
     if tf.config.list_physical_devices("TPU"):
         return len(tf.config.list_physical_devices("TPU"))
     return len(_devices()[1])

@@ -27,7 +27,7 @@ _questions = None
 
 
 def replicated_step():
-    """Marks a train step, in which all processes call the same things.
+    """Marks a train step, in which all processes make the same calls.
 
     Elsewhere a process computes alone: the first one draws pictures while the
     others wait.
@@ -50,7 +50,7 @@ def num_processes():
 
 
 def num_replicas():
-    """Processes that run the step which calls; 1 outside of it."""
+    """Counts the processes that run the calling step; 1 outside of a step."""
     return num_processes() if _in_step else 1
 
 
@@ -59,7 +59,7 @@ def replica_index():
 
 
 def gather_rows(values):
-    """The rows of all processes, in their order; no gradient."""
+    """Gathers the rows of all processes, in their order; no gradient."""
     values = values.detach().contiguous()
     parts = [torch.empty_like(values) for _ in range(num_processes())]
     dist.all_gather(parts, values)
@@ -67,7 +67,7 @@ def gather_rows(values):
 
 
 def own_rows(values):
-    """The rows of a whole batch that belong to this process.
+    """Takes the rows of a whole batch that belong to this process.
 
     The data sets of this package deal them out in turn.
     """
@@ -76,7 +76,7 @@ def own_rows(values):
 
 
 def order_by_share(values, share):
-    """Dealt in turn, the first images of the parts are those of the batch.
+    """Returns the rows as they are: dealt in turn, the first stay first.
 
     Returns:
         The rows as they are, and the number of the first ones.
@@ -85,7 +85,7 @@ def order_by_share(values, share):
 
 
 def spread_rows(values):
-    """Every process has its part."""
+    """Returns the rows as they are: every process has its part."""
     return values
 
 
@@ -116,7 +116,7 @@ def mean_over_replicas(tensors):
 
 
 def _buckets(tensors):
-    """Indices of neighbors of one type, up to `BUCKET_BYTES` together."""
+    """Groups neighboring tensors of one type, up to `BUCKET_BYTES` each."""
     bucket, size, dtype = [], 0, None
     for index, tensor in enumerate(tensors):
         if tensor is None:
@@ -139,7 +139,7 @@ def sum_over_processes(tensor):
 
 
 def in_any_process(happened):
-    """Whether it happened in one; all processes ask the same, in turn."""
+    """Tells whether a condition holds in any process; all must ask."""
     if num_processes() == 1:
         return happened
     flag = torch.tensor(float(happened))
@@ -184,7 +184,7 @@ def _leave():
 
 
 def readable(variables):
-    """Every process holds all weights."""
+    """Does nothing: every process holds all weights."""
     return contextlib.nullcontext()
 
 
@@ -209,7 +209,7 @@ def configured_world_size():
 
 
 def num_devices():
-    """Devices of all processes together: one each."""
+    """Counts the devices of all processes together: one each."""
     return num_processes()
 
 

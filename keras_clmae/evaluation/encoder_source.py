@@ -1,4 +1,4 @@
-"""Load encoders from runs, files, presets and checkpoints of others."""
+"""Load encoders from runs, files, presets and foreign checkpoints."""
 
 import os
 
@@ -114,7 +114,7 @@ def _no_source(source, problem):
 
 
 def untrained_copy(encoder):
-    """An encoder of the same sizes with new random weights.
+    """Makes an encoder of the same sizes with new random weights.
 
     Args:
         encoder: `ViTEncoder`.

@@ -4,10 +4,10 @@ import numpy as np
 
 
 def check_features(features, name):
-    """Return `features` as a finite float32 matrix.
+    """Returns `features` as a finite float32 matrix.
 
     Args:
-        features: Array of shape `(images, width)`.
+        features: array of shape `(images, width)`.
         name: str. The argument's name, for the error.
 
     Returns:
@@ -35,10 +35,10 @@ def check_features(features, name):
 
 
 def check_labels(labels, num_images, name, num_classes=None):
-    """Return `labels` as a vector of class indices.
+    """Returns `labels` as a vector of class indices.
 
     Args:
-        labels: Integer array of shape `(images,)` or `(images, 1)`.
+        labels: int array of shape `(images,)` or `(images, 1)`.
         num_images: int. How many labels there must be.
         name: str. The argument's name, for the error.
         num_classes: int. Where given, each label must lie in
@@ -89,13 +89,13 @@ def check_split(
     test_labels,
     num_classes=None,
 ):
-    """Check a training and a test set that are to be compared.
+    """Checks a training and a test set that are to be compared.
 
     Args:
-        train_features: Array of shape `(train_images, width)`.
-        train_labels: Integer array of shape `(train_images,)`.
-        test_features: Array of shape `(test_images, width)`.
-        test_labels: Integer array of shape `(test_images,)`.
+        train_features: array of shape `(train_images, width)`.
+        train_labels: int array of shape `(train_images,)`.
+        test_features: array of shape `(test_images, width)`.
+        test_labels: int array of shape `(test_images,)`.
         num_classes: int. Where given, the bound of every label.
 
     Returns:

@@ -3,13 +3,14 @@
 import keras
 
 from keras_clmae.evaluation.prediction import predict_dataset
+from keras_clmae.evaluation.prediction import predict_stream
 from keras_clmae.models.pooling import check_pooling
 from keras_clmae.models.pooling import pool_tokens
 
 
 @keras.saving.register_keras_serializable(package="keras_clmae")
 class FeatureExtractor(keras.Model):
-    """A compiled `pool_tokens`: images in, one vector per image out.
+    """Model from images to one feature vector per image.
 
     Keep one where features are extracted several times (during training, for
     instance): it is compiled once, and always uses the encoder's present
@@ -19,6 +20,9 @@ class FeatureExtractor(keras.Model):
         encoder: `ViTEncoder`.
         pooling: str. One of `"mean"`, `"class_token"`, `"mean_before_norm"`:
             see `extract_features`. Defaults to `"mean"`.
+
+    Raises:
+        ValueError: If `pooling` is unknown.
 
     Example:
 
@@ -46,8 +50,42 @@ class FeatureExtractor(keras.Model):
         return (input_shape[0], self.encoder.hidden_dim)
 
     def extract(self, dataset, batch_size=256, verbose="auto"):
-        """Features of a whole data set: see `extract_features`."""
+        """Extracts the features of a whole data set.
+
+        Args:
+            dataset: images, as `extract_features` takes them.
+            batch_size: int. Images per batch where arrays are given. Defaults
+                to 256.
+            verbose: `"auto"`, 0, 1 or 2. The progress bar, as in
+                `keras.Model.predict`. Defaults to `"auto"`.
+
+        Returns:
+            A pair: float32 array of shape `(images, hidden_dim)`, in the order
+            of the data set, and its labels as an array, or `None`.
+
+        Raises:
+            ValueError: If the data set is empty, or a batch has more or fewer
+                labels than images.
+        """
         return predict_dataset(self, dataset, batch_size, verbose)
+
+    def stream(self, dataset, batch_size=256):
+        """Features of a data set, batch by batch; none is kept.
+
+        Args:
+            dataset: As in `extract_features`.
+            batch_size: int. Images per batch where arrays are given. Defaults
+                to 256.
+
+        Yields:
+            Triples of arrays `(images, features, labels)`, of one batch each,
+            in the order of the data set; labels are `None` where there are
+            none.
+
+        Raises:
+            ValueError: As `extract_features`.
+        """
+        return predict_stream(self, dataset, batch_size)
 
     def get_config(self):
         return {
@@ -67,7 +105,7 @@ class FeatureExtractor(keras.Model):
 def extract_features(
     encoder, dataset, pooling="mean", batch_size=256, verbose="auto"
 ):
-    """Features of a data set, in batches, on whatever devices the backend has.
+    """Computes the features of a data set, on all devices of the backend.
 
     Images are streamed; only the features stay in memory. Nothing is masked,
     and drop path is off.

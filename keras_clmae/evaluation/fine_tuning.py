@@ -7,7 +7,7 @@ from keras_clmae.evaluation.feature_arrays import check_labels
 from keras_clmae.evaluation.prediction import count_batches
 from keras_clmae.evaluation.prediction import predict_dataset
 from keras_clmae.models.image_classifier import ImageClassifier
-from keras_clmae.models.image_classifier import check_class_names
+from keras_clmae.models.label_checks import check_class_names
 from keras_clmae.optimizers import LayerDecayAdamW
 from keras_clmae.optimizers import scale_learning_rate
 from keras_clmae.optimizers import warmup_cosine
@@ -59,7 +59,8 @@ def fine_tune(
         pooling: str. See `ImageClassifier`. Defaults to `"mean_before_norm"`.
         ema_momentum: float in (0, 1). Where given, the classifier ends with
             the exponential moving average of its weights. Defaults to `None`.
-        image_shape: (height, width, channels), if other than the encoder's.
+        image_shape: tuple of int. (height, width, channels), if other than the
+            encoder's.
         validation_data: As in `keras.Model.fit`, with labels of the same kind.
         callbacks: As in `keras.Model.fit`.
         verbose: 0, 1 or 2, as in `keras.Model.fit`. Defaults to 0.
@@ -127,11 +128,11 @@ def fine_tune(
 
 
 def classifier_accuracy(classifier, dataset, batch_size=256, verbose=0):
-    """Share of images that a classifier puts into the right class.
+    """Computes the share of images that a classifier classifies correctly.
 
     Args:
         classifier: Keras model from images to logits `(batch, num_classes)`.
-        dataset: Images with integer labels, as in `extract_features`.
+        dataset: images with integer labels, as in `extract_features`.
         batch_size: int. Images in a batch where arrays are given. Defaults
             to 256.
         verbose: 0, 1 or 2. Defaults to 0.
@@ -170,6 +171,10 @@ class ClassificationLoss(keras.losses.Loss):
             where they are mixed. Defaults to 0.0.
         **kwargs: Arguments of `keras.losses.Loss`.
 
+    Raises:
+        ValueError: If `label_smoothing` is out of range, or labels do not fit
+            the logits.
+
     Example:
 
     >>> import numpy as np, keras_clmae
@@ -192,7 +197,7 @@ class ClassificationLoss(keras.losses.Loss):
         if not _is_soft(y_true, y_pred):
             if len(y_true.shape) == 2 and y_true.shape[-1] != 1:
                 raise ValueError(
-                    "`y_true` must have one column a class, or hold indices "
+                    "`y_true` must have one column per class, or hold indices "
                     f"of classes. Received: shape {tuple(y_true.shape)} for "
                     f"{num_classes} classes"
                 )
@@ -212,7 +217,7 @@ class ClassificationLoss(keras.losses.Loss):
 
 @keras.saving.register_keras_serializable(package="keras_clmae")
 def label_accuracy(y_true, y_pred):
-    """Accuracy for integer labels, and for the largest of soft ones.
+    """Computes accuracy for integer labels, or for the largest of soft ones.
 
     Args:
         y_true: Labels of shape `(batch,)` or `(batch, num_classes)`.

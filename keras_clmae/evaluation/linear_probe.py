@@ -10,9 +10,9 @@ from keras_clmae.evaluation.logistic_regression import (
     logistic_regression_accuracy,
 )
 from keras_clmae.evaluation.prediction import count_batches
+from keras_clmae.models.heads import batch_norm_head
 from keras_clmae.models.image_classifier import ImageClassifier
-from keras_clmae.models.image_classifier import batch_norm_head
-from keras_clmae.models.image_classifier import check_class_names
+from keras_clmae.models.label_checks import check_class_names
 from keras_clmae.optimizers import LARS
 from keras_clmae.optimizers import scale_learning_rate
 from keras_clmae.optimizers import warmup_cosine
@@ -38,7 +38,7 @@ def linear_probe_accuracy(
     seed=0,
     verbose=0,
 ):
-    """Accuracy of a linear classifier on features that are computed once.
+    """Trains and scores a linear classifier on features computed once.
 
     MAE's protocol (https://arxiv.org/abs/2111.06377, appendix A.1), without
     augmentation: batch norm without scale and offset, a linear head, LARS with
@@ -47,10 +47,10 @@ def linear_probe_accuracy(
     the last epoch's, not the best one's.
 
     Args:
-        train_features: Array of shape `(train_images, width)`.
-        train_labels: Integer array of shape `(train_images,)`.
-        test_features: Array of shape `(test_images, width)`.
-        test_labels: Integer array of shape `(test_images,)`.
+        train_features: array of shape `(train_images, width)`.
+        train_labels: int array of shape `(train_images,)`.
+        test_features: array of shape `(test_images, width)`.
+        test_labels: int array of shape `(test_images,)`.
         solver: str. `"lars"`, `"sgd"` (momentum 0.9; where there are few
             images LARS takes too few steps) or `"logistic_regression"`
             (scikit-learn, solved to convergence: see
@@ -131,7 +131,7 @@ def linear_probe_images(
     warmup_epochs=10,
     verbose=0,
 ):
-    """Accuracy of a linear classifier that is trained on augmented images.
+    """Trains and scores a linear classifier on augmented images.
 
     MAE's protocol in full: as `linear_probe_accuracy`, but the frozen encoder
     sees each image anew in every epoch, as the data set augments it (MAE:

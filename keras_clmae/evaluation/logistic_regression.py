@@ -16,17 +16,17 @@ def logistic_regression_accuracy(
     regularization=1.0,
     max_iterations=1000,
 ):
-    """Accuracy of scikit-learn's logistic regression on features.
+    """Computes the accuracy of scikit-learn's logistic regression.
 
     A linear probe that is solved to convergence (L-BFGS, L2 penalty) and needs
     no learning rate: features are standardized by the training set's mean and
     deviation, as the batch norm of MAE's probe does.
 
     Args:
-        train_features: Array of shape `(train_images, width)`.
-        train_labels: Integer array of shape `(train_images,)`.
-        test_features: Array of shape `(test_images, width)`.
-        test_labels: Integer array of shape `(test_images,)`.
+        train_features: array of shape `(train_images, width)`.
+        train_labels: int array of shape `(train_images,)`.
+        test_features: array of shape `(test_images, width)`.
+        test_labels: int array of shape `(test_images,)`.
         num_classes: int. Where given, labels must lie in `[0, num_classes)`.
         regularization: float. Inverse strength of the penalty, scikit-learn's
             `C`. Defaults to 1.0, scikit-learn's own.
@@ -68,20 +68,20 @@ def logistic_regression_accuracy(
 
 
 def draw_few_shot(labels, shots, seed, num_classes=None):
-    """Draw the same number of images of each class.
+    """Draws the same number of images of each class.
 
     Draws with the same seed are nested: the images for 1 shot are among those
     for 2, and so on.
 
     Args:
-        labels: Integer array of shape `(images,)`.
+        labels: int array of shape `(images,)`.
         shots: int. Images to draw of each class.
         seed: int. The same seed draws the same images.
         num_classes: int. The classes are 0 to `num_classes - 1`. Defaults to
             `None`: the classes that occur in `labels`.
 
     Returns:
-        Integer array of shape `(classes * shots,)`: indices into `labels`,
+        int array of shape `(classes * shots,)`: indices into `labels`,
         ordered by class.
 
     Raises:
@@ -126,17 +126,17 @@ def few_shot_accuracy(
     num_classes=None,
     regularization=1.0,
 ):
-    """Accuracy of logistic regression on a few labeled images a class.
+    """Computes few-shot accuracy: a few labeled images per class.
 
     Nothing but the drawn images is used: features are standardized by their
     mean and deviation.
 
     Args:
-        train_features: Array of shape `(train_images, width)`.
-        train_labels: Integer array of shape `(train_images,)`.
-        test_features: Array of shape `(test_images, width)`.
-        test_labels: Integer array of shape `(test_images,)`.
-        shots: Sequence of int. Images a class. Defaults to (1, 2, 4, 8, 16).
+        train_features: array of shape `(train_images, width)`.
+        train_labels: int array of shape `(train_images,)`.
+        test_features: array of shape `(test_images, width)`.
+        test_labels: int array of shape `(test_images,)`.
+        shots: sequence of int. Images a class. Defaults to (1, 2, 4, 8, 16).
         num_draws: int, at least 2. Draws for each of them. Defaults to 5.
         seed: int. Draw i uses `seed + i`. Defaults to 0.
         num_classes: int. Where given, every class below it must occur.

@@ -1,4 +1,4 @@
-"""Measure the masks of a masking module, and warn where they collapsed."""
+"""Measure learned masks, and warn where they have collapsed."""
 
 import warnings
 
@@ -19,7 +19,7 @@ COLLAPSED_UNDECIDED_SHARE = 0.95
 
 
 def mask_statistics(model, dataset, batch_size=256, verbose=0):
-    """Health of the masks that a `CLMAE` has learned.
+    """Measures the health of the masks that a `CLMAE` has learned.
 
     Warns (`UserWarning`) where masks have collapsed: the same tokens are
     visible in every image, or almost no score has left the middle.
@@ -152,7 +152,7 @@ def _warn_of_collapse(statistics):
 
 
 class _MaskReader(keras.Model):
-    """Scores of a batch, and its two losses as vectors of one."""
+    """Model from a batch to its scores and two losses, as vectors of one."""
 
     def __init__(self, model):
         # TensorFlow refuses the scope of a name that begins with underscores.

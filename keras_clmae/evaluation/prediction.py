@@ -14,7 +14,7 @@ _READ_TWICE = 4
 
 
 def predict_dataset(model, dataset, batch_size=256, verbose="auto"):
-    """Outputs of a model for a data set, and the data set's labels.
+    """Computes the outputs of a model for a data set, and takes its labels.
 
     Args:
         model: Keras model from images to one tensor.
@@ -42,13 +42,12 @@ def predict_dataset(model, dataset, batch_size=256, verbose="auto"):
             # it, so that few programs are compiled and several devices get
             # equal shares.
             size = size or len(images)
-            padding = -len(images) % size
+            padded = _pad(images, size)
             rows.append(np.arange(end, end + len(images)))
-            end += len(images) + padding
+            end += len(padded)
             if batch_labels is not None:
                 labels.append(batch_labels)
-            widths = [(0, padding)] + [(0, 0)] * (images.ndim - 1)
-            yield np.pad(images, widths)
+            yield padded
 
     outputs = predict_batches(
         model, padded_batches(), count_batches(dataset, batch_size), verbose
@@ -57,8 +56,38 @@ def predict_dataset(model, dataset, batch_size=256, verbose="auto"):
     return outputs, np.concatenate(labels) if labels else None
 
 
+def predict_stream(model, dataset, batch_size=256):
+    """Outputs of a model for a data set, batch by batch; none is kept.
+
+    Args:
+        model: Keras model from images to one tensor.
+        dataset: As in `extract_features`.
+        batch_size: int. Images per batch where arrays are given. Defaults
+            to 256.
+
+    Yields:
+        Triples of arrays `(images, outputs, labels)`, of one batch each, in
+        the order of the data set; labels are `None` where there are none.
+
+    Raises:
+        ValueError: As `iterate_batches`.
+    """
+    size = None
+    for images, labels in iterate_batches(dataset, batch_size):
+        # One program for all batches, as in `predict_dataset`.
+        size = size or len(images)
+        outputs = model.predict_on_batch(_pad(images, size))
+        yield images, np.asarray(outputs)[: len(images)], labels
+
+
+def _pad(images, size):
+    """Appends zeros up to a multiple of `size` images."""
+    widths = [(0, -len(images) % size)] + [(0, 0)] * (images.ndim - 1)
+    return np.pad(images, widths)
+
+
 def predict_batches(model, batches, num_batches=None, verbose="auto"):
-    """Outputs of a model for a stream of batches, which is read once.
+    """Computes the outputs of a model for a stream that is read once.
 
     Nothing of the stream stays in memory afterwards. `keras.Model.predict`
     of a generator keeps its first two batches for ever on TensorFlow.
@@ -122,7 +151,7 @@ class _BatchStream(keras.utils.PyDataset):
 
 
 def iterate_batches(dataset, batch_size):
-    """Batches of a data set as NumPy arrays.
+    """Yields the batches of a data set as NumPy arrays.
 
     Args:
         dataset: As in `extract_features`.
@@ -167,7 +196,11 @@ def iterate_batches(dataset, batch_size):
 
 
 def count_batches(dataset, batch_size):
-    """Number of batches of a data set; `None` where it does not say."""
+    """Counts the batches of a data set; `None` where it does not say.
+
+    Returns:
+        int or `None`.
+    """
     if _is_arrays(dataset):
         return -(-len(unpack_batch(dataset)[0]) // batch_size)
     if getattr(dataset, "steps_per_epoch", None):
@@ -181,7 +214,7 @@ def count_batches(dataset, batch_size):
 
 
 def _is_arrays(dataset):
-    """Whether these are the images, and labels, themselves; not batches."""
+    """Tells whether these are arrays of images, not batches."""
     if _is_list_of_batches(dataset):
         return False
     if isinstance(dataset, dict):
@@ -191,7 +224,7 @@ def _is_arrays(dataset):
 
 
 def _is_list_of_batches(dataset):
-    """Whether this is a list of arrays of images, not `[images, labels]`."""
+    """Tells whether this is a list of batches, not `[images, labels]`."""
     if not isinstance(dataset, list) or len(dataset) < 2:
         return False
     shapes = [tuple(getattr(each, "shape", ())) for each in dataset]

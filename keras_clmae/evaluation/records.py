@@ -1,4 +1,4 @@
-"""Scores on disk, each with all that decided it."""
+"""Store scores on disk, each with the settings behind it."""
 
 import collections
 import contextlib
@@ -43,7 +43,7 @@ COLUMNS = (
 
 
 def make_record(name, protocol, data, scores, settings, seconds):
-    """A score as it is stored.
+    """Makes the record of a score, as it is stored.
 
     Args:
         name: str. What was scored: runs that differ in their seed only have
@@ -98,7 +98,7 @@ def _installed_versions():
 
 
 def run_name(source):
-    """Name of a run's row: its path without a part such as `_seed3`.
+    """Names a run's row: its path without a part such as `_seed3`.
 
     Args:
         source: str. As in `load_encoder`.
@@ -117,7 +117,7 @@ def run_name(source):
 
 
 def write_record(record, path):
-    """Writes a record; a reader never sees half of one.
+    """Writes a record whole or not at all.
 
     Args:
         record: dict of `make_record`.
@@ -146,7 +146,7 @@ def read_records(paths):
     """Reads records from files, and from all `.json` files below folders.
 
     Args:
-        paths: Sequence of str.
+        paths: sequence of str.
 
     Returns:
         List of dicts, in the order of their paths; other JSON files in folders
@@ -190,14 +190,14 @@ def read_records(paths):
 
 
 def markdown_table(records):
-    """One table of many scores, with mean and spread over seeds.
+    """Makes one table of many scores, with mean and spread over seeds.
 
     A row is one name, data set, protocol and settings; its runs differ in
     their seeds. The spread is the standard deviation with n - 1 in the
     denominator.
 
     Args:
-        records: List of dicts of `make_record`.
+        records: list of dicts of `make_record`.
 
     Returns:
         str, a Markdown table with accuracies in percent.
@@ -276,7 +276,7 @@ def _group_key(record):
 
 
 def _distinguishing_settings(key, groups):
-    """What sets a row apart from the rows of the same protocol and data."""
+    """Finds the settings that set a row apart from its protocol's others."""
     own = json.loads(key[3])
     others = [json.loads(each[3]) for each in groups if each[1:3] == key[1:3]]
     return ", ".join(

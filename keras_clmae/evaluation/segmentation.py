@@ -55,7 +55,8 @@ def fine_tune_segmenter(
         ignore_label: int. See `ImageSegmenter`. Defaults to 255.
         ema_momentum: float in (0, 1). Where given, the segmenter ends with the
             exponential moving average of its weights. Defaults to `None`.
-        image_shape: (height, width, channels), if other than the encoder's.
+        image_shape: tuple of int. (height, width, channels), if other than the
+            encoder's.
         validation_data: As in `keras.Model.fit`, with masks.
         callbacks: As in `keras.Model.fit`.
         verbose: 0, 1 or 2, as in `keras.Model.fit`. Defaults to 0.
@@ -125,7 +126,7 @@ def segmentation_scores(segmenter, dataset, batch_size=8):
 
     Args:
         segmenter: `ImageSegmenter`.
-        dataset: Images with masks: a pair of arrays, or anything that gives
+        dataset: images with masks: a pair of arrays, or anything that gives
             batches `(images, masks)`, as in `extract_features`.
         batch_size: int. Images in a batch where arrays are given. Defaults
             to 8.
@@ -183,7 +184,7 @@ def segmentation_scores(segmenter, dataset, batch_size=8):
 
 
 def segmenter_mean_iou(segmenter, dataset, batch_size=8):
-    """Mean intersection over union of a segmenter on a data set.
+    """Computes mean intersection over union on a whole data set.
 
     Args:
         segmenter: `ImageSegmenter`.

@@ -1,4 +1,4 @@
-"""Tell whether bfloat16 is faster than float32 here."""
+"""Tell whether bfloat16 is faster than float32 on this machine."""
 
 import functools
 import logging

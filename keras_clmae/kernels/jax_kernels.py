@@ -23,7 +23,7 @@ FAST_BFLOAT16_UNITS = ()
 
 
 def accelerator():
-    """Finds what computes beside the processor.
+    """Finds the accelerator beside the processor.
 
     Returns:
         Name of the device and whether it computes in bfloat16, or `None` where
@@ -43,7 +43,7 @@ def attention(tokens, queries, weights):
 
 
 def dot_product_attention(query, key, value):
-    """Attention, on NVIDIA's GPUs by cuDNN's kernel.
+    """Computes attention, on NVIDIA's GPUs by cuDNN's kernel.
 
     JAX refuses it in training for an odd number of tokens, as a class token
     makes it: one more, which nobody attends to, makes it even.

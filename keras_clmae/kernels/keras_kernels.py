@@ -1,4 +1,4 @@
-"""Compute what JAX and TensorFlow share, by `keras.ops`."""
+"""Compute by `keras.ops`, on JAX and TensorFlow."""
 
 from keras import ops
 
@@ -32,8 +32,8 @@ def attention(
         queries: tensor of shape (batch, queries, hidden_dim), or `None`: all
             `tokens`.
         weights: `AttentionWeights`.
-        dot_product_attention: function of query, key and value. Defaults to
-            that of `keras.ops`.
+        dot_product_attention: callable. Function of query, key and value.
+            Defaults to that of `keras.ops`.
 
     Returns:
         Tensor of the shape of `queries`, or of `tokens`.

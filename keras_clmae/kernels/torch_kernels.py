@@ -54,7 +54,7 @@ def accelerator():
 
 @contextlib.contextmanager
 def compiled_regions(active):
-    """Within it, transformer blocks run compiled if `active`.
+    """Compiles the transformer blocks that run inside, if `active`.
 
     Args:
         active: bool.
@@ -75,7 +75,7 @@ def _many_variants():
 
 
 def region(function):
-    """Decorator of a pure function that is worth compiling by itself.
+    """Decorates a pure function that is worth compiling by itself.
 
     Args:
         function: `function(inputs, weights, epsilon)` with a named tuple of

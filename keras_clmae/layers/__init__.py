@@ -1,3 +1,5 @@
+"""Build Vision Transformers: patches, positions, attention, blocks."""
+
 from keras_clmae.layers.class_token import ClassToken
 from keras_clmae.layers.drop_path import DropPath
 from keras_clmae.layers.linear import Linear

@@ -1,3 +1,5 @@
+"""Put a learned class token in front of the patches."""
+
 import keras
 from keras import ops
 

@@ -1,3 +1,5 @@
+"""Drop residual branches at random (stochastic depth)."""
+
 import keras
 
 from keras_clmae.random_state import RandomStateMixin

@@ -1,3 +1,5 @@
+"""Multiply by a matrix and add a bias."""
+
 import keras
 from keras import ops
 

@@ -1,3 +1,5 @@
+"""Cut images into patches, and embed patches as tokens."""
+
 import keras
 from keras import ops
 
@@ -38,7 +40,7 @@ def unpatchify(patches, grid_size, patch_size):
 
     Args:
         patches: tensor of shape (batch, tokens, patch_size**2 * channels).
-        grid_size: (rows, columns) of patches in an image.
+        grid_size: tuple of int. (rows, columns) of patches in an image.
         patch_size: int. Side of a patch in pixels.
 
     Returns:
@@ -77,6 +79,9 @@ class PatchEmbedding(keras.layers.Layer):
 
     Returns:
         Tensor of shape (batch, tokens, hidden_dim).
+
+    Raises:
+        ValueError: If an argument is no positive integer.
 
     Example:
 

@@ -1,3 +1,5 @@
+"""Add sine-cosine or learned positions to tokens."""
+
 import keras
 import numpy as np
 
@@ -5,20 +7,23 @@ from keras_clmae.argument_validation import check_positive_integer
 
 
 def sincos_position_table(grid_size, hidden_dim, num_prefix_tokens=0):
-    """Fixed two-dimensional sine-cosine position table of MAE.
+    """Computes MAE's fixed two-dimensional sine-cosine position table.
 
     The first half of the channels encodes the column, the second half the row.
     Each half is `[sin, cos]` of the coordinate times the frequencies
     `1 / 10000**(2 i / half)`, where `half = hidden_dim / 2`.
 
     Args:
-        grid_size: (rows, columns) of patches.
+        grid_size: tuple of int. (rows, columns) of patches.
         hidden_dim: int. Width of the tokens, a multiple of 4.
         num_prefix_tokens: int. Rows of zeros put in front, one for every token
             that precedes the patches. Defaults to `0`.
 
     Returns:
         float32 array of shape (num_prefix_tokens + rows * columns, hidden_dim).
+
+    Raises:
+        ValueError: If `hidden_dim` is no multiple of 4.
 
     Example:
 
@@ -54,7 +59,7 @@ class PositionEmbedding(keras.layers.Layer):
     """Adds a position table, sine-cosine at the start and fixed by default.
 
     Args:
-        grid_size: (rows, columns) of patches.
+        grid_size: tuple of int. (rows, columns) of patches.
         num_prefix_tokens: int. Tokens in front of the patches (a class token);
             their rows of the table are zeros. Defaults to `0`.
         learned: bool. Whether training moves the table. Defaults to `False`.

@@ -1,3 +1,5 @@
+"""Let tokens attend to each other."""
+
 import keras
 from keras import ops
 
@@ -9,7 +11,7 @@ from keras_clmae.layers.linear import Linear
 
 
 def _fused_glorot_uniform(shape, dtype=None):
-    """Glorot's uniform draw for the three projections as one matrix.
+    """Draws the three projections as one matrix by Glorot's uniform rule.
 
     MAE initializes its fused (hidden_dim, 3 * hidden_dim) kernel as a whole,
     so the bound is that of the fused matrix.
@@ -33,6 +35,9 @@ class SelfAttention(keras.layers.Layer):
 
     Returns:
         Tensor of the shape of `queries`, or of `tokens`.
+
+    Raises:
+        ValueError: If `num_heads` does not divide the width of the tokens.
 
     Example:
 

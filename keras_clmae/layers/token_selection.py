@@ -1,4 +1,4 @@
-"""Which tokens stay visible: pure functions with static shapes."""
+"""Select visible tokens and restore removed ones, with static shapes."""
 
 from typing import NamedTuple
 
@@ -26,6 +26,9 @@ class TokenSelection(NamedTuple):
 
 def keep_top_tokens(scores, num_keep):
     """Keeps the `num_keep` tokens with the highest scores of each image.
+
+    Among equal scores the token with the lower index stays, on every backend,
+    so that equal scores keep the first `num_keep` tokens.
 
     Args:
         scores: float tensor of shape (batch, tokens), high = stays visible.
@@ -117,7 +120,7 @@ def restore_tokens(visible, mask_token, restore_indices):
 
 
 def mask_overlap(mask):
-    """How much of their visible tokens two images of a batch share.
+    """Measures the share of visible tokens that two images have in common.
 
     Mean over pairs of images of the share of one's visible positions that are
     visible in the other too. Random masks give `1 - mask_ratio`; 1 means that

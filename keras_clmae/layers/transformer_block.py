@@ -1,3 +1,5 @@
+"""Compute a pre-norm transformer block."""
+
 import functools
 
 import keras
@@ -43,6 +45,10 @@ class TransformerBlock(keras.layers.Layer):
 
     Returns:
         Tensor of the shape of `queries`, or of `tokens`.
+
+    Raises:
+        ValueError: If `num_heads` does not divide the width of the tokens, or
+            an argument is out of range.
 
     Example:
 

@@ -1,3 +1,5 @@
+"""Compute the terms of both players' losses, as pure functions."""
+
 from keras_clmae.losses.mask_regularization import diversity_loss
 from keras_clmae.losses.mask_regularization import gaussian_loss
 from keras_clmae.losses.mask_regularization import kl_loss

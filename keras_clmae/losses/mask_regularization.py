@@ -1,4 +1,4 @@
-"""The three terms that keep learned masks binary, sparse and diverse.
+"""Compute the three terms that keep masks binary, sparse and diverse.
 
 Forms and constants are read off the code published with
 https://arxiv.org/abs/2308.16572. All work in float32 under any policy.

@@ -1,3 +1,5 @@
+"""Measure how well patches are reconstructed."""
+
 from keras import ops
 
 
@@ -28,7 +30,7 @@ def normalize_patches(patches, epsilon=1e-6):
 
 
 def patch_statistics(patches):
-    """Mean and unbiased variance of each patch.
+    """Computes mean and unbiased variance of each patch.
 
     Args:
         patches: tensor of shape (batch, tokens, patch_dim), patch_dim > 1.
@@ -51,7 +53,7 @@ def patch_statistics(patches):
 
 
 def patch_errors(predictions, targets):
-    """Mean squared error of every patch, in float32.
+    """Computes the mean squared error of every patch, in float32.
 
     Args:
         predictions: tensor of shape (batch, tokens, patch_dim).
@@ -73,7 +75,7 @@ def patch_errors(predictions, targets):
 
 
 def weighted_reconstruction_loss(errors, weights):
-    """Mean of patch errors under weights: sum(weights * errors) / sum(weights).
+    """Averages patch errors: sum(weights * errors) / sum(weights).
 
     With the binary mask (1 = removed) it is MAE's loss; with `1 - keep_scores`
     it is the masking module's, through which the gradient reaches the scores.

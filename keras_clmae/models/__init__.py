@@ -1,3 +1,5 @@
+"""Pretrain encoders, and use them to classify and segment images."""
+
 from keras_clmae.layers.token_selection import mask_overlap
 from keras_clmae.maskers.masking_module import MaskingModule
 from keras_clmae.models.clmae import CLMAE

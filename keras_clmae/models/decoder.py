@@ -1,3 +1,5 @@
+"""Decode latent tokens to the pixels of patches."""
+
 import keras
 
 from keras_clmae.argument_validation import check_heads
@@ -11,21 +13,21 @@ from keras_clmae.layers.transformer_block import TransformerBlock
 
 @keras.saving.register_keras_serializable(package="keras_clmae")
 class Decoder(keras.layers.Layer):
-    """MAE's decoder: latent tokens to the pixels of patches.
+    """MAE's decoder, from latent tokens to the pixels of patches.
 
     After section 3 of https://arxiv.org/abs/2111.06377.
 
     Args:
-        grid_size: (rows, columns) of patches in an image.
+        grid_size: tuple of int. (rows, columns) of patches in an image.
         patch_dim: int. Numbers in a patch: patch_size**2 * channels.
         hidden_dim: int. Width of the decoder's tokens, a multiple of 4.
         num_layers: int. Number of transformer blocks.
         num_heads: int. Must divide `hidden_dim`.
         mlp_dim: int. Hidden width of the MLPs. Defaults to `4 * hidden_dim`.
         layer_norm_epsilon: float. Defaults to `1e-6`, as in MAE.
-        gradient_checkpointing: bool. Whether the backward pass computes the
-            insides of the blocks once more instead of keeping them: less
-            memory, more time. Defaults to `False`.
+        gradient_checkpointing: bool. Whether the backward pass recomputes the
+            activations of the blocks to save memory. Same numbers, more time.
+            Defaults to `False`.
 
     Call arguments:
         latent: tensor of shape (batch, visible + 1, encoder's hidden_dim),
@@ -38,6 +40,10 @@ class Decoder(keras.layers.Layer):
 
     Returns:
         Tensor of shape (batch, outputs, patch_dim).
+
+    Raises:
+        ValueError: If `num_heads` does not divide `hidden_dim`, or a size is no
+            positive integer.
 
     Example:
 

@@ -1,3 +1,5 @@
+"""Encode images to tokens: the Vision Transformer."""
+
 import keras
 
 from keras_clmae.argument_validation import check_fraction
@@ -22,7 +24,7 @@ class ViTEncoder(PresetModel):
     positions (https://arxiv.org/abs/2111.06377).
 
     Args:
-        image_shape: (height, width, channels), in pixels.
+        image_shape: tuple of int. (height, width, channels), in pixels.
         patch_size: int. Side of a patch; must divide height and width.
         hidden_dim: int. Width of the tokens, a multiple of 4.
         num_layers: int. Number of transformer blocks.
@@ -34,9 +36,9 @@ class ViTEncoder(PresetModel):
             `0.0`.
         learned_positions: bool. Whether training moves the position table, as
             in ViT; MAE's stays as it is. Defaults to `False`.
-        gradient_checkpointing: bool. Whether the backward pass computes the
-            insides of the blocks once more instead of keeping them: less
-            memory, more time. Defaults to `False`.
+        gradient_checkpointing: bool. Whether the backward pass recomputes the
+            activations of the blocks to save memory. Same numbers, more time.
+            Defaults to `False`.
 
     Call arguments:
         images: float tensor of shape (batch, height, width, channels).
@@ -46,6 +48,11 @@ class ViTEncoder(PresetModel):
 
     Returns:
         Tensor of shape (batch, tokens + 1, hidden_dim), class token first.
+
+    Raises:
+        ValueError: If a size is no positive integer or the sizes do not fit
+            each other; from a call, if images are not float or of another
+            shape.
 
     Example:
 
@@ -144,7 +151,7 @@ class ViTEncoder(PresetModel):
         self.built = True
 
     def embed(self, images):
-        """Images to tokens with positions, before any transformer block.
+        """Turns images into tokens with positions, before any block.
 
         Args:
             images: float tensor of shape (batch, height, width, channels).

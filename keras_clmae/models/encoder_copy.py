@@ -1,17 +1,17 @@
-"""Copies of models: for another image size, or with drop path."""
+"""Copy models: for another image size, or with drop path."""
 
 import keras
 import numpy as np
 
 
 def copy_encoder(encoder, image_shape=None, drop_path_rate=None):
-    """An encoder of its own with the same weights.
+    """Copies an encoder, for instance to another image size.
 
     Args:
         encoder: `ViTEncoder`.
-        image_shape: (height, width, channels) of the copy. Where the grid of
-            patches differs, the position table is interpolated. Defaults to
-            `None`: as it is.
+        image_shape: tuple of int. (height, width, channels) of the copy. Where
+            the grid of patches differs, the position table is interpolated.
+            Defaults to `None`: as it is.
         drop_path_rate: float in [0, 1), of the copy. Defaults to `None`: as it
             is.
 
@@ -46,15 +46,15 @@ def copy_encoder(encoder, image_shape=None, drop_path_rate=None):
 
 
 def copy_autoencoder(autoencoder, image_shape=None):
-    """A masked autoencoder of its own with the same weights.
+    """Copies a masked autoencoder, for instance to another image size.
 
     Both position tables, the encoder's and the decoder's, are interpolated in
     two dimensions where the grid of patches differs.
 
     Args:
         autoencoder: `MaskedAutoencoder`.
-        image_shape: (height, width, channels) of the copy. Defaults to `None`:
-            as it is.
+        image_shape: tuple of int. (height, width, channels) of the copy.
+            Defaults to `None`: as it is.
 
     Returns:
         A `MaskedAutoencoder`. Its random masks start anew from its seed.
@@ -104,15 +104,15 @@ def _copy_weights(copy, original, position_embedding):
 
 
 def interpolate_position_table(table, grid_size, new_grid_size):
-    """A position table for another grid of patches, by bicubic interpolation.
+    """Interpolates a position table to another grid of patches, bicubically.
 
     The kernel is the one that MAE's `interpolate_pos_embed` uses (a = -0.75,
     borders repeated, half-pixel centers, no antialiasing), on every backend.
 
     Args:
         table: float array of shape (rows * columns, hidden_dim).
-        grid_size: (rows, columns) of `table`.
-        new_grid_size: (rows, columns) to interpolate to.
+        grid_size: tuple of int. (rows, columns) of `table`.
+        new_grid_size: tuple of int. (rows, columns) to interpolate to.
 
     Returns:
         float32 array of shape (new_rows * new_columns, hidden_dim).
@@ -135,7 +135,7 @@ def interpolate_position_table(table, grid_size, new_grid_size):
 
 
 def _cubic_weights(size, new_size):
-    """Matrix (new_size, size) that interpolates along one axis."""
+    """Makes the matrix (new_size, size) that interpolates along one axis."""
     # Cubic convolution: Keys, 1981, https://doi.org/10.1109/TASSP.1981.1163711,
     # with the slope that torch.nn.functional.interpolate has.
     slope = -0.75

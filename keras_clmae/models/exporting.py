@@ -23,17 +23,17 @@ class ServingExportMixin:
         """Writes the model for serving, without its Python code.
 
         Args:
-            filepath: path to write: a folder for `"tf_saved_model"`, else a
-                file.
+            filepath: str. Path to write: a folder for `"tf_saved_model"`, else
+                a file.
             format: `"tf_saved_model"`, `"onnx"`, or `"torch"` (PyTorch only).
             verbose: bool. Whether to tell where it was written.
-            input_signature: as `keras.Model.export` takes it. Defaults to
+            input_signature: As `keras.Model.export` takes it. Defaults to
                 `None`: any number of float32 images of the model's shape.
-            **kwargs: further arguments of `keras.Model.export`.
+            **kwargs: Further arguments of `keras.Model.export`.
 
         Raises:
-            ValueError: if the backend has no such format.
-            ImportError: if the tool that writes it is not installed.
+            ValueError: If the backend has no such format.
+            ImportError: If the tool that writes it is not installed.
 
         Example:
 

@@ -1,24 +1,29 @@
 """Classify images by a linear head on an encoder."""
 
-import inspect
 import warnings
 
 import keras
-import numpy as np
 from keras import ops
 
 from keras_clmae.argument_validation import check_choice
 from keras_clmae.argument_validation import check_positive_integer
+from keras_clmae.batches import unpack_batch
 from keras_clmae.models.encoder import ViTEncoder
 from keras_clmae.models.encoder_copy import copy_encoder
+from keras_clmae.models.heads import batch_norm_head
+from keras_clmae.models.heads import linear_head
+from keras_clmae.models.label_checks import check_class_names
+from keras_clmae.models.label_checks import check_labels
+from keras_clmae.models.label_checks import check_same_classes
+from keras_clmae.models.label_checks import check_takes_logits
+from keras_clmae.models.label_checks import foreign_labels
 from keras_clmae.models.pooling import check_pooling
 from keras_clmae.models.pooling import pool_tokens
-from keras_clmae.models.presets import PresetModel
-from keras_clmae.saving.keras_files import load_keras_model
+from keras_clmae.models.presets import HeadedPresetModel
 
 
 @keras.saving.register_keras_serializable(package="keras_clmae")
-class ImageClassifier(PresetModel):
+class ImageClassifier(HeadedPresetModel):
     """An encoder with a linear head, to fine-tune or to probe.
 
     Takes a copy of the encoder: the one that is passed stays as it is. The
@@ -42,9 +47,9 @@ class ImageClassifier(PresetModel):
             biases start at 0. Defaults to `2e-5`, MAE's for fine-tuning.
         drop_path_rate: float in [0, 1). Stochastic depth of the encoder.
             Defaults to `None`: the encoder's own.
-        image_shape: (height, width, channels). Where the grid of patches
-            differs, the position table is interpolated. Defaults to `None`:
-            the encoder's own.
+        image_shape: tuple of int. (height, width, channels). Where the grid of
+            patches differs, the position table is interpolated. Defaults to
+            `None`: the encoder's own.
         class_names: list of str. Names of the classes, in the order of their
             numbers. Defaults to `None`: those of the data set that `fit` is
             given, where it names its classes as `data.image_folder` does.
@@ -156,18 +161,31 @@ class ImageClassifier(PresetModel):
         head_stddev=2e-5,
         **encoder_sizes,
     ):
-        """Makes the encoder too, from its sizes.
+        """Makes the classifier with a new encoder, from its sizes.
 
         Args:
-            num_classes: see the class.
-            pooling: see the class.
-            head_norm: see the class.
-            freeze_encoder: see the class.
-            head_stddev: see the class.
-            **encoder_sizes: arguments of `ViTEncoder`.
+            num_classes: int. Number of classes.
+            pooling: str. As of the class. Defaults to `"mean_before_norm"`.
+            head_norm: str. As of the class. Defaults to `None`: by `pooling`.
+            freeze_encoder: bool. Whether only the head is trained. Defaults to
+                `False`.
+            head_stddev: float. Standard deviation of the head's first weights.
+                Defaults to `2e-5`.
+            **encoder_sizes: Arguments of `ViTEncoder`: `image_shape`,
+                `patch_size`, `hidden_dim`, `num_layers`, `num_heads` and so
+                on.
 
         Returns:
             An `ImageClassifier`.
+
+        Example:
+
+        >>> classifier = keras_clmae.models.ImageClassifier.from_sizes(
+        ...     num_classes=10, image_shape=(8, 8, 1), patch_size=2,
+        ...     hidden_dim=16, num_layers=1, num_heads=2,
+        ... )
+        >>> classifier.encoder.num_tokens
+        16
         """
         return cls(
             ViTEncoder.from_sizes(**encoder_sizes),
@@ -178,20 +196,6 @@ class ImageClassifier(PresetModel):
             head_stddev=head_stddev,
         )
 
-    @classmethod
-    def _from_folder(cls, folder, load_weights, overrides):
-        """A stored classifier, or a new head on the encoder that is stored."""
-        model = load_keras_model(folder, load_weights)
-        if not isinstance(model, cls):
-            return cls(getattr(model, "encoder", model), **overrides)
-        if overrides:
-            raise ValueError(
-                "`overrides` apply to a new head on a stored encoder, not to a "
-                f"stored ImageClassifier. Received: {', '.join(overrides)} for "
-                f"preset={folder!r}"
-            )
-        return model
-
     def build(self, input_shape):
         if self.built:
             return
@@ -201,6 +205,7 @@ class ImageClassifier(PresetModel):
         self.built = True
 
     def call(self, images, training=None):
+        images, _ = unpack_batch(images)
         features = pool_tokens(
             self.encoder,
             images,
@@ -210,6 +215,8 @@ class ImageClassifier(PresetModel):
         return self.head(self.norm(features, training=training))
 
     def compute_output_shape(self, input_shape):
+        if isinstance(input_shape, dict):
+            input_shape, _ = unpack_batch(input_shape)
         return (input_shape[0], self.num_classes)
 
     def compile(self, optimizer="rmsprop", loss=None, **kwargs):
@@ -219,7 +226,7 @@ class ImageClassifier(PresetModel):
             ("weighted_metrics", kwargs.get("weighted_metrics")),
         ):
             for value in keras.tree.flatten(values):
-                _check_takes_logits(name, value)
+                check_takes_logits(name, value)
         super().compile(optimizer, loss, **kwargs)
 
     def compile_from_config(self, config):
@@ -246,18 +253,22 @@ class ImageClassifier(PresetModel):
         validation_data=None,
         **kwargs,
     ):
-        self._check_labels("y", x, y)
+        check_labels("y", x, y, self.num_classes)
         if isinstance(validation_data, tuple | list):
-            self._check_labels("validation_data", *validation_data[:2])
+            check_labels(
+                "validation_data", *validation_data[:2], self.num_classes
+            )
         elif validation_data is not None:
-            self._check_labels("validation_data", validation_data, None)
-            _check_same_classes(x, validation_data)
+            check_labels(
+                "validation_data", validation_data, None, self.num_classes
+            )
+            check_same_classes(x, validation_data)
         check_class_names(self, x)
         names = getattr(x, "class_names", None)
         if self.class_names is None and names is not None:
             self.class_names = list(names)
         check_class_names(self, validation_data)
-        check = _RefusesForeignLabels()
+        check = _ForeignLabelCheck()
         if isinstance(callbacks, keras.callbacks.CallbackList):
             callbacks.append(check)
         else:
@@ -275,7 +286,7 @@ class ImageClassifier(PresetModel):
         )
 
     def evaluate(self, x=None, y=None, *args, **kwargs):
-        self._check_labels("y", x, y)
+        check_labels("y", x, y, self.num_classes)
         check_class_names(self, x)
         result = super().evaluate(x, y, *args, **kwargs)
         self._refuse_foreign_labels()
@@ -288,14 +299,16 @@ class ImageClassifier(PresetModel):
     def compute_loss(
         self, x=None, y=None, y_pred=None, sample_weight=None, training=True
     ):
-        foreign = self._find_foreign_labels(y)
+        y = unpack_batch(x)[1] if y is None else y
+        foreign = foreign_labels(y, self.num_classes)
         if foreign is not None:
             # Some backends stop at such a label, without naming an argument.
             y = ops.where(foreign, ops.zeros_like(y), y)
         return super().compute_loss(x, y, y_pred, sample_weight, training)
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
-        foreign = self._find_foreign_labels(y)
+        y = unpack_batch(x)[1] if y is None else y
+        foreign = foreign_labels(y, self.num_classes)
         if foreign is not None:
             self._foreign_labels.update_state(ops.cast(foreign, "float32"))
         return super().compute_metrics(x, y, y_pred, sample_weight)
@@ -310,22 +323,6 @@ class ImageClassifier(PresetModel):
         hidden = self._foreign_labels.name
         return [name for name in super().metrics_names if name != hidden]
 
-    def _find_foreign_labels(self, y):
-        """Finds the integer labels that are no class of the head.
-
-        Inside a compiled step nothing can be raised; they are counted there.
-
-        Returns:
-            bool tensor of the shape of `y`, or `None` for other labels.
-        """
-        if not hasattr(y, "dtype"):
-            return None
-        if "int" not in keras.backend.standardize_dtype(y.dtype):
-            return None
-        if len(y.shape) > 1 and y.shape[-1] != 1:
-            return None
-        return ops.logical_or(y < 0, y >= self.num_classes)
-
     def _refuse_foreign_labels(self):
         count = int(self._foreign_labels.result())
         if count:
@@ -333,39 +330,6 @@ class ImageClassifier(PresetModel):
                 f"Labels must be in [0, {self.num_classes}), as `num_classes` "
                 f"is {self.num_classes}; leave out images without a class "
                 f"(-1). Received: {count} labels outside of it"
-            )
-
-    def _check_labels(self, name, x, y):
-        """Raises where a class is seen to be none of the head's.
-
-        It would give silent NaN or zero losses, by backend.
-        """
-        known = getattr(x, "num_classes", None)
-        if known is not None and known > self.num_classes:
-            raise ValueError(
-                f"`{name}` must hold labels in [0, {self.num_classes}), as "
-                f"`num_classes` is {self.num_classes}. Received: a data set "
-                f"of {known} classes"
-            )
-        # The package's data sets of arrays and of folders show their labels.
-        labels = getattr(x, "labels", None) if y is None else y
-        if not hasattr(labels, "dtype"):
-            return
-        labels = ops.convert_to_numpy(labels)
-        if labels.ndim == 2 and labels.shape[1] != 1:
-            if labels.shape[1] != self.num_classes:
-                raise ValueError(
-                    f"`{name}` must hold one column a class, as `num_classes` "
-                    f"is {self.num_classes}. Received: labels of shape "
-                    f"{labels.shape}"
-                )
-        elif np.issubdtype(labels.dtype, np.integer) and (
-            labels.min() < 0 or labels.max() >= self.num_classes
-        ):
-            raise ValueError(
-                f"`{name}` must hold labels in [0, {self.num_classes}), as "
-                f"`num_classes` is {self.num_classes}. Received: labels from "
-                f"{labels.min()} to {labels.max()}"
             )
 
     def get_config(self):
@@ -390,8 +354,8 @@ class ImageClassifier(PresetModel):
         return cls(**{**config, "encoder": encoder})
 
 
-class _RefusesForeignLabels(keras.callbacks.Callback):
-    """Ends a training whose labels are no classes, after its first epoch."""
+class _ForeignLabelCheck(keras.callbacks.Callback):
+    """Callback that ends a training with labels of no class after an epoch."""
 
     def on_test_begin(self, logs=None):
         # Validation starts the count anew.
@@ -399,107 +363,3 @@ class _RefusesForeignLabels(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         self.model._refuse_foreign_labels()
-
-
-def _check_takes_logits(name, value):
-    """Raises where a loss or a metric is one of probabilities."""
-    getter = keras.losses.get if name == "loss" else keras.metrics.get
-    if isinstance(value, str):
-        try:
-            value = getter(value)
-        except ValueError:
-            # Keras says so itself.
-            return
-    if inspect.isclass(value):
-        value = value()
-    if hasattr(value, "get_config"):
-        from_logits = value.get_config().get("from_logits")
-    elif callable(value):
-        parameter = inspect.signature(value).parameters.get("from_logits")
-        from_logits = parameter and parameter.default
-    else:
-        return
-    if from_logits is False:
-        kind = getattr(value, "__name__", type(value).__name__)
-        raise ValueError(
-            f"`{name}` must take logits, which is what an ImageClassifier "
-            "gives, for instance `keras.losses.SparseCategoricalCrossentropy("
-            f"from_logits=True)`. Received: {kind} with from_logits=False"
-        )
-
-
-def check_class_names(classifier, dataset):
-    """Raises where a data set numbers its classes in another way.
-
-    Args:
-        classifier: `ImageClassifier`, or another model, which passes.
-        dataset: data set. One without `class_names` passes.
-
-    Raises:
-        ValueError: if its `class_names` are not those of the classifier.
-    """
-    known = getattr(classifier, "class_names", None)
-    names = getattr(dataset, "class_names", None)
-    if known is None or names is None or list(names) == list(known):
-        return
-    raise ValueError(
-        "A data set must number its classes as the classifier does: make it "
-        "with `class_names=classifier.class_names`. Received: "
-        f"class_names={list(names)}, and the classifier has {list(known)}"
-    )
-
-
-def _check_same_classes(train, validation):
-    """Raises where two data sets say that they number classes differently."""
-    names = [getattr(each, "class_names", None) for each in (train, validation)]
-    if None not in names and list(names[0]) != list(names[1]):
-        raise ValueError(
-            "`validation_data` must number its classes as the training data: "
-            "make it with `class_names=train.class_names`. Received: "
-            f"class_names={names[1]}, in training {names[0]}"
-        )
-
-
-def linear_head(num_classes, stddev, seed=None):
-    """The linear layer of a classifier, in float32.
-
-    Args:
-        num_classes: int.
-        stddev: float. Standard deviation of its first weights.
-        seed: int. Defaults to `None`: drawn.
-
-    Returns:
-        A `keras.layers.Dense`.
-    """
-    return keras.layers.Dense(
-        num_classes,
-        # MAE truncates at an absolute 2, far out: a plain normal.
-        kernel_initializer=keras.initializers.RandomNormal(
-            stddev=stddev, seed=seed
-        ),
-        name="head",
-        dtype="float32",
-    )
-
-
-def batch_norm_head(num_classes, stddev, seed=None):
-    """Head of MAE's linear probe: batch norm without scale and offset first.
-
-    Args:
-        num_classes: int.
-        stddev: float. Standard deviation of the linear layer's first weights.
-        seed: int. Defaults to `None`: drawn.
-
-    Returns:
-        A `keras.layers.BatchNormalization` and a `keras.layers.Dense`.
-    """
-    # Epsilon and momentum: MAE's main_linprobe.py, in Keras's terms.
-    norm = keras.layers.BatchNormalization(
-        momentum=0.9,
-        epsilon=1e-6,
-        center=False,
-        scale=False,
-        name="head_norm",
-        dtype="float32",
-    )
-    return norm, linear_head(num_classes, stddev, seed)

@@ -13,9 +13,8 @@ from keras_clmae.models.mask_checks import check_ignore_label
 from keras_clmae.models.mask_checks import check_loss
 from keras_clmae.models.mask_checks import check_mask_shape
 from keras_clmae.models.mask_checks import check_masks
-from keras_clmae.models.presets import PresetModel
+from keras_clmae.models.presets import HeadedPresetModel
 from keras_clmae.models.segmentation_metrics import MeanIoU
-from keras_clmae.saving.keras_files import load_keras_model
 
 # Logits for every fourth pixel are what segmentation networks usually make;
 # bilinear interpolation does the rest.
@@ -23,8 +22,8 @@ _MOST_UPSAMPLING_LAYERS = 2
 
 
 @keras.saving.register_keras_serializable(package="keras_clmae")
-class ImageSegmenter(PresetModel):
-    """An encoder with a light head that tells the class of every pixel.
+class ImageSegmenter(HeadedPresetModel):
+    """An encoder with a light head that classifies every pixel.
 
     Takes a copy of the encoder: the one that is passed stays as it is. The
     patch tokens after the encoder's final norm are laid out as a grid. Each of
@@ -50,9 +49,9 @@ class ImageSegmenter(PresetModel):
             or one for patches of 2 or 3 pixels.
         drop_path_rate: float in [0, 1). Stochastic depth of the encoder.
             Defaults to `None`: the encoder's own.
-        image_shape: (height, width, channels). Where the grid of patches
-            differs, the position table is interpolated. Defaults to `None`:
-            the encoder's own.
+        image_shape: tuple of int. (height, width, channels). Where the grid of
+            patches differs, the position table is interpolated. Defaults to
+            `None`: the encoder's own.
 
     Call arguments:
         images: float tensor of shape (batch, height, width, channels).
@@ -149,16 +148,25 @@ class ImageSegmenter(PresetModel):
 
     @classmethod
     def from_sizes(cls, num_classes, **arguments):
-        """Makes the encoder too, from its sizes.
+        """Makes the segmenter with a new encoder, from its sizes.
 
         Args:
-            num_classes: see the class.
+            num_classes: int. Number of classes.
             **arguments: `ignore_label`, `class_names`, `freeze_encoder` and
                 `num_upsampling_layers` as the class takes them; the others are
                 arguments of `ViTEncoder`.
 
         Returns:
             An `ImageSegmenter`.
+
+        Example:
+
+        >>> segmenter = keras_clmae.models.ImageSegmenter.from_sizes(
+        ...     num_classes=3, image_shape=(8, 8, 1), patch_size=2,
+        ...     hidden_dim=16, num_layers=1, num_heads=2,
+        ... )
+        >>> segmenter.num_upsampling_layers
+        1
         """
         own = {
             name: arguments.pop(name)
@@ -172,26 +180,12 @@ class ImageSegmenter(PresetModel):
         }
         return cls(ViTEncoder.from_sizes(**arguments), num_classes, **own)
 
-    @classmethod
-    def _from_folder(cls, folder, load_weights, overrides):
-        """A stored segmenter, or a new head on the encoder that is stored."""
-        model = load_keras_model(folder, load_weights)
-        if not isinstance(model, cls):
-            return cls(getattr(model, "encoder", model), **overrides)
-        if overrides:
-            raise ValueError(
-                "`overrides` apply to a new head on a stored encoder, not to a "
-                f"stored ImageSegmenter. Received: {', '.join(overrides)} for "
-                f"preset={folder!r}"
-            )
-        return model
-
     def with_image_shape(self, image_shape):
-        """A copy with the same weights, for images of another size.
+        """Copies the segmenter for images of another size, with its weights.
 
         Args:
-            image_shape: (height, width, channels), the sides multiples of the
-                patch size.
+            image_shape: tuple of int. (height, width, channels), the sides
+                multiples of the patch size.
 
         Returns:
             An `ImageSegmenter` that is not compiled.
@@ -227,7 +221,7 @@ class ImageSegmenter(PresetModel):
         self.built = True
 
     def _head(self):
-        """Layers of the head that have weights, in order."""
+        """Lists the layers of the head that have weights, in order."""
         stages = zip(self.upsampling, self.upsampling_norms, strict=True)
         return [*(layer for stage in stages for layer in stage), self.head]
 
@@ -264,13 +258,13 @@ class ImageSegmenter(PresetModel):
         """Configures training, with the loss and the metric of segmentation.
 
         Args:
-            optimizer: as in `keras.Model.compile`.
-            loss: as in `keras.Model.compile`; it must take logits. Defaults to
+            optimizer: As in `keras.Model.compile`.
+            loss: As in `keras.Model.compile`; it must take logits. Defaults to
                 `"auto"`: cross-entropy, the mean over the pixels that are not
                 of `ignore_label`.
-            metrics: as in `keras.Model.compile`. Defaults to `"auto"`: mean
+            metrics: As in `keras.Model.compile`. Defaults to `"auto"`: mean
                 intersection over union, see `MeanIoU`.
-            **kwargs: further arguments of `keras.Model.compile`.
+            **kwargs: Further arguments of `keras.Model.compile`.
 
         Raises:
             ValueError: If the loss is a cross-entropy that takes
@@ -321,7 +315,7 @@ class ImageSegmenter(PresetModel):
         return super().evaluate(x, y, *args, **kwargs)
 
     def _check_data(self, name, x, y):
-        """Raises where labels are seen to be none of the head's."""
+        """Refuses labels that are no class of the head."""
         check_dataset(name, x, self)
         if y is None and hasattr(x, "dtype"):
             check_mask_shape(name, None, self.encoder.image_shape[:2])
@@ -331,7 +325,7 @@ class ImageSegmenter(PresetModel):
             check_masks(name, masks, self)
 
     def predict_classes(self, images, batch_size=8):
-        """The most likely class of every pixel.
+        """Predicts the most likely class of every pixel.
 
         The logits of only one batch are in memory at a time, other than with
         `predict`.
@@ -386,7 +380,7 @@ class ImageSegmenter(PresetModel):
 
 
 def _count_upsampling_layers(number, patch_size):
-    """The number of transposed convolutions, checked."""
+    """Checks the number of transposed convolutions, or chooses it."""
     most = patch_size.bit_length() - 1
     if number is None:
         return min(_MOST_UPSAMPLING_LAYERS, most)

@@ -3,16 +3,21 @@
 import keras
 import numpy as np
 
+from keras_clmae.models.label_checks import check_num_classes
+
 # Images whose masks are looked at together, to bound the memory it takes.
 _CHUNK = 64
 
 
 def check_ignore_label(ignore_label, num_classes):
-    """Raises `ValueError` unless the label is `None` or none of the classes.
+    """Refuses an ignored label that is one of the classes.
 
     Args:
         ignore_label: int or `None`.
         num_classes: int.
+
+    Raises:
+        ValueError: If it is a class, or no integer.
     """
     if ignore_label is None:
         return
@@ -25,11 +30,14 @@ def check_ignore_label(ignore_label, num_classes):
 
 
 def check_class_names(class_names, num_classes):
-    """Raises `ValueError` unless there is one name per class, or `None`.
+    """Refuses names unless there is one per class.
 
     Args:
         class_names: list of str, or `None`.
         num_classes: int.
+
+    Raises:
+        ValueError: If there are more or fewer names, or two are the same.
     """
     if class_names is None:
         return
@@ -43,11 +51,14 @@ def check_class_names(class_names, num_classes):
 
 
 def check_loss(loss, ignore_label):
-    """Raises `ValueError` for a cross-entropy that does not fit the head.
+    """Refuses a cross-entropy that does not fit the head.
 
     Args:
-        loss: as `keras.Model.compile` takes it.
+        loss: As `keras.Model.compile` takes it.
         ignore_label: int or `None`.
+
+    Raises:
+        ValueError: If it takes probabilities, or counts ignored pixels.
     """
     if isinstance(loss, str) and "crossentropy" in loss.lower():
         raise ValueError(
@@ -67,12 +78,15 @@ def check_loss(loss, ignore_label):
 
 
 def check_mask_shape(name, masks, image_size):
-    """Raises `ValueError` unless masks are integers, one per pixel.
+    """Refuses masks that are not one integer per pixel.
 
     Args:
         name: str. Name of the argument.
         masks: tensor, or `None`. Sides that are not known pass.
-        image_size: (height, width).
+        image_size: tuple of int. (height, width).
+
+    Raises:
+        ValueError: If the shape or the dtype is another.
     """
     expected = (
         f"`{name}` must be integer masks of shape (batch, height, width) = "
@@ -94,12 +108,15 @@ def check_mask_shape(name, masks, image_size):
 
 
 def check_masks(name, masks, segmenter):
-    """Raises `ValueError` unless masks fit a segmenter, label by label.
+    """Refuses masks with a label that a segmenter does not have.
 
     Args:
         name: str. Name of the argument.
         masks: array of shape (images, height, width).
         segmenter: `ImageSegmenter`.
+
+    Raises:
+        ValueError: If the shape, the dtype or a label does not fit.
     """
     check_mask_shape(name, masks, segmenter.encoder.image_shape[:2])
     for start in range(0, len(masks), _CHUNK):
@@ -117,15 +134,15 @@ def check_masks(name, masks, segmenter):
 
 
 def unknown_labels(labels, num_classes, ignore_label):
-    """Labels that are neither a class nor the label of ignored pixels.
+    """Finds labels that are neither a class nor the label of ignored pixels.
 
     Args:
-        labels: integer array of any shape.
+        labels: int array of any shape.
         num_classes: int.
         ignore_label: int or `None`.
 
     Returns:
-        Integer array of shape (number,), sorted, each label once.
+        int array of shape (number,), sorted, each label once.
 
     Example:
 
@@ -139,10 +156,10 @@ def unknown_labels(labels, num_classes, ignore_label):
 
 
 def describe_labels(labels):
-    """The first few labels, as an error shows them.
+    """Writes the first few labels, for an error.
 
     Args:
-        labels: integer array of shape (number,).
+        labels: int array of shape (number,).
 
     Returns:
         A string.
@@ -158,21 +175,19 @@ def describe_labels(labels):
 
 
 def check_dataset(name, dataset, segmenter):
-    """Raises `ValueError` where a data set tells other classes.
+    """Refuses a data set that tells other classes than a segmenter.
 
     Args:
         name: str. Name of the argument.
         dataset: data set with or without the attributes `num_classes`,
             `class_names` and `ignore_label`, or an array.
         segmenter: `ImageSegmenter`.
+
+    Raises:
+        ValueError: If it has more classes, other names or another ignored
+            label.
     """
-    num_classes = getattr(dataset, "num_classes", None)
-    if num_classes is not None and num_classes > segmenter.num_classes:
-        raise ValueError(
-            f"`{name}` must hold labels in [0, {segmenter.num_classes}), as "
-            f"`num_classes` is {segmenter.num_classes}. Received: a data set "
-            f"of {num_classes} classes"
-        )
+    check_num_classes(name, dataset, segmenter.num_classes)
     names = getattr(dataset, "class_names", None)
     known = segmenter.class_names
     if None not in (names, known) and list(names) != known:

@@ -35,9 +35,10 @@ class MaskedAutoencoder(MAETrainer, PresetModel):
             `False`.
         seed: int. Seed of the random masks, where no `masker` is given.
             Defaults to `None`: drawn.
-        masker: layer from tokens (batch, tokens, hidden_dim) to `keep_scores`
-            (batch, tokens), such as those of `keras_clmae.maskers`. Defaults to
-            `RandomMasker(seed)`, as published.
+        masker: `keras.layers.Layer`. Maps tokens (batch, tokens, hidden_dim) to
+            `keep_scores` (batch, tokens), such as those of
+            `keras_clmae.maskers`. Defaults to `RandomMasker(seed)`, as
+            published.
 
     Call arguments:
         images: float tensor of shape (batch, height, width, channels).
@@ -50,7 +51,7 @@ class MaskedAutoencoder(MAETrainer, PresetModel):
         (batch, removed) and `mask` (batch, tokens), 1 = removed, 0 = visible.
 
     Raises:
-        ValueError: if the parts do not fit each other, or an argument is out of
+        ValueError: If the parts do not fit each other, or an argument is out of
             its range.
 
     Example:
@@ -111,10 +112,10 @@ class MaskedAutoencoder(MAETrainer, PresetModel):
         gradient_checkpointing=False,
         **kwargs,
     ):
-        """Makes encoder and decoder too, from their sizes.
+        """Makes the model with a new encoder and decoder, from their sizes.
 
         Args:
-            image_shape: (height, width, channels), in pixels.
+            image_shape: tuple of int. (height, width, channels), in pixels.
             patch_size: int. Side of a patch in pixels.
             hidden_dim: int. Width of the encoder.
             num_layers: int. Blocks of the encoder.
@@ -122,12 +123,12 @@ class MaskedAutoencoder(MAETrainer, PresetModel):
             decoder_hidden_dim: int. Width of the decoder.
             decoder_num_layers: int. Blocks of the decoder.
             decoder_num_heads: int. Heads of the decoder.
-            dtype: dtype or policy of all parts, such as `"mixed_bfloat16"`.
-                Defaults to Keras's global policy.
+            dtype: str. Dtype or policy of all parts, such as
+                `"mixed_bfloat16"`. Defaults to Keras's global policy.
             drop_path_rate: float. Stochastic depth of the encoder.
-            gradient_checkpointing: bool. Whether encoder and decoder compute
-                the insides of their blocks twice instead of keeping them.
-            **kwargs: the other arguments of the class.
+            gradient_checkpointing: bool. Whether the backward pass recomputes
+                the activations of the blocks to save memory.
+            **kwargs: The other arguments of the class.
 
         Returns:
             A `MaskedAutoencoder`.
@@ -173,7 +174,7 @@ class MaskedAutoencoder(MAETrainer, PresetModel):
         self.built = True
 
     def targets(self, images):
-        """What the decoder should predict, in float32.
+        """Computes the pixels that the decoder should predict, in float32.
 
         Args:
             images: float tensor of shape (batch, height, width, channels).
@@ -205,7 +206,7 @@ class MaskedAutoencoder(MAETrainer, PresetModel):
         )
 
     def removed_loss(self, images, prediction, removed_indices):
-        """MAE's loss: mean squared error over the removed patches.
+        """Computes MAE's loss: mean squared error over the removed patches.
 
         Args:
             images: float tensor of shape (batch, height, width, channels).
@@ -221,7 +222,7 @@ class MaskedAutoencoder(MAETrainer, PresetModel):
         )
 
     def removed_errors(self, images, prediction, removed_indices):
-        """Mean squared error of every removed patch.
+        """Computes the mean squared error of every removed patch.
 
         Args:
             images: float tensor of shape (batch, height, width, channels).
@@ -253,7 +254,7 @@ class MaskedAutoencoder(MAETrainer, PresetModel):
         )
 
     def reconstruct(self, images, keep_scores=None):
-        """Reconstructs images for people to look at.
+        """Reconstructs whole images, for figures.
 
         The predicted patches come back with the mean and variance of the
         patches they stand for when `normalize_targets` took these away, and the
@@ -331,11 +332,11 @@ def build_masker(masker, encoder):
     """Builds a masker for the tokens of an encoder.
 
     Args:
-        masker: layer from tokens to scores.
+        masker: `keras.layers.Layer`. Maps tokens to scores.
         encoder: `ViTEncoder`.
 
     Raises:
-        ValueError: if it does not fit.
+        ValueError: If it does not fit.
     """
     # Tokens carry no grid.
     if hasattr(masker, "set_grid"):

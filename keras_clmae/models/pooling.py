@@ -1,4 +1,4 @@
-"""From tokens to one vector an image."""
+"""Pool tokens to one vector per image."""
 
 from keras import ops
 
@@ -6,7 +6,11 @@ POOLINGS = ("mean", "class_token", "mean_before_norm")
 
 
 def check_pooling(pooling):
-    """Raises `ValueError` unless `pooling` is a name in `POOLINGS`."""
+    """Refuses a `pooling` that is not in `POOLINGS`.
+
+    Raises:
+        ValueError: If it is none of them.
+    """
     if pooling not in POOLINGS:
         raise ValueError(
             f"`pooling` must be one of {POOLINGS}. Received: "
@@ -15,11 +19,11 @@ def check_pooling(pooling):
 
 
 def pool_tokens(encoder, images, pooling, training=False):
-    """One vector an image.
+    """Pools the tokens of images to one vector per image.
 
     Args:
         encoder: `ViTEncoder`.
-        images: Float tensor of shape `(batch, height, width, channels)`.
+        images: float tensor of shape `(batch, height, width, channels)`.
         pooling: str. `"mean"`: mean of the patch tokens after the final norm;
             `"class_token"`: the class token after the final norm;
             `"mean_before_norm"`: mean of the patch tokens before the final

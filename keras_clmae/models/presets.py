@@ -72,7 +72,10 @@ class PresetModel(ServingExportMixin, keras.Model):
 
     @classmethod
     def preset_names(cls):
-        """Names that `from_preset` knows.
+        """Lists the names that `from_preset` knows.
+
+        Returns:
+            A list of str.
 
         Example:
 
@@ -86,8 +89,11 @@ class PresetModel(ServingExportMixin, keras.Model):
         """Makes the model from the sizes of encoder and decoder.
 
         Args:
-            **sizes: arguments of the constructor; sizes of the decoder
+            **sizes: Arguments of the constructor; sizes of the decoder
                 (`decoder_...`) are left out.
+
+        Returns:
+            An instance of the class.
         """
         return cls(
             **{k: v for k, v in sizes.items() if not k.startswith("decoder_")}
@@ -107,14 +113,14 @@ class PresetModel(ServingExportMixin, keras.Model):
             load_weights: bool. Whether the weights in the folder are loaded.
                 No weights are published for the named sizes: pass `False`
                 there. Defaults to `True`.
-            **overrides: sizes that replace those of the named size, such as
+            **overrides: Sizes that replace those of the named size, such as
                 `image_shape=(64, 64, 1)` or `decoder_num_layers=2`.
 
         Returns:
             An instance of the class.
 
         Raises:
-            ValueError: if the name is unknown, or weights are asked for where
+            ValueError: If the name is unknown, or weights are asked for where
                 there are none.
 
         Example:
@@ -162,12 +168,12 @@ class PresetModel(ServingExportMixin, keras.Model):
         """Writes config.json, model.weights.h5 and metadata.json.
 
         Args:
-            preset: path of a folder, made if it does not exist; or an `hf://`
-                or `kaggle://` handle, to which the three files are uploaded
-                (`pip install keras-clmae[hub]`).
+            preset: str. Path of a folder, made if it does not exist; or an
+                `hf://` or `kaggle://` handle, to which the three files are
+                uploaded (`pip install keras-clmae[hub]`).
 
         Raises:
-            ValueError: if a part of the model, such as its masking module, is
+            ValueError: If a part of the model, such as its masking module, is
                 made of layers of Keras by its configuration (a
                 `keras.Sequential`), or is not registered: `from_preset` would
                 refuse it. Make it a registered class of your own.
@@ -187,3 +193,24 @@ class PresetModel(ServingExportMixin, keras.Model):
             return
         with atomic_folder(preset) as folder:
             write_preset(self, folder)
+
+
+class HeadedPresetModel(PresetModel):
+    """A model of an encoder and a head, which a stored encoder can start.
+
+    `from_preset` of a folder gives the stored model, or, of a folder with
+    another model, a new head on its encoder.
+    """
+
+    @classmethod
+    def _from_folder(cls, folder, load_weights, overrides):
+        model = load_keras_model(folder, load_weights)
+        if not isinstance(model, cls):
+            return cls(getattr(model, "encoder", model), **overrides)
+        if overrides:
+            raise ValueError(
+                "`overrides` apply to a new head on a stored encoder, not to a "
+                f"stored {cls.__name__}. Received: {', '.join(overrides)} for "
+                f"preset={folder!r}"
+            )
+        return model

@@ -44,7 +44,7 @@ class MeanIoU(keras.metrics.MeanIoU):
         """Counts the pixels of a batch.
 
         Args:
-            y_true: integer tensor of shape (batch, height, width).
+            y_true: int tensor of shape (batch, height, width).
             y_pred: float tensor of shape (batch, height, width, num_classes).
             sample_weight: tensor that broadcasts to `y_true`. Defaults to
                 `None`: every pixel counts once.

@@ -25,8 +25,8 @@ class AdamW(BackendAdamW):
         learning_rate: float., `LearningRateSchedule`, or a callable without
             arguments. Defaults to `0.001`.
         weight_decay: float. Defaults to `0.004`, as in Keras.
-        no_weight_decay: names; variables with one of these in their name are
-            not decayed. `()` decays all. A later call of
+        no_weight_decay: sequence of str. Variables with one of these in their
+            name are not decayed. `()` decays all. A later call of
             `exclude_from_weight_decay` replaces them. Defaults to
             `keras_clmae.optimizers.NO_WEIGHT_DECAY`: biases, the scales and
             shifts of norms, and position tables.

@@ -41,6 +41,9 @@ class LARS(keras.optimizers.Optimizer):
             decoupled from it. Defaults to `None`: no decay.
         **kwargs: Arguments of `keras.optimizers.Optimizer`.
 
+    Raises:
+        ValueError: If `momentum` or `trust_coefficient` is out of range.
+
     Example:
 
     >>> import keras

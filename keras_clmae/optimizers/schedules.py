@@ -4,7 +4,7 @@ import keras
 
 
 def warmup_cosine(learning_rate, total_steps, warmup_steps=0, final=0.0):
-    """Linear warm-up from 0, then half a cosine down to `final`.
+    """Makes a schedule: linear warm-up from 0, then half a cosine.
 
     MAE's schedule for fine-tuning and linear probing (and of
     [SGDR](https://arxiv.org/abs/1608.03983)), per step.

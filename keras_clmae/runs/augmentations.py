@@ -44,7 +44,7 @@ def augmentations(
     from keras_clmae.data import load
     from keras_clmae.visualization import rgb_function
     from keras_clmae.visualization import save_figure
-    from keras_clmae.visualization.figures import picture_grid
+    from keras_clmae.visualization.figures import panel_grid
 
     not_mixed = FineTuneTransform(image_size, mixup_alpha=0, cutmix_alpha=0)
     transforms = [
@@ -77,7 +77,7 @@ def augmentations(
                 (name, rgb_function(images, inverse, shown_channels)(images))
             )
     _, height, width, _ = rows[0][1].shape
-    figure, axes = picture_grid(
+    figure, axes = panel_grid(
         [name for name, _ in rows], count, width / height, cell=1.5
     )
     for (_, pictures), places in zip(rows, axes, strict=True):

@@ -42,15 +42,15 @@ def check_data(
     """
     from keras_clmae.data.damage import diagnose
     from keras_clmae.data.damage import display_name
-    from keras_clmae.data.decoding import PictureDecoder
+    from keras_clmae.data.decoding import ImageDecoder
     from keras_clmae.data.folder_source import make_decoder
-    from keras_clmae.data.listing import list_pictures
+    from keras_clmae.data.listing import list_images
 
     console = Console()
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
-            pictures = list_pictures(path, labels, num_classes)
+            images = list_images(path, labels, num_classes)
         except (ValueError, OSError) as error:
             console.print(str(error), style="red", markup=False)
             return False
@@ -60,13 +60,13 @@ def check_data(
                 console.print(message, style="yellow", markup=False)
     problem = None
     try:
-        decoder = make_decoder(pictures, channels)
+        decoder = make_decoder(images, channels)
         found = decoder.channels
     except ValueError as error:
         problem = str(error)
         # What can be read at all is told nevertheless.
-        found, decoder = "?", PictureDecoder(3, convert=True)
-    paths = pictures.paths
+        found, decoder = "?", ImageDecoder(3, convert=True)
+    paths = images.paths
     with concurrent.futures.ThreadPoolExecutor(workers) as pool:
         reasons = list(
             track(
@@ -81,19 +81,19 @@ def check_data(
         for path, reason in zip(paths, reasons, strict=True)
         if reason
     ]
-    _print_summary(console, pictures, found, damaged, shown)
+    _print_summary(console, images, found, damaged, shown)
     if problem:
         console.print(problem, style="red", markup=False)
     return not damaged and problem is None
 
 
-def _print_summary(console, pictures, channels, damaged, shown):
+def _print_summary(console, images, channels, damaged, shown):
     table = Table("what", "count")
-    table.add_row("images", str(len(pictures)))
+    table.add_row("images", str(len(images)))
     table.add_row("channels", str(channels))
-    if pictures.class_names is not None:
-        table.add_row("classes", str(len(pictures.class_names)))
-        counts = collections.Counter(pictures.labels.tolist()).values()
+    if images.class_names is not None:
+        table.add_row("classes", str(len(images.class_names)))
+        counts = collections.Counter(images.labels.tolist()).values()
         table.add_row("images per class", f"{min(counts)} to {max(counts)}")
     table.add_row("cannot be read", str(len(damaged)))
     for reason, count in collections.Counter(

@@ -27,7 +27,7 @@ def atomic_write(path):
         endings, as Keras and matplotlib choose the format by them.
 
     Raises:
-        OSError: if the file cannot be written.
+        OSError: If the file cannot be written.
 
     Example:
 
@@ -65,8 +65,8 @@ def atomic_folder(folder):
         str. Path of the unfinished folder.
 
     Raises:
-        ValueError: if `folder` is a file.
-        OSError: if it cannot be written.
+        ValueError: If `folder` is a file.
+        OSError: If it cannot be written.
 
     Example:
 

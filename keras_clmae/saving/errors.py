@@ -1,4 +1,4 @@
-"""Turn whatever reading a damaged file raises into one error."""
+"""Turn the errors of reading a damaged file into one."""
 
 import contextlib
 import re
@@ -20,7 +20,7 @@ def one_error(path, expected, opening="`path` must be"):
             "`path` must be".
 
     Raises:
-        ValueError: from the exception of the block, with its first lines as the
+        ValueError: From the exception of the block, with its first lines as the
             reason.
 
     Example:

@@ -1,4 +1,4 @@
-"""Read Keras's own files with care: `.keras` and the folders of presets.
+"""Read Keras's own files safely: `.keras` and the folders of presets.
 
 Keras checks much itself (safe mode). What is added: nothing is allocated
 before the sizes in the configuration are held against the weights, classes must
@@ -27,17 +27,17 @@ _DTYPE_POLICIES = ("DTypePolicy", "DTypePolicyMap")
 
 
 class _Room(NamedTuple):
-    """How much is in a file of weights, or asked for by a configuration."""
+    """Size of a file of weights, or of a configuration's weights."""
 
     numbers: int
     arrays: int
 
 
 def load_keras_model(path, load_weights=True):
-    """Loads a model of this package from a file or a folder of its own.
+    """Loads a model of this package from its own file or folder.
 
     Args:
-        path: path of a `.keras` file, or of a folder that `save_to_preset`
+        path: str. Path of a `.keras` file, or of a folder that `save_to_preset`
             wrote.
         load_weights: bool. Whether the weights are loaded; the sizes must agree
             with them in any case. Defaults to `True`.
@@ -46,7 +46,7 @@ def load_keras_model(path, load_weights=True):
         The model, not compiled.
 
     Raises:
-        ValueError: if the file is missing, damaged, larger inside than outside,
+        ValueError: If the file is missing, damaged, larger inside than outside,
             or does not hold a model of keras_clmae.
 
     Example:
@@ -80,7 +80,7 @@ def load_keras_model(path, load_weights=True):
 
 
 def is_keras_clmae_folder(folder):
-    """Whether a folder's config.json names a model of keras_clmae."""
+    """Tells whether a folder's config.json names a model of keras_clmae."""
     try:
         config = read_json(os.path.join(folder, "config.json"))
     except ValueError:
@@ -89,13 +89,13 @@ def is_keras_clmae_folder(folder):
 
 
 def check_parts(config):
-    """Refuses what `load_keras_model` would: a model of parts of others.
+    """Refuses a model that `load_keras_model` would refuse, with its parts.
 
     Args:
         config: dict, as `keras.saving.serialize_keras_object` gives it.
 
     Raises:
-        ValueError: if the model or a part of it is neither of keras_clmae nor
+        ValueError: If the model or a part of it is neither of keras_clmae nor
             a registered class of a user's.
     """
     if not _is_ours(config):
@@ -127,12 +127,12 @@ def check_weight_file(path, shapes_of_depth, num_layers):
 
     Args:
         path: str.
-        shapes_of_depth: function from a number of blocks to the list of the
+        shapes_of_depth: callable. Maps a number of blocks to the list of the
             shapes of a model with as many.
         num_layers: int. Blocks of the model, however many.
 
     Raises:
-        ValueError: if the file is damaged or too small.
+        ValueError: If the file is damaged or too small.
     """
     with one_error(path, "the weights of the model in config.json"):
         # Counted, not listed: the number is only what the file says.
@@ -168,14 +168,14 @@ def _check_archive(archive, file_size):
 
 
 def _check_h5(file):
-    """The `_Room` of a weights file, all of which is in it."""
+    """Measures a weights file, and refuses links to other files."""
     with h5py.File(file, "r") as content:
         sizes = list(_sizes_in(content, set()))
     return _Room(sum(sizes), len(sizes))
 
 
 def _sizes_in(group, seen):
-    """Yields how many values each array has."""
+    """Yields the number of values of each array."""
     for name in group:
         if not isinstance(group.get(name, getlink=True), h5py.HardLink):
             raise ValueError(f"its {name!r} is a link")
@@ -196,7 +196,7 @@ def _sizes_in(group, seen):
 
 
 def _check_config(config, available):
-    """Holds the sizes in a configuration against the weights there are."""
+    """Checks the sizes in a configuration against the weights."""
     check_parts(config)
     needed = [_own_room(part, dim) for part, dim in _parts(config)]
     _check_room(_Room(*map(sum, zip(*needed, strict=True))), available)
@@ -216,7 +216,7 @@ def _is_ours(config):
 
 
 def _constructed(config):
-    """A configuration less all but the arguments of constructors.
+    """Reduces a configuration to the arguments of constructors.
 
     Models build themselves and their parts by the sizes that were checked;
     the shapes stored beside (`build_config`) would build parts of any size.
@@ -234,7 +234,7 @@ def _constructed(config):
 
 
 def _is_part(config):
-    """Whether Keras makes an object of a dict."""
+    """Tells whether Keras makes an object of a dict."""
     return "class_name" in config and "config" in config
 
 
@@ -268,7 +268,7 @@ def _hidden_dim(config):
 
 
 def _own_room(part, hidden_dim):
-    """A lower bound of what one part allocates, its own parts left out."""
+    """Bounds from below what one part allocates, without its own parts."""
     sizes = part["config"]
     if not _is_ours(part) or not isinstance(sizes, dict):
         return _Room(0, 0)

@@ -18,7 +18,7 @@ def write_preset(model, folder):
         folder: str. An empty folder, as `atomic_folder` yields it.
 
     Raises:
-        ValueError: if `load_keras_model` would refuse a part of the model.
+        ValueError: If `load_keras_model` would refuse a part of the model.
     """
     config = keras.saving.serialize_keras_object(model)
     # How it was trained is not part of what it is.
@@ -54,7 +54,7 @@ def read_preset_config(folder):
         A dict; `class_name` is the class of the model.
 
     Raises:
-        ValueError: if there is none.
+        ValueError: If there is none.
     """
     path = os.path.join(folder, "config.json")
     if not os.path.isfile(path):

@@ -15,7 +15,7 @@ _REVISION = r"(?!.*\.\.)[A-Za-z0-9_-][A-Za-z0-9_./-]*"
 
 
 def is_handle(preset):
-    """Whether `preset` names a place on a hub and not a folder.
+    """Tells whether `preset` names a place on a hub and not a folder.
 
     Args:
         preset: str.
@@ -40,8 +40,8 @@ def download_preset(handle):
         Path of the folder in the cache of the hub's client.
 
     Raises:
-        ImportError: if the hub's client is not installed.
-        ValueError: if the handle has another form.
+        ImportError: If the hub's client is not installed.
+        ValueError: If the handle has another form.
     """
     scheme, place, revision = _split(handle)
     if scheme == "hf://":
@@ -56,11 +56,11 @@ def upload_preset(handle, folder):
 
     Args:
         handle: str. As in `download_preset`, without a revision.
-        folder: path of the folder that holds the files.
+        folder: str. Path of the folder that holds the files.
 
     Raises:
-        ImportError: if the hub's client is not installed.
-        ValueError: if the handle has another form.
+        ImportError: If the hub's client is not installed.
+        ValueError: If the handle has another form.
     """
     scheme, place, revision = _split(handle)
     if revision is not None:
@@ -74,7 +74,7 @@ def upload_preset(handle, folder):
 
 
 def _split(handle):
-    """The scheme, the place, and the revision or `None`."""
+    """Splits a handle into scheme, place, and revision or `None`."""
     scheme = next(form for form in _FORMS if handle.startswith(form))
     place, revision = handle.removeprefix(scheme), None
     if scheme == "hf://":

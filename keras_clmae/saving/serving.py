@@ -1,4 +1,4 @@
-"""Help the backends' export tools where they stop at a Vision Transformer.
+"""Fill gaps of the backends' export tools for Vision Transformers.
 
 Keras 3.15 writes every format by a tool of the backend's. Two of them stop
 there; the rest of `model.export` is Keras's own.
@@ -9,7 +9,7 @@ import numpy as np
 
 
 def free_batch_options(format):
-    """Arguments of Keras's `export` with which any number of images is served.
+    """Returns arguments of Keras's `export` for a free batch size.
 
     Args:
         format: str. As `keras.Model.export` takes it.
@@ -20,7 +20,7 @@ def free_batch_options(format):
 
 
 def images_of(model):
-    """What a model takes, with a free batch size: a `keras.InputSpec`."""
+    """Makes the `keras.InputSpec` of a model, with a free batch size."""
     encoder = getattr(model, "encoder", model)
     return keras.InputSpec(
         shape=(None, *encoder.image_shape), dtype="float32", name="images"
@@ -35,7 +35,7 @@ def export_onnx_by_torch(model, filepath, opset_version=None, verbose=None):
 
     Args:
         model: model of ours.
-        filepath: path of the .onnx file.
+        filepath: str. Path of the .onnx file.
         opset_version: int. Defaults to `None`: PyTorch's choice.
         verbose: bool. As Keras takes it.
     """

@@ -15,7 +15,7 @@ _WHOLE = "a PyTorch checkpoint whole and with weights only"
 
 
 def read_torch_file(path, key=None):
-    """Reads names and shapes of a state dict; its numbers only when asked for.
+    """Reads names and shapes of a state dict, and its values on demand.
 
     Args:
         path: str. The file.
@@ -26,7 +26,7 @@ def read_torch_file(path, key=None):
         array.
 
     Raises:
-        ValueError: if the file is damaged, holds anything but tensors and plain
+        ValueError: If the file is damaged, holds anything but tensors and plain
             Python, or several state dicts and `key` names none of them.
     """
     torch = require("torch", "Reading .pth files")
@@ -72,7 +72,7 @@ def _load(torch, path):
 
 
 def _foreign_objects(torch, path):
-    """Names of the objects in a file that PyTorch does not read safely."""
+    """Names the objects in a file that PyTorch does not read safely."""
     try:
         return sorted(
             torch.serialization.get_unsafe_globals_in_checkpoint(path)
@@ -83,7 +83,7 @@ def _foreign_objects(torch, path):
 
 
 def _choose(torch, content, path, key):
-    """The state dict that is meant of those in a file."""
+    """Chooses the state dict that is meant of those in a file."""
 
     def is_state_dict(value):
         return (
@@ -124,7 +124,7 @@ def _choose(torch, content, path, key):
 
 
 def _check_archive(path):
-    """Refuses what `torch.save` never writes, before PyTorch opens it."""
+    """Refuses, before PyTorch opens it, what `torch.save` never writes."""
     if not zipfile.is_zipfile(path):
         raise ValueError(
             "it is not in the zip format that PyTorch writes since 1.6; "

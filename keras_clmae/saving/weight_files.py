@@ -27,7 +27,7 @@ class Weights(NamedTuple):
     Attributes:
         source: str. Where they come from, for messages.
         shapes: dict from names to shapes.
-        read: function from a name to a float32 array.
+        read: callable. Maps a name to a float32 array.
     """
 
     source: str
@@ -39,8 +39,8 @@ def open_weights(path, key=None, prefix=""):
     """Opens a file of weights by its ending.
 
     Args:
-        path: path of a .safetensors file, or of one that `torch.save` wrote
-            (.pth, .pt, .bin).
+        path: str. Path of a .safetensors file, or of one that `torch.save`
+            wrote (.pth, .pt, .bin).
         key: str. Which of several state dicts in a PyTorch file is meant, such
             as `"teacher"`. Defaults to `None`: `"model"` where there is one,
             else the only one.
@@ -52,7 +52,7 @@ def open_weights(path, key=None, prefix=""):
         `Weights`.
 
     Raises:
-        ValueError: if the file is missing, damaged or of another format, or
+        ValueError: If the file is missing, damaged or of another format, or
             holds no weights under `key` and `prefix`.
     """
     path = os.fspath(path)
@@ -83,11 +83,11 @@ def write_weights(arrays, path):
 
     Args:
         arrays: dict from names to contiguous float32 arrays.
-        path: path; its ending chooses the format. The file is replaced whole
-            or not at all.
+        path: str. Path; its ending chooses the format. The file is replaced
+            whole or not at all.
 
     Raises:
-        ValueError: if the ending is neither's.
+        ValueError: If the ending is neither's.
     """
     path = os.fspath(path)
     if not path.endswith((".safetensors", *TORCH_ENDINGS)):
@@ -111,8 +111,11 @@ def write_weights(arrays, path):
 def read_json(path):
     """Reads an object from a JSON file.
 
+    Returns:
+        A dict.
+
     Raises:
-        ValueError: if the file is missing, too large, or holds anything else.
+        ValueError: If the file is missing, too large, or holds anything else.
     """
     with one_error(path, "a JSON file with one object"):
         if os.path.getsize(path) > MAX_JSON_BYTES:
@@ -141,7 +144,7 @@ def _open_safetensors(path):
 
 
 def _below(prefix, weights):
-    """The weights whose names start with a prefix, less the prefix."""
+    """Selects the weights below a prefix, and drops the prefix."""
     shapes = {
         name.removeprefix(prefix): shape
         for name, shape in weights.shapes.items()

@@ -5,9 +5,8 @@ import warnings
 import keras
 import numpy as np
 
-# Names under which batches of dicts hold their images: those of TensorFlow
-# Datasets and of Hugging Face.
-IMAGE_NAMES = ("image", "images", "pixel_values")
+from keras_clmae.batches import unpack_batch
+
 # Normalized pixels stay far below.
 _LARGEST_NORMALIZED = 50.0
 # Images looked at.
@@ -15,17 +14,17 @@ _SAMPLE = 16
 
 
 def images_of(data):
-    """The images of a batch, whose labels are left aside.
+    """Returns the images of a batch, and refuses sample weights.
 
     Args:
-        data: images; a tuple of images, labels and nothing else; or a dict with
-            the images under one of `IMAGE_NAMES`.
+        data: batch as `unpack_batch` takes it, without sample weights. Labels
+            are left aside.
 
     Returns:
         Tensor of images.
 
     Raises:
-        ValueError: if there are sample weights, or a dict without images.
+        ValueError: If there are sample weights, or a dict without images.
 
     Example:
 
@@ -33,23 +32,14 @@ def images_of(data):
     >>> keras_clmae.trainers.images_of(batch).shape
     (2, 8, 8, 1)
     """
-    images, _, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+    _, _, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
     if sample_weight is not None:
         raise ValueError(
             "`sample_weight` and `class_weight` have no meaning here: every "
             "image counts alike, and labels are ignored. Received: batches "
             "with sample weights"
         )
-    if isinstance(images, dict):
-        found = [name for name in IMAGE_NAMES if name in images]
-        if len(found) != 1:
-            raise ValueError(
-                "Batches that are dicts must hold their images under one of "
-                f"{', '.join(map(repr, IMAGE_NAMES))}; give others as images "
-                "alone. Received: a batch with "
-                f"{', '.join(map(repr, images)) or 'nothing'}"
-            )
-        images = images[found[0]]
+    images, _ = unpack_batch(data)
     return images
 
 
@@ -60,7 +50,7 @@ def check_fit_arguments(arguments):
         arguments: dict of keyword arguments of `fit` or `evaluate`.
 
     Raises:
-        ValueError: if `sample_weight` or `class_weight` is there.
+        ValueError: If `sample_weight` or `class_weight` is there.
     """
     for name in ("sample_weight", "class_weight"):
         if arguments.get(name) is not None:
@@ -78,14 +68,14 @@ def warn_of_raw_pixels(x):
     reading a batch may take long, or use it up.
 
     Args:
-        x: what `fit` takes.
+        x: arrays or a data set, as `fit` takes them.
     """
     if isinstance(x, keras.utils.PyDataset):
         if hasattr(x, "normalization") or len(x) == 0:
             return
-        x, _, _ = keras.utils.unpack_x_y_sample_weight(x[0])
-    if isinstance(x, dict):
-        x = next((x[name] for name in IMAGE_NAMES if name in x), None)
+        x, _ = unpack_batch(x[0])
+    elif isinstance(x, dict):
+        x, _ = unpack_batch(x)
     if not hasattr(x, "shape") or not hasattr(x, "dtype"):
         return
     if "float" not in str(x.dtype):

@@ -1,4 +1,4 @@
-"""Pictures of a training: its curves, masks, reconstructions and attention.
+"""Draw a training: its curves, masks, reconstructions and attention.
 
 Needs matplotlib (`pip install keras-clmae[cli]`).
 """
@@ -12,5 +12,5 @@ from keras_clmae.visualization.figures import save_figure
 from keras_clmae.visualization.masks import masks_figure
 from keras_clmae.visualization.masks import masks_over_training_figure
 from keras_clmae.visualization.masks import reconstructions_figure
-from keras_clmae.visualization.pictures import rgb_function
 from keras_clmae.visualization.reconstructing import reconstruct_arrays
+from keras_clmae.visualization.rgb import rgb_function

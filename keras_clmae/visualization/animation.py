@@ -1,12 +1,12 @@
-"""The mask of one image over training, as an animated picture."""
+"""Animate the mask of one image over training."""
 
 import io
 
 from keras_clmae.saving.atomic_write import atomic_write
-from keras_clmae.visualization.figures import picture_grid
+from keras_clmae.visualization.figures import panel_grid
 from keras_clmae.visualization.figures import score_bar
 from keras_clmae.visualization.figures import show_scores
-from keras_clmae.visualization.pictures import visible_picture
+from keras_clmae.visualization.rgb import visible_image
 
 # The eye needs a moment at both ends.
 _FRAME_MS, _END_MS = 350, 1500
@@ -18,19 +18,19 @@ def mask_animation(
     """Writes a GIF of one image's mask and reconstruction over training.
 
     Args:
-        path: path of the GIF, which is whole or absent.
+        path: str. Path of the GIF, which is whole or absent.
         image: float array of shape (height, width, channels), as the model saw
             it.
         snapshots: dict from finished epochs to arrays, as
             `keras_clmae.callbacks.load_snapshots` gives it.
-        rgb: function from images to pictures, as `rgb_function` gives it.
-        grid_size: (rows, columns) of patches in an image.
-        index: int. Which image of the snapshots it is. Defaults to `0`.
+        rgb: callable. Maps images to RGB images, as `rgb_function` gives it.
+        grid_size: tuple of int. (rows, columns) of patches in an image.
+        index: int. Place of the image in the snapshots. Defaults to `0`.
         factors: dict from finished epochs to curriculum factors, shown beside
             the epoch. Defaults to `None`.
 
     Raises:
-        ValueError: if there are fewer than two snapshots: nothing would move.
+        ValueError: If there are fewer than two snapshots: nothing would move.
 
     Example:
 
@@ -77,14 +77,14 @@ def _frame(image, arrays, rgb, grid_size, index, epoch, factor):
     title = "before training" if epoch == 0 else f"epoch {epoch}"
     if factor is not None:
         title += f", curriculum factor {factor:+.2f}"
-    figure, axes = picture_grid(
+    figure, axes = panel_grid(
         [""], 4, image.shape[1] / image.shape[0], title, cell=1.6
     )
-    picture = rgb(image)
+    shown = rgb(image)
     axes = axes[0]
-    axes[0].imshow(picture)
+    axes[0].imshow(shown)
     heat_map = show_scores(axes[1], arrays["keep_scores"][index], grid_size)
-    axes[2].imshow(visible_picture(picture, arrays["mask"][index], grid_size))
+    axes[2].imshow(visible_image(shown, arrays["mask"][index], grid_size))
     axes[3].imshow(rgb(arrays["reconstruction"][index]))
     names = ("image", "keep scores", "visible", "rebuilt")
     for axis, name in zip(axes, names, strict=True):
@@ -93,5 +93,5 @@ def _frame(image, arrays, rgb, grid_size, index, epoch, factor):
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=75)
     frame = PIL.Image.open(buffer).convert("RGB")
-    # One palette a frame: a shared one would tint the heat map.
+    # One palette per frame: a shared one would tint the heat map.
     return frame.quantize(128)

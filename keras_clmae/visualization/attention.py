@@ -1,14 +1,14 @@
-"""Where the encoder's class token looks."""
+"""Measure and draw the attention of the encoder's class token."""
 
 import keras
 import numpy as np
 from keras import ops
 
-from keras_clmae.visualization.figures import picture_grid
+from keras_clmae.visualization.figures import panel_grid
 
 
 def class_token_attention(encoder, images, block=-1):
-    """Attention of the class token to the patches, in one block.
+    """Computes the attention of the class token to the patches, in one block.
 
     Computed from the block's own query and key projections, beside the fused
     attention of training, which never has these weights at hand.
@@ -23,7 +23,7 @@ def class_token_attention(encoder, images, block=-1):
         from a sum of 1 is the attention to the class token itself.
 
     Raises:
-        ValueError: if the encoder has no such block.
+        ValueError: If the encoder has no such block.
 
     Example:
 
@@ -60,13 +60,13 @@ def attention_figure(images, attention, rgb, max_heads=6, title=""):
     Args:
         images: float array of shape (batch, height, width, channels).
         attention: array as `class_token_attention` gives it.
-        rgb: function from images to pictures, as `rgb_function` gives it.
+        rgb: callable. Maps images to RGB images, as `rgb_function` gives it.
         max_heads: int. Heads that get a row of their own, below the mean of
             all. Defaults to `6`.
         title: str. Stands above the grid.
 
     Returns:
-        A matplotlib figure: a column an image. All heat maps have one scale,
+        A matplotlib figure, one column per image. All heat maps have one scale,
         from 0 to the 99th percentile, so that even attention looks even.
 
     Example:
@@ -86,7 +86,7 @@ def attention_figure(images, attention, rgb, max_heads=6, title=""):
     maps.update(
         {f"head {head + 1}": attention[:, head] for head in range(heads)}
     )
-    figure, axes = picture_grid(
+    figure, axes = panel_grid(
         ["image", *maps], len(images), images.shape[2] / images.shape[1], title
     )
     largest = np.percentile(list(maps.values()), 99)
@@ -101,7 +101,7 @@ def attention_figure(images, attention, rgb, max_heads=6, title=""):
     )
     bar.outline.set_visible(False)
     bar.ax.tick_params(labelsize=8)
-    # What every token would get of an attention without a preference.
+    # Share of every token if attention had no preference.
     even = 1 / (attention[0, 0].size + 1)
     bar.ax.axhline(even, color="white", linewidth=1.5)
     bar.set_label(f"attention (white line: even, {even:.2g})", fontsize=8)

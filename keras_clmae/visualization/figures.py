@@ -1,4 +1,4 @@
-"""What all figures share: grids of panels, and files."""
+"""Lay out figures as grids of panels, and write them to files."""
 
 import numpy as np
 
@@ -13,14 +13,18 @@ DOTS_PER_INCH = 150
 
 
 def new_figure(width, height):
-    """A matplotlib figure of its own: no window, nothing shared or left open.
+    """Makes a matplotlib figure without a window or global state.
 
     Args:
-        width: float, in inches.
-        height: float, in inches.
+        width: float. Width in inches.
+        height: float. Height in inches.
+
+    Returns:
+        A `matplotlib.figure.Figure`.
 
     Raises:
-        ImportError: if matplotlib is not installed, naming what to install.
+        ImportError: If matplotlib is not installed. The message says what to
+            install.
     """
     matplotlib_figure = require("matplotlib.figure", "Drawing figures")
     return matplotlib_figure.Figure(
@@ -28,13 +32,13 @@ def new_figure(width, height):
     )
 
 
-def picture_grid(
+def panel_grid(
     row_labels, num_columns, aspect=1.0, title="", cell=1.05, gaps=()
 ):
-    """A figure of panels without ticks, the rows labeled at the left.
+    """Makes a figure of panels without ticks, the rows labeled at the left.
 
     Args:
-        row_labels: list of str, one a row.
+        row_labels: list of str. One per row.
         num_columns: int.
         aspect: float. Width of a panel over its height.
         title: str. Stands above the grid.
@@ -76,7 +80,11 @@ def picture_grid(
 
 
 def show_scores(axis, scores, grid_size):
-    """Draws the scores of an image's tokens as a heat map from 0 to 1."""
+    """Draws the scores of an image's tokens as a heat map from 0 to 1.
+
+    Returns:
+        The matplotlib image.
+    """
     return axis.imshow(
         np.reshape(scores, grid_size), vmin=0, vmax=1, cmap="viridis"
     )
@@ -87,9 +95,9 @@ def score_bar(figure, heat_map, axes, **options):
 
     Args:
         figure: matplotlib figure.
-        heat_map: what `show_scores` gave.
-        axes: list of axes at whose side it stands.
-        **options: of matplotlib's `Figure.colorbar`.
+        heat_map: matplotlib image, as `show_scores` returns it.
+        axes: list of axes beside which the scale is drawn.
+        **options: Arguments of matplotlib's `Figure.colorbar`.
     """
     bar = figure.colorbar(
         heat_map, ax=axes, ticks=[0, 1], **{"pad": 0.01, **options}
@@ -99,11 +107,11 @@ def score_bar(figure, heat_map, axes, **options):
 
 
 def save_figure(figure, path):
-    """Writes a figure as a picture that is whole or absent.
+    """Writes a figure to a file that is whole or absent.
 
     Args:
         figure: matplotlib figure.
-        path: path of the picture; the ending gives the format.
+        path: str. Path of the file; the ending gives the format.
 
     Example:
 

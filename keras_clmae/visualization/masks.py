@@ -1,13 +1,13 @@
-"""Images, their masks and what the model makes of them."""
+"""Draw images, their masks and their reconstructions."""
 
 import numpy as np
 
 from keras_clmae.visualization.figures import GRAY
-from keras_clmae.visualization.figures import picture_grid
+from keras_clmae.visualization.figures import panel_grid
 from keras_clmae.visualization.figures import score_bar
 from keras_clmae.visualization.figures import show_scores
-from keras_clmae.visualization.pictures import pixel_mask
-from keras_clmae.visualization.pictures import visible_picture
+from keras_clmae.visualization.rgb import pixel_mask
+from keras_clmae.visualization.rgb import visible_image
 
 
 def masks_figure(images, arrays, rgb, grid_size, title=""):
@@ -18,12 +18,12 @@ def masks_figure(images, arrays, rgb, grid_size, title=""):
             model saw them.
         arrays: dict with `keep_scores`, `mask` and `reconstruction`, as
             `reconstruct_arrays` gives it.
-        rgb: function from images to pictures, as `rgb_function` gives it.
-        grid_size: (rows, columns) of patches in an image.
+        rgb: callable. Maps images to RGB images, as `rgb_function` gives it.
+        grid_size: tuple of int. (rows, columns) of patches in an image.
         title: str. Stands above the grid.
 
     Returns:
-        A matplotlib figure: a column an image.
+        A matplotlib figure, one column per image.
 
     Example:
 
@@ -40,20 +40,20 @@ def masks_figure(images, arrays, rgb, grid_size, title=""):
     >>> len(figure.axes)
     13
     """
-    figure, axes = picture_grid(
+    figure, axes = panel_grid(
         ["image", "keep scores", "visible", "rebuilt"],
         len(images),
         _aspect(images),
         title,
     )
     for index, column in enumerate(axes.T):
-        picture = rgb(images[index])
+        shown = rgb(images[index])
         mask = arrays["mask"][index]
-        column[0].imshow(picture)
+        column[0].imshow(shown)
         heat_map = show_scores(
             column[1], arrays["keep_scores"][index], grid_size
         )
-        column[2].imshow(visible_picture(picture, mask, grid_size))
+        column[2].imshow(visible_image(shown, mask, grid_size))
         column[3].imshow(rgb(arrays["reconstruction"][index]))
     score_bar(figure, heat_map, list(axes[1]))
     return figure
@@ -67,13 +67,14 @@ def reconstructions_figure(images, blocks, rgb, grid_size, title=""):
             model saw them.
         blocks: dict from a name, such as `"random masks"`, to a dict with
             `mask` and `reconstruction`, as `reconstruct_arrays` gives it.
-        rgb: function from images to pictures, as `rgb_function` gives it.
-        grid_size: (rows, columns) of patches in an image.
+        rgb: callable. Maps images to RGB images, as `rgb_function` gives it.
+        grid_size: tuple of int. (rows, columns) of patches in an image.
         title: str. Stands above the grid.
 
     Returns:
-        A matplotlib figure: a column an image. Beside each row stands the mean
-        squared error over its removed pixels, in units of the model's input.
+        A matplotlib figure, one column per image. Beside each row stands the
+        mean squared error over its removed pixels, in units of the model's
+        input.
 
     Example:
 
@@ -92,13 +93,13 @@ def reconstructions_figure(images, blocks, rgb, grid_size, title=""):
     for name, arrays in blocks.items():
         error = removed_error(images, arrays, grid_size)
         labels += [name, f"rebuilt\nMSE {error:.3g}"]
-    figure, axes = picture_grid(labels, len(images), _aspect(images), title)
+    figure, axes = panel_grid(labels, len(images), _aspect(images), title)
     for index, column in enumerate(axes.T):
-        picture = rgb(images[index])
-        column[0].imshow(picture)
+        shown = rgb(images[index])
+        column[0].imshow(shown)
         for number, arrays in enumerate(blocks.values()):
             column[1 + 2 * number].imshow(
-                visible_picture(picture, arrays["mask"][index], grid_size)
+                visible_image(shown, arrays["mask"][index], grid_size)
             )
             column[2 + 2 * number].imshow(rgb(arrays["reconstruction"][index]))
     figure.supxlabel(
@@ -118,13 +119,13 @@ def masks_over_training_figure(images, snapshots, rgb, grid_size, title=""):
             model saw them.
         snapshots: dict from finished epochs to arrays, as
             `keras_clmae.callbacks.load_snapshots` gives it.
-        rgb: function from images to pictures, as `rgb_function` gives it.
-        grid_size: (rows, columns) of patches in an image.
+        rgb: callable. Maps images to RGB images, as `rgb_function` gives it.
+        grid_size: tuple of int. (rows, columns) of patches in an image.
         title: str. Stands above the grid.
 
     Returns:
-        A matplotlib figure: a row an image, and for each snapshot the scores,
-        the visible patches and the reconstruction.
+        A matplotlib figure, one row per image; for each snapshot it shows the
+        scores, the visible patches and the reconstruction.
 
     Example:
 
@@ -142,7 +143,7 @@ def masks_over_training_figure(images, snapshots, rgb, grid_size, title=""):
     22
     """
     firsts = [1 + 3 * index for index in range(len(snapshots))]
-    figure, axes = picture_grid(
+    figure, axes = panel_grid(
         [""] * len(images),
         1 + 3 * len(snapshots),
         _aspect(images),
@@ -164,9 +165,7 @@ def masks_over_training_figure(images, snapshots, rgb, grid_size, title=""):
                 scores, arrays["keep_scores"][row], grid_size
             )
             visible.imshow(
-                visible_picture(
-                    rgb(images[row]), arrays["mask"][row], grid_size
-                )
+                visible_image(rgb(images[row]), arrays["mask"][row], grid_size)
             )
             rebuilt.imshow(rgb(arrays["reconstruction"][row]))
     score_bar(figure, heat_map, list(axes.flat), shrink=0.4, aspect=30)
@@ -174,7 +173,7 @@ def masks_over_training_figure(images, snapshots, rgb, grid_size, title=""):
 
 
 def _group_title(axes, name):
-    """A name in the middle above three panels, and a line over all of them."""
+    """Writes a name above three panels, and draws a line over all of them."""
     from matplotlib.patches import ConnectionPatch
     from matplotlib.transforms import offset_copy
 
@@ -200,12 +199,12 @@ def _group_title(axes, name):
 
 
 def removed_error(images, arrays, grid_size):
-    """Mean squared error of a reconstruction over the removed pixels.
+    """Computes the mean squared error over the removed pixels.
 
     Args:
         images: float array of shape (batch, height, width, channels).
         arrays: dict with `mask` and `reconstruction`.
-        grid_size: (rows, columns) of patches in an image.
+        grid_size: tuple of int. (rows, columns) of patches in an image.
 
     Returns:
         float, in units of the model's input, squared.

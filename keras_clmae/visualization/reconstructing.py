@@ -1,4 +1,4 @@
-"""What a model makes of images, as arrays: the input of the pictures."""
+"""Reconstruct images as arrays, for the figures to draw."""
 
 import keras
 import numpy as np
@@ -15,8 +15,8 @@ def reconstruct_arrays(model, images, masks="learned"):
     Args:
         model: `CLMAE`, or `MaskedAutoencoder` with random masks.
         images: float array of shape (batch, height, width, channels).
-        masks: `"learned"`, or `"random"`: the same ones at every call. Defaults
-            to `"learned"`.
+        masks: str. `"learned"`, or `"random"` for the same random masks at
+            every call. Defaults to `"learned"`.
 
     Returns:
         A dict of float32 arrays: `reconstruction` (batch, height, width,
@@ -24,7 +24,7 @@ def reconstruct_arrays(model, images, masks="learned"):
         1 = removed; and `keep_scores` (batch, tokens) with learned masks.
 
     Raises:
-        ValueError: if learned masks are asked of a model without a masking
+        ValueError: If learned masks are asked of a model without a masking
             module.
 
     Example:

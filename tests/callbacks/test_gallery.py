@@ -149,8 +149,14 @@ def test_bad_arguments(tmp_path):
     for arguments, message in (
         ({"every": 0}, "`every` must be a positive integer"),
         ({"images": np.zeros((8, 12, 2))}, "`images` must be an array"),
-        ({"bands": (0, 1)}, "`bands` must be one or three channels"),
-        ({"bands": (2,)}, "`bands` must be one or three channels"),
+        (
+            {"shown_channels": (0, 1)},
+            "`shown_channels` must be one or three channels",
+        ),
+        (
+            {"shown_channels": (2,)},
+            "`shown_channels` must be one or three channels",
+        ),
     ):
         arguments = {"images": tiny_images(2), **arguments}
         with pytest.raises(ValueError, match=message):

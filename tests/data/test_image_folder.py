@@ -459,9 +459,7 @@ def test_a_long_search_for_damaged_files_says_so(
     module = importlib.import_module("keras_clmae.data.folder_source")
     monkeypatch.setattr(module, "_SILENT_SECONDS", 0)
     image_folder(picture_folder, 16, 4, transform="evaluation")
-    assert (
-        "Looking for damaged pictures among the 12" in capsys.readouterr().err
-    )
+    assert "Looking for damaged images among the 12" in capsys.readouterr().err
     image_folder(picture_folder, 16, 4)
     assert not capsys.readouterr().err
 

@@ -15,7 +15,7 @@ from keras_clmae.data import PretrainTransform
 from keras_clmae.data import image_folder
 from keras_clmae.data.crops import random_window
 from keras_clmae.data.crops import reduction_index
-from keras_clmae.data.decoding import PictureDecoder
+from keras_clmae.data.decoding import ImageDecoder
 from keras_clmae.data.fine_tuning import erase_rectangles
 from tests.data.pictures import save_picture
 from tests.data.pictures import smooth_picture
@@ -111,7 +111,7 @@ def test_evaluation_equals_pillow(photographs):
 def test_pretrain_crop_equals_pillow(photographs):
     """Made smaller, the same window differs by the kernel alone."""
     transform = PretrainTransform(224, scale=(0.15, 0.25), flip=False)
-    decoder = PictureDecoder(3, convert=True)
+    decoder = ImageDecoder(3, convert=True)
     errors = []
     for number, path in enumerate(sorted(photographs.glob("*.JPEG"))[:8]):
         seed = tf.constant([number, 0], "int64")
@@ -141,7 +141,7 @@ def test_fine_patterns_do_not_turn_into_coarse_ones(tmp_path, kind):
     transform = PretrainTransform(224, scale=(1, 1), aspect_ratio=(1, 1))
     pixels = transform.example(
         tf.io.read_file(str(path)),
-        PictureDecoder(1, convert=False),
+        ImageDecoder(1, convert=False),
         tf.constant([0, 0], "int64"),
     )
     assert np.std(pixels) < 1 and abs(np.mean(pixels) - 127.5) < 1
@@ -151,7 +151,7 @@ def test_flip_mirrors_every_other_picture(tmp_path):
     save_picture(tmp_path / "p.png", size=(32, 32))
     transform = PretrainTransform(32, scale=(1, 1), aspect_ratio=(1, 1))
     contents = (tmp_path / "p.png").read_bytes()
-    decoder = PictureDecoder(3, convert=False)
+    decoder = ImageDecoder(3, convert=False)
     draws = tf.data.Dataset.range(200).map(
         lambda number: transform.example(
             contents, decoder, tf.stack([number, 0])

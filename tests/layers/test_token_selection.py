@@ -19,6 +19,15 @@ def test_keeps_the_highest_scores():
     np.testing.assert_array_equal(mask, [[1, 0, 1, 0], [0, 1, 0, 1]])
 
 
+def test_the_first_of_equal_scores_stay():
+    scores = np.tile(np.array([0.5, 0.9, 0.5, 0.5], "float32"), (40, 50))
+    keep, _, _, _ = selection_of(scores, 60)
+    high = np.arange(1, 200, 4)
+    low = [index for index in range(200) if index % 4 != 1][:10]
+    expected = np.concatenate([high, low])
+    np.testing.assert_array_equal(keep, np.tile(expected, (40, 1)))
+
+
 def test_restore_indices_invert_the_order():
     scores = np.random.default_rng(0).normal(size=(5, 9)).astype("float32")
     keep, removed, restore, mask = selection_of(scores, 4)

@@ -288,6 +288,45 @@ class Unseen(keras.utils.PyDataset):
         return IMAGES[rows], self.y[rows]
 
 
+def dict_batches(labels=LABELS):
+    """Batches as TensorFlow Datasets and Hugging Face give them."""
+
+    class Dicts(Unseen):
+        def __getitem__(self, index):
+            images, labels = super().__getitem__(index)
+            return {"image": images, "label": labels}
+
+    return Dicts(labels)
+
+
+def test_batches_of_dicts_train_as_pairs():
+    pairs, dicts = compiled(), compiled()
+    dicts.set_weights(pairs.get_weights())
+    expected = pairs.fit(
+        Unseen(LABELS),
+        shuffle=False,
+        validation_data=Unseen(LABELS),
+        verbose=0,
+    )
+    history = dicts.fit(
+        dict_batches(), shuffle=False, validation_data=dict_batches(), verbose=0
+    )
+    assert history.history.keys() == expected.history.keys()
+    for name, values in expected.history.items():
+        np.testing.assert_allclose(history.history[name], values, rtol=1e-5)
+    np.testing.assert_allclose(
+        dicts.predict(dict_batches(), verbose=0),
+        dicts.predict(IMAGES, batch_size=8, verbose=0),
+        rtol=1e-5,
+    )
+    with pytest.raises(ValueError, match=r"in \[0, 3\).*Received: 8 labels"):
+        dicts.evaluate(dict_batches(LABELS + 1), verbose=0)
+    with pytest.raises(ValueError, match=r"`y`.*\[0, 3\).*from 1 to 3"):
+        dicts.fit({"image": IMAGES, "label": LABELS + 1}, verbose=0)
+    with pytest.raises(ValueError, match="keys 'image', 'images'"):
+        dicts.predict({"photo": IMAGES}, verbose=0)
+
+
 @pytest.mark.parametrize("wrong", [-1, 9])
 def test_labels_that_only_a_compiled_step_sees(wrong):
     classifier = compiled()

@@ -47,7 +47,7 @@ def test_batches_of_dicts(make):
         logs = model.train_on_batch(batch, return_dict=True)
         # Plain MAE draws other masks each time.
         np.testing.assert_allclose(logs["loss"], expected, rtol=0.5)
-    with pytest.raises(ValueError, match="one of 'image', 'images', 'pixel"):
+    with pytest.raises(ValueError, match="keys 'image', 'images', 'pixel"):
         model.train_on_batch({"picture": images})
 
 

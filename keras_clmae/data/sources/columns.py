@@ -9,17 +9,17 @@ LABEL_NAMES = ("label", "labels", "class", "cls", "target")
 
 
 def choose_column(candidates, usual, argument, title, columns):
-    """Chooses the one column that can be meant.
+    """Chooses the only column that can be meant.
 
     Args:
-        candidates: List of strings, columns of the right type.
-        usual: Sequence of strings, names that come first.
-        argument: String, the argument by which users name the column.
-        title: String, what messages call the table.
-        columns: List of strings, all columns.
+        candidates: list of str. Columns of the right type.
+        usual: sequence of strings, names that come first.
+        argument: str. The argument by which users name the column.
+        title: str. What messages call the table.
+        columns: list of str. All columns.
 
     Returns:
-        String.
+        str.
 
     Raises:
         ValueError: If there is no candidate, or several without a usual name.
@@ -38,13 +38,13 @@ def choose_column(candidates, usual, argument, title, columns):
 
 
 def check_column(name, argument, title, columns):
-    """Raises unless a table has a column.
+    """Refuses a table without a column.
 
     Args:
-        name: String, the column.
-        argument: String, the argument by which users name it.
-        title: String, what messages call the table.
-        columns: List of strings, all columns.
+        name: str. The column.
+        argument: str. The argument by which users name it.
+        title: str. What messages call the table.
+        columns: list of str. All columns.
 
     Returns:
         `name`.
@@ -67,7 +67,7 @@ def is_image_type(arrow_type):
         arrow_type: A `pyarrow.DataType`.
 
     Returns:
-        Boolean.
+        bool.
     """
     import pyarrow as pa
 
@@ -86,7 +86,7 @@ def is_label_type(arrow_type):
         arrow_type: A `pyarrow.DataType`.
 
     Returns:
-        Boolean.
+        bool.
     """
     import pyarrow as pa
 
@@ -104,12 +104,12 @@ def image_column(schema, title, arrays=False):
 
     Args:
         schema: A `pyarrow.Schema`.
-        title: String, what messages call the table.
-        arrays: Boolean, whether a column of a usual name may hold arrays in
+        title: str. What messages call the table.
+        arrays: bool. Whether a column of a usual name may hold arrays in
             place of files. Defaults to `False`.
 
     Returns:
-        String.
+        str.
 
     Raises:
         ValueError: If no column or several ones can be meant.
@@ -129,10 +129,10 @@ def label_column(schema, title):
 
     Args:
         schema: A `pyarrow.Schema`.
-        title: String, what messages call the table.
+        title: str. What messages call the table.
 
     Returns:
-        String.
+        str.
 
     Raises:
         ValueError: If no column or several ones can be meant.

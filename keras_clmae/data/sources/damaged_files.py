@@ -1,4 +1,4 @@
-"""Open the files of a data set, and do without those that are damaged."""
+"""Open the files of a data set, and skip the damaged ones."""
 
 import os
 import warnings
@@ -7,11 +7,11 @@ from keras_clmae.data.damage import display_name
 
 
 def readable_files(paths, open_file, errors, on_error):
-    """Opens files; leaves out those that cannot be opened, and says which.
+    """Opens files; skips and names those that cannot be opened.
 
     Args:
-        paths: List of strings.
-        open_file: Callable, from a path to what is opened.
+        paths: list of str.
+        open_file: callable, from a path to what is opened.
         errors: Exception class, or tuple of them, that `open_file` raises for
             a damaged file. `OSError`s count too.
         on_error: `"skip"`, or `"raise"` to stop at the first one.

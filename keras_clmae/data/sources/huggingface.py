@@ -37,24 +37,24 @@ def hf_dataset(
     and their rows read in any order.
 
     Args:
-        dataset: String, a name on the Hub or a folder, as
+        dataset: str. A name on the Hub or a folder, as
             `datasets.load_dataset` takes it; or a folder that `save_to_disk`
             has written, which needs no network; or a `datasets.Dataset` or
             `datasets.DatasetDict`, which may be sorted, filtered or selected
             from.
-        split: String, such as `"train"` or `"train[:10%]"`. A `Dataset` is
+        split: str, such as `"train"` or `"train[:10%]"`. A `Dataset` is
             read whole, and so is a folder of one.
-        image_size: Positive integer, or pair of them (height, width).
-        batch_size: Positive integer, examples in a batch of this process.
-        config: String, the configuration of a data set that has several, or
+        image_size: int, or pair of int (height, width).
+        batch_size: int. Examples in a batch of this process.
+        config: str. The configuration of a data set that has several, or
             `None`. Defaults to `None`.
-        image_column: String, the column of images, or `None` to find it: the
+        image_column: str. The column of images, or `None` to find it: the
             one of type `datasets.Image`, or one called `image`, `img` or
             `pixel_values` that holds bytes or arrays. Defaults to `None`.
-        label_column: String, the column of labels, integers or strings, or
+        label_column: str. The column of labels, integers or strings, or
             `None` to find it: the one of type `datasets.ClassLabel`, or one
             called `label`. Defaults to `None`.
-        labels: Boolean, whether batches are `(images, labels)`. Defaults to
+        labels: bool. Whether batches are `(images, labels)`. Defaults to
             `False`.
         **arguments: Further arguments of `record_dataset`.
 
@@ -126,7 +126,7 @@ class _HuggingFaceRecords(Records):
 
 
 def _holds_files(feature):
-    """Whether a column holds bytes or paths of files."""
+    """Tells whether a column holds bytes or paths of files."""
     if isinstance(feature, dict):
         return "bytes" in feature
     kinds = ("binary", "large_binary", "string", "large_string")
@@ -134,7 +134,7 @@ def _holds_files(feature):
 
 
 def _pixel_type(feature):
-    """The type of the numbers in a column of arrays or nested lists."""
+    """Finds the type of the numbers in a column of arrays or nested lists."""
     leaf = feature
     while hasattr(leaf, "feature"):
         leaf = leaf.feature
@@ -148,7 +148,7 @@ def _pixel_type(feature):
 
 
 def _open(dataset, split, config):
-    """Opens a split: a `datasets.Dataset` and what messages call it."""
+    """Opens a split; returns a `datasets.Dataset` and its name for messages."""
     datasets = require("datasets", "`hf_dataset`")
     title = f"hf-dataset:{dataset}"
     if isinstance(dataset, (str, os.PathLike)):

@@ -16,7 +16,7 @@ def image_bytes(value):
     which the decoder knows.
 
     Args:
-        value: Bytes of an image file; a path; a dictionary with `bytes` or
+        value: bytes of an image file; a path; a dictionary with `bytes` or
             `path`, as Hugging Face stores images; a Pillow image; or an array
             of shape `(height, width)` or `(height, width, channels)` of
             uint8, uint16 or floats. A PyTorch tensor of three axes is
@@ -59,7 +59,7 @@ def image_bytes(value):
 
 
 def _upright_pillow(image):
-    """An open Pillow image in a mode whose array is pixels, upright."""
+    """Turns an open Pillow image upright, in a mode whose array is pixels."""
     from PIL import ImageOps
 
     image = ImageOps.exif_transpose(image)

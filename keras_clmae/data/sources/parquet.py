@@ -38,22 +38,22 @@ def parquet_dataset(
     rows, whose images (as stored) are in memory together.
 
     Args:
-        path: String, path object or list of them: a file, a pattern such as
+        path: str, path object or list of them: a file, a pattern such as
             `"data/train-*.parquet"`, or a folder, see `split`.
-        image_size: Positive integer, or pair of them (height, width).
-        batch_size: Positive integer, examples in a batch of this process.
-        split: String. Of a folder, files are read that are called so
+        image_size: int, or pair of int (height, width).
+        batch_size: int. Examples in a batch of this process.
+        split: str. Of a folder, files are read that are called so
             (`train-*.parquet`) or lie in a folder of that name; all of them
             for `"train"` where none are. Defaults to `"train"`.
-        image_column: String, the column of images, bytes or a struct with
+        image_column: str. The column of images, bytes or a struct with
             `bytes`, as Hugging Face writes it; or `None` to find it. Defaults
             to `None`.
-        label_column: String, the column of labels, integers or strings, or
+        label_column: str. The column of labels, integers or strings, or
             `None` to find it: a class label of Hugging Face, or one called
             `label`. Defaults to `None`.
-        labels: Boolean, whether batches are `(images, labels)`. Defaults to
+        labels: bool. Whether batches are `(images, labels)`. Defaults to
             `False`.
-        shuffle_window: Positive integer, see above. Defaults to `10_000`.
+        shuffle_window: int. See above. Defaults to `10_000`.
         on_error: `"skip"` to leave out damaged images, see `image_folder`,
             and files that cannot be opened, or `"raise"`. Defaults to
             `"skip"`.
@@ -100,11 +100,11 @@ class _ParquetRecords(Records):
     """Rows of parquet files; a group of records is a row group.
 
     Args:
-        files: List of strings.
-        image_column: String or `None`.
-        label_column: String or `None`.
-        labels: Boolean.
-        window: Integer, rows that are shuffled together.
+        files: list of str.
+        image_column: str or `None`.
+        label_column: str or `None`.
+        labels: bool.
+        window: int. Rows that are shuffled together.
         on_error: `"skip"` or `"raise"`.
     """
 

@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from keras_clmae.data.decoding import PictureDecoder
+from keras_clmae.data.decoding import ImageDecoder
 from keras_clmae.data.fine_tuning import FineTuneTransform
 from keras_clmae.data.fine_tuning import get_transform
-from keras_clmae.data.listing import split_pictures
+from keras_clmae.data.listing import split_images
 from keras_clmae.data.pipeline import get_normalization
 from keras_clmae.data.pipeline import make_batches
 from keras_clmae.data.pipeline import measure_statistics
@@ -54,44 +54,44 @@ def record_dataset(
     `__getitem__`, which is called from several threads.
 
     Args:
-        records: Sequence of images, or of pairs of an image and an integer,
+        records: sequence of images, or of pairs of an image and an integer,
             its label. An image is the bytes of an image file, a path, a
             Pillow image, an array of shape `(height, width, channels)` of
             uint8, uint16 (65535 is white) or floats (1 is white), or a
             PyTorch tensor of shape `(channels, height, width)`.
-        image_size: Positive integer, or pair of them (height, width).
-        batch_size: Positive integer, examples in a batch of this process.
+        image_size: int, or pair of int (height, width).
+        batch_size: int. Examples in a batch of this process.
         transform: See `image_folder`. Defaults to `"pretrain"`.
-        labels: Boolean, whether batches are `(images, labels)`. Records
+        labels: bool. Whether batches are `(images, labels)`. Records
             without a label are then skipped like damaged ones. Defaults to
             `False`.
         channels: See `image_folder`. Defaults to `None`.
         statistics: See `image_folder`. Defaults to `"imagenet"`.
-        validation_split: Float between 0 and 1, share of the records that
+        validation_split: float between 0 and 1. Share of the records that
             are for validation, or `None`. Which ones depends on `seed` and
             the names or numbers of the records only. Defaults to `None`.
         subset: See `image_folder`. Defaults to `"training"`.
-        num_classes: Integer, number of classes, or `None` for that of the
+        num_classes: int. Number of classes, or `None` for that of the
             source: its class names, or its largest label. Defaults to `None`.
-        class_names: List of strings, the classes in the order of their
+        class_names: list of str. The classes in the order of their
             numbers, such as `class_names` of the training data, or `None` for
             those of the source. Defaults to `None`.
-        one_hot: Boolean, whether labels are one-hot floats, as they always
+        one_hot: bool. Whether labels are one-hot floats, as they always
             are with `"fine_tune"`. Defaults to `False`.
-        shuffle: Boolean, or `None` for `True` with a training transform.
+        shuffle: bool, or `None` for `True` with a training transform.
             Defaults to `None`.
-        shuffle_window: Positive integer, records of shards and of parquet
+        shuffle_window: int. Records of shards and of parquet
             files that are shuffled together, see `WindowSampler`. Other
             records are shuffled all together. Defaults to `10_000`.
-        seed: Non-negative integer. Defaults to `0`.
-        drop_remainder: Boolean, or `None` for the value of `shuffle`.
+        seed: int. 0 or more. Defaults to `0`.
+        drop_remainder: bool, or `None` for the value of `shuffle`.
             Defaults to `None`.
         cache: `"memory"` to keep the images (as stored) in memory once they
             are read, or `None`. Defaults to `None`.
         on_error: `"skip"` or `"raise"`, see `image_folder`. Defaults to
             `"skip"`.
-        process_index: Integer or `None`, see `process_shard`.
-        process_count: Integer or `None`, see `process_shard`.
+        process_index: int or `None`. See `process_shard`.
+        process_count: int or `None`. See `process_shard`.
 
     Returns:
         A `tf.data.Dataset`, as `image_folder` returns it; in place of
@@ -143,14 +143,12 @@ def record_dataset(
     everything = RecordList(records, np.arange(len(records)))
     splits = {"training": everything}
     if validation_split is not None:
-        training, validation = split_pictures(
-            everything, validation_split, seed
-        )
+        training, validation = split_images(everything, validation_split, seed)
         splits = {"training": training, "validation": validation}
     if channels is None:
         decoder = fitting_decoder(records)
     else:
-        decoder = PictureDecoder(channels, convert=True)
+        decoder = ImageDecoder(channels, convert=True)
 
     def measure():
         part = splits["training"]
@@ -198,6 +196,8 @@ def record_dataset(
         dataset.class_names = class_names
         dataset.labels = part.labels
         dataset.records = part
+        if not shuffle:
+            dataset.names = part.names
         dataset.skipped = skipped or dataset.skipped
         return dataset
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from keras_clmae.data.damage import DamageReport
 from keras_clmae.data.damage import diagnose_contents
-from keras_clmae.data.decoding import PictureDecoder
+from keras_clmae.data.decoding import ImageDecoder
 from keras_clmae.data.sources.image_bytes import image_bytes
 from keras_clmae.optional_imports import require
 
@@ -23,9 +23,9 @@ class RecordSource:
 
     Args:
         part: A `RecordList`.
-        decoder: A `PictureDecoder`.
+        decoder: An `ImageDecoder`.
         sampler: An `EpochSampler`.
-        label_limit: Integer, the number of classes: a record with a label
+        label_limit: int. The number of classes: a record with a label
             that is not below it, or without one, is damaged. `None` where
             labels are not wanted.
         kept: Dictionary in which records are kept once they are read, or
@@ -78,7 +78,7 @@ class RecordSource:
         return record
 
     def diagnose(self, number):
-        """Finds out why a record cannot be used, or gives `None`."""
+        """Finds the reason why a record cannot be used, or `None`."""
         try:
             contents, _ = self.read(number)
         # Whatever a source of the user's raises is the reason.
@@ -97,7 +97,7 @@ def without_damaged(part, decoder, label_limit, kept):
 
     Args:
         part: A `RecordList`.
-        decoder: A `PictureDecoder`.
+        decoder: An `ImageDecoder`.
         label_limit: See `RecordSource`.
         kept: See `RecordSource`.
 
@@ -159,7 +159,7 @@ def fitting_decoder(records):
         records: A `Records`.
 
     Returns:
-        A `PictureDecoder`: of the one number that there is, or of three where
+        An `ImageDecoder`: of the one number that there is, or of three where
         gray and color images come together, with a warning.
 
     Raises:
@@ -170,7 +170,7 @@ def fitting_decoder(records):
     if len(found) == 1:
         (count,) = found
         # The images that are not looked at may be gray.
-        return PictureDecoder(count, convert=count == 3)
+        return ImageDecoder(count, convert=count == 3)
     examples = " and ".join(
         f"{count} in {records.full_name(number)!r}"
         for count, number in found.items()
@@ -185,13 +185,13 @@ def fitting_decoder(records):
         f"channels differ, {examples}. Pass `channels` for another number.",
         stacklevel=3,
     )
-    return PictureDecoder(3, convert=True)
+    return ImageDecoder(3, convert=True)
 
 
 def _find_channels(records):
-    """Dictionary from the numbers of channels to a record of each."""
+    """Maps each number of channels to a record that has it."""
     tf = require("tensorflow", "`record_dataset`")
-    decoder = PictureDecoder(None, convert=False)
+    decoder = ImageDecoder(None, convert=False)
     stride = max(1, len(records) // _CHANNEL_SAMPLES)
     found, trouble = {}, None
     for number in range(0, len(records), stride):

@@ -16,16 +16,16 @@ class Records:
     Args:
         items: Has `len` and takes a number in brackets, such as a list or a
             PyTorch `Dataset`. Images are what `image_bytes` takes.
-        labels: Integer array, one label for each record, -1 where there is
+        labels: int array, one label for each record, -1 where there is
             none; or `None` where records bring their labels along, or have
             none. Defaults to `None`.
-        class_names: List of strings, or `None`. Defaults to `None`.
+        class_names: list of str, or `None`. Defaults to `None`.
 
     Attributes:
-        title: String, what messages call the source.
+        title: str. What messages call the source.
         labels: int32 array, or `None`.
-        class_names: List of strings, or `None`.
-        groups: Integer array, for each record the number of the shard (or
+        class_names: list of str, or `None`.
+        groups: int array, for each record the number of the shard (or
             whatever is read as a whole) that holds it, ascending; or `None`
             where each record is read for itself.
     """
@@ -46,10 +46,10 @@ class Records:
         """Names a record within its source.
 
         Args:
-            number: Integer.
+            number: int.
 
         Returns:
-            String, the same wherever the source lies.
+            str. The same wherever the source lies.
         """
         return f"record {number}"
 
@@ -57,10 +57,10 @@ class Records:
         """Names a record for messages.
 
         Args:
-            number: Integer.
+            number: int.
 
         Returns:
-            String.
+            str.
         """
         return display_name(f"{self.title}: {self.name(number)}")
 
@@ -68,7 +68,7 @@ class Records:
         """Reads the image of a record.
 
         Args:
-            number: Integer.
+            number: int.
 
         Returns:
             What `image_bytes` takes.
@@ -79,7 +79,7 @@ class Records:
         """Reads a record.
 
         Args:
-            number: Integer.
+            number: int.
 
         Returns:
             A pair of the image, as `image_bytes` takes it, and an integer,
@@ -131,7 +131,7 @@ class RecordList:
         """Takes some of the records.
 
         Args:
-            chosen: Boolean array, one entry for each record.
+            chosen: bool array, one entry for each record.
 
         Returns:
             A `RecordList`.
@@ -143,7 +143,7 @@ def class_numbers(values):
     """Numbers the classes of labels as they are stored.
 
     Args:
-        values: Sequence of integers, or of strings; `None` and negative
+        values: sequence of integers, or of strings; `None` and negative
             numbers stand for a record without a label.
 
     Returns:
@@ -176,7 +176,7 @@ def with_classes(records, class_names):
 
     Args:
         records: A `Records` with `class_names`.
-        class_names: List of strings, which may hold more classes.
+        class_names: list of str. May hold more classes.
 
     Returns:
         int32 array, the labels.

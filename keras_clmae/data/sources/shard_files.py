@@ -1,4 +1,4 @@
-"""Find the files of a data set that lies in several."""
+"""Find the files of a data set that is split into several."""
 
 import glob
 import os
@@ -11,13 +11,13 @@ def shard_files(place, suffix, split="train"):
     """Lists the files that a path, pattern or folder stands for.
 
     Args:
-        place: String or path object: a file; a pattern with `*`, `?`, `[...]`
+        place: str or path object: a file; a pattern with `*`, `?`, `[...]`
             or braces, such as `shards/{000..010}.tar`; or a folder, of which
             the files of the split are taken (`train/*`, `train-*`, `train_*`,
             `train.*`), or all of them, in any depth, for `"train"` where none
             are called so.
-        suffix: String, how names of files in a folder end.
-        split: String, the split. Defaults to `"train"`.
+        suffix: str. How names of files in a folder end.
+        split: str. The split. Defaults to `"train"`.
 
     Returns:
         List of strings, sorted.
@@ -56,10 +56,10 @@ def common_folder(files):
     """Finds the folder that holds all of some files.
 
     Args:
-        files: List of strings.
+        files: list of str.
 
     Returns:
-        String.
+        str.
     """
     folders = [os.path.dirname(os.path.abspath(file)) for file in files]
     return os.path.commonpath(folders)

@@ -18,19 +18,19 @@ from keras_clmae.saving import atomic_write
 
 
 class DamagedTarError(ValueError):
-    """A tar file that cannot be read, or not to its end."""
+    """Error about a tar file that cannot be read, or not to its end."""
 
 
 @dataclasses.dataclass(frozen=True)
 class TarIndex:
-    """Where the images of a tar file lie.
+    """Places of the images in a tar file.
 
     Attributes:
-        names: String array, names of the image files.
+        names: array of str. Names of the image files.
         offsets: int64 array, where their bytes begin in the tar file.
         sizes: int64 array, how many bytes they have.
-        labels: String array, labels as text, empty where there is none.
-        trouble: String, why the rest cannot be read, or an empty one.
+        labels: array of str. Labels as text, empty where there is none.
+        trouble: str. Why the rest cannot be read, or an empty one.
     """
 
     names: np.ndarray
@@ -44,12 +44,12 @@ def read_index(path, image_key, label_key, folder, on_error):
     """Gives the index of a tar file: a kept one, or a new one.
 
     Args:
-        path: String, the tar file.
-        image_key: String, the extension of images, or `None` for the first
+        path: str. The tar file.
+        image_key: str. The extension of images, or `None` for the first
             one of an image format.
-        label_key: String, where labels lie in a `.json` file, or `None` for
+        label_key: str. Where labels lie in a `.json` file, or `None` for
             no labels.
-        folder: String or path object, where indices are kept, or `None`.
+        folder: str or path object. Where indices are kept, or `None`.
         on_error: `"skip"` to warn of a damaged end, or `"raise"`.
 
     Returns:
@@ -159,7 +159,7 @@ def _members(path, tar, trouble):
 
 
 def _image_and_label(tar, sample, kinds, label_key):
-    """The image file of a sample, or `None`, and its label as text."""
+    """Finds the image file of a sample, or `None`, and its label as text."""
     files = {
         kind: member
         for kind, member in sample.items()
@@ -172,7 +172,7 @@ def _image_and_label(tar, sample, kinds, label_key):
 
 
 def _of_kind(files, kinds):
-    """The file whose extension comes first in `kinds`, or `None`."""
+    """Finds the file whose extension comes first in `kinds`, or `None`."""
     last = {kind.rpartition(".")[2]: kind for kind in reversed(files)}
     for wanted in kinds:
         # `jpg` itself comes before `left.jpg`.
@@ -183,7 +183,7 @@ def _of_kind(files, kinds):
 
 
 def _read_label(tar, files, label_key):
-    """The label of a sample as text, empty where there is none."""
+    """Reads the label of a sample as text, empty where there is none."""
     member = _of_kind(files, ["cls"])
     if member is not None:
         return _read_text(tar, member).strip()

@@ -39,26 +39,26 @@ def webdataset(
     shards.
 
     Args:
-        path: String or path object: a pattern with braces or wildcards, such
+        path: str or path object: a pattern with braces or wildcards, such
             as `"shards/{000..010}.tar"`, one file, or a folder, see `split`.
             The tar files must be uncompressed.
-        image_size: Positive integer, or pair of them (height, width).
-        batch_size: Positive integer, examples in a batch of this process.
-        split: String. Of a folder, shards are read that are called so
+        image_size: int, or pair of int (height, width).
+        batch_size: int. Examples in a batch of this process.
+        split: str. Of a folder, shards are read that are called so
             (`train-*.tar`) or lie in a folder of that name; all of them for
             `"train"` where none are. Defaults to `"train"`.
-        image_key: String, the extension of the image file, such as `"jpg"` or
+        image_key: str. The extension of the image file, such as `"jpg"` or
             `"left.png"`, or `None` for the first one of an image format.
             Defaults to `None`.
-        label_key: String, where labels lie in a `.json` file. A `.cls` file
+        label_key: str. Where labels lie in a `.json` file. A `.cls` file
             comes first, which holds nothing but a label. Labels are integers,
             or strings in all samples. Defaults to `"label"`.
-        labels: Boolean, whether batches are `(images, labels)`. Defaults to
+        labels: bool. Whether batches are `(images, labels)`. Defaults to
             `False`.
-        index_folder: String or path object, where the result of the pass over
+        index_folder: str or path object. Where the result of the pass over
             the headers is kept for later runs, or `None` to keep it for this
             process only. Defaults to `None`.
-        shuffle_window: Positive integer, see above. Defaults to `10_000`.
+        shuffle_window: int. See above. Defaults to `10_000`.
         on_error: `"skip"` to leave out damaged images, see `image_folder`,
             and shards, from their damaged place on, or `"raise"`. Defaults to
             `"skip"`.
@@ -104,10 +104,10 @@ class _ShardRecords(Records):
     """Samples of tar files; a group of records is a shard.
 
     Args:
-        files: List of strings.
-        image_key: String or `None`.
-        label_key: String, or `None` for no labels.
-        index_folder: String or path object, or `None`.
+        files: list of str.
+        image_key: str or `None`.
+        label_key: str, or `None` for no labels.
+        index_folder: str or path object, or `None`.
         on_error: `"skip"` or `"raise"`.
     """
 
@@ -163,7 +163,7 @@ class _ShardRecords(Records):
 
 
 def _same_type(labels):
-    """Stored labels (text, empty for none) as integers where all are."""
+    """Converts stored labels (text, empty for none) to integers, if all are."""
     known = [label for label in labels if label]
     if all(label.lstrip("-").isdecimal() for label in known):
         return [int(label) if label else None for label in labels]

@@ -16,9 +16,9 @@ class WindowSampler(EpochSampler):
     a window of all records the order is a uniform permutation.
 
     Args:
-        group_sizes: Sequence of positive integers, records in each shard, or
+        group_sizes: sequence of positive integers, records in each shard, or
             in whatever else is read as a whole.
-        window: Positive integer, records that are shuffled together.
+        window: int. Records that are shuffled together.
         *arguments: See `EpochSampler`, from `batch_size` on.
         **keyword_arguments: See `EpochSampler`.
 
@@ -52,7 +52,7 @@ class WindowSampler(EpochSampler):
         """Gives the examples of one epoch.
 
         Args:
-            epoch: Non-negative integer.
+            epoch: int. 0 or more.
 
         Returns:
             An int64 array, the numbers of this process's examples.

@@ -1,4 +1,4 @@
-"""From the arrays of a model to pictures."""
+"""Turning the arrays of a model into RGB images."""
 
 import numpy as np
 import pytest
@@ -7,9 +7,9 @@ from keras import ops
 from keras_clmae import visualization
 from keras_clmae.data import PixelNormalization
 from keras_clmae.visualization.masks import removed_error
-from keras_clmae.visualization.pictures import REMOVED
-from keras_clmae.visualization.pictures import pixel_mask
-from keras_clmae.visualization.pictures import visible_picture
+from keras_clmae.visualization.rgb import REMOVED
+from keras_clmae.visualization.rgb import pixel_mask
+from keras_clmae.visualization.rgb import visible_image
 from tests.tiny_models import tiny_autoencoder
 from tests.tiny_models import tiny_clmae
 
@@ -81,17 +81,19 @@ def test_random_masks_are_the_same_at_every_call():
     assert len({tuple(mask) for mask in first["mask"]}) > 1
 
 
-def test_rgb_inverts_the_normalization_and_picks_bands():
+def test_rgb_inverts_the_normalization_and_picks_channels():
     pixels = np.random.default_rng(0).integers(0, 256, (2, 4, 4, 5), "uint8")
     normalization = PixelNormalization([0.1, 0.2, 0.3, 0.4, 0.5], [0.5] * 5)
     images = normalization(pixels)
-    for bands, expected in (
+    for shown_channels, expected in (
         (None, [0, 1, 2]),
         ((4, 2, 0), [4, 2, 0]),
         ((3,), [3, 3, 3]),
         (1, [1, 1, 1]),
     ):
-        rgb = visualization.rgb_function(images, normalization.inverse, bands)
+        rgb = visualization.rgb_function(
+            images, normalization.inverse, shown_channels
+        )
         np.testing.assert_allclose(
             rgb(images), pixels[..., expected] / np.float32(255), atol=1e-6
         )
@@ -101,9 +103,9 @@ def test_rgb_inverts_the_normalization_and_picks_bands():
 
 
 def test_removed_patches_are_painted_over():
-    picture = np.zeros((8, 12, 3), "float32")
+    image = np.zeros((8, 12, 3), "float32")
     mask = np.array([0, 1, 1, 0, 1, 1])
-    visible = visible_picture(picture, mask, GRID)
+    visible = visible_image(image, mask, GRID)
     np.testing.assert_array_equal(visible[:, :4], 0)
     np.testing.assert_array_equal(
         visible[:, 4:], np.broadcast_to(REMOVED, (8, 8, 3))
