@@ -8,9 +8,9 @@ from keras_clmae.visualization.reconstructing import reconstruct_arrays
 class ReconstructionGallery(Gallery):
     """Draws reconstructions over training, under two kinds of masks.
 
-    One column per image: the image, the patches that its learned mask leaves and
-    the reconstruction from them, then the same under random masks, which are
-    the same in all figures. Visible patches are pasted in, and with
+    One column per image: the image, the patches that its learned mask leaves
+    and the reconstruction from them, then the same under random masks, which
+    are the same in all figures. Visible patches are pasted in, and with
     `normalize_targets` the predicted ones have the mean and variance of the
     patches that they stand for. A `MaskedAutoencoder` has random masks only.
 
