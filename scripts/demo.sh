@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Pretrains CL-MAE on 1,438 real scans of handwritten digits, on two CPU cores in
-# minutes, with no download but the packages. KERAS_BACKEND=jax (default), torch
-# or tensorflow.
+# Pretrain CL-MAE and MAE on 1,438 scans of handwritten digits: minutes on two CPU
+# cores. It downloads packages only.
+#   KERAS_BACKEND  jax (default), torch or tensorflow
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export KERAS_BACKEND=${KERAS_BACKEND:-jax} TF_CPP_MIN_LOG_LEVEL=${TF_CPP_MIN_LOG_LEVEL:-3}

@@ -1,7 +1,7 @@
 # shellcheck shell=bash
-# Sourced by demo.sh and test.sh: makes .venv and installs into it.
+# Create .venv and install into it. demo.sh and test.sh source this file.
 
-# install EXTRAS BACKEND...: the package with EXTRAS and these backends.
+# install EXTRAS BACKEND...: installs the package with EXTRAS and these backends.
 install() {
     local extras=$1 python=${PYTHON:-python3}
     shift
@@ -20,7 +20,7 @@ install() {
     local pip=(.venv/bin/python -m pip install --quiet --disable-pip-version-check
         --constraint constraints.txt)
     echo "Installing the package and $*"
-    # PyTorch first and by its pinned version: nothing else may choose another.
+    # PyTorch first, at its pinned version, so that nothing installs another one.
     for backend in "$@"; do
         if [ "$backend" = torch ]; then
             "${pip[@]}" "$(grep '^torch==' constraints.txt)"

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Pretrains on all devices of this host:
+# Pretrain on all devices of this host:
 #   bash scripts/launch_multi_gpu.sh --config cifar10
-# All arguments go to `keras-clmae pretrain`. JAX and TensorFlow use one process,
-# PyTorch one per device, started by torchrun, which ends all when one fails.
+# All arguments go to `keras-clmae pretrain`. JAX and TensorFlow use one process.
+# PyTorch uses one per device; torchrun starts them and ends all when one fails.
 #   KERAS_BACKEND  jax (default), tensorflow or torch
-#   DEVICES        processes on PyTorch (default: the GPUs that nvidia-smi lists)
+#   DEVICES        processes on PyTorch (default: number of GPUs in nvidia-smi)
 #   DRY_RUN=1      prints the command instead of running it
 set -euo pipefail
 export KERAS_BACKEND=${KERAS_BACKEND:-jax}

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Pretrains under Slurm, and again after a pre-emption, until it is done:
+# Pretrain under Slurm, and resume after preemption until the run is done:
 #   sbatch --nodes=2 --gpus-per-node=8 scripts/launch_slurm.sh \
 #       --config imagenet_base --run_dir runs/base
-# All arguments go to `keras-clmae pretrain`; --run_dir must be among them, on a
-# file system that all nodes see. JAX starts one process a node, PyTorch one a
+# All arguments go to `keras-clmae pretrain`. --run_dir must be among them, on a
+# file system that all nodes see. JAX uses one process per node, PyTorch one per
 # GPU. (TensorFlow on several nodes needs TF_CONFIG; see docs/many_devices.md.)
-# Slurm sends SIGTERM two minutes before it ends the job: the state is saved,
-# the exit status is 143, and the job goes back into the queue with --resume.
+# Slurm sends SIGTERM two minutes before it ends the job. The run then saves its
+# state and exits with 143, and the job is queued again to resume.
 #   KERAS_BACKEND  jax (default) or torch
 #   DRY_RUN=1      prints the command instead of running it
 #SBATCH --job-name=keras-clmae
@@ -42,11 +42,11 @@ if command -v scontrol >/dev/null; then
     nodes=$(scontrol show hostnames "$nodes")
 fi
 MASTER_ADDR=$(head -n 1 <<<"$nodes")
-# Jobs that share a node differ in their number.
+# Jobs that share a node need different ports; the job number gives one.
 MASTER_PORT=$((20000 + ${SLURM_JOB_ID:-0} % 20000))
 export MASTER_ADDR MASTER_PORT
 
-# --kill-on-bad-exit: every process stops when one fails.
+# --kill-on-bad-exit ends all processes when one fails.
 command=(srun "--ntasks-per-node=$tasks_per_node" --kill-on-bad-exit=1
     "${PYTHON:-python}" -m keras_clmae pretrain "${arguments[@]}")
 if [ -n "${DRY_RUN:-}" ]; then

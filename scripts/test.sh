@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Lint, then run the tests on every backend, all at the same time:
+# Lint, then run the tests on all backends at the same time:
 #   bash scripts/test.sh               all three backends
 #   bash scripts/test.sh jax           one
 #   bash scripts/test.sh torch -k knn  one, with arguments for pytest
 #   bash scripts/test.sh -k knn        all three, with arguments for pytest
-# WORKERS is the number of processes for each backend, by default a third of the
-# cores, or all of them where one backend runs alone.
+# WORKERS is the number of processes per backend. The default is a third of the
+# cores, or all cores if one backend runs alone.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 one=
@@ -16,12 +16,12 @@ case ${1:-} in
         ;;
 esac
 export TF_CPP_MIN_LOG_LEVEL=${TF_CPP_MIN_LOG_LEVEL:-3}
-# PyTorch's waiting threads would take the cores from the other processes.
+# Waiting threads of PyTorch would take cores from the other processes.
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
 set -e
 # shellcheck source=scripts/environment.sh
 source scripts/environment.sh
-# All three: some tests start a process on another backend.
+# Install all three: some tests start a process on another backend.
 install test,lint,docs,cli,evaluation,data,sources torch jax tensorflow
 set +e
 bin=.venv/bin
@@ -29,7 +29,7 @@ cores=$($bin/python -c 'import os; print(len(os.sched_getaffinity(0)))')
 logs=$(mktemp -d)
 trap 'rm -rf "$logs"' EXIT
 
-# check NAME COMMAND...: its result becomes a line of the summary.
+# check NAME COMMAND...: runs the command and adds its result to the summary.
 failed=0
 summary=()
 check() {
@@ -41,8 +41,8 @@ check() {
     fi
 }
 
-# session NAME BACKEND ARGUMENT...: one pytest, whose progress is shown as it
-# goes and the rest of whose output is kept in $logs.
+# session NAME BACKEND ARGUMENT...: runs pytest, shows its progress, and keeps its
+# output in $logs.
 session() {
     local name=$1 backend=$2 start=$SECONDS
     shift 2
@@ -52,7 +52,7 @@ session() {
     echo "${PIPESTATUS[0]} $((SECONDS - start))" >"$logs/$name.status"
 }
 
-# report NAME: what a session printed besides its progress, and its closing line.
+# report NAME: prints the output of a session, without its progress lines.
 report() {
     local status=1 seconds=0 closing
     read -r status seconds <"$logs/$1.status"
@@ -60,7 +60,7 @@ report() {
     grep -v '[0-9]%\]$' "$logs/$1"
     closing=$(grep -E '(passed|failed|errors?|deselected|no tests ran).* in [0-9.]+s' "$logs/$1" |
         tail -n 1 | tr -d '=')
-    # 5: the arguments choose no test of this session.
+    # 5: the arguments select no test of this session.
     case $status in
         0) found=1 ;;
         5) ;;
@@ -78,8 +78,8 @@ if [ -n "$one" ]; then
     session "$one" "$one" --numprocesses "${WORKERS:-$((cores < 8 ? cores : 8))}" \
         --dist worksteal "$@"
 else
-    # Three sessions share the cores and keep them busy to the end, whichever
-    # backend takes longest. What no backend matters for follows the quickest.
+    # Three sessions share the cores, so these stay busy whichever backend takes
+    # longest. Tests that need no particular backend follow the quickest session.
     names=(jax tensorflow torch once)
     workers=${WORKERS:-$((cores / 3))}
     spread=()

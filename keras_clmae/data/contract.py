@@ -11,6 +11,8 @@ class ImageDataset(typing.Protocol):
     channels)`, or pairs of these and their labels. The order depends on seed
     and epoch only, and each process gets its own part: `EpochSampler` does
     both. Labeled sets may have `class_names` (list of str) and `labels` too.
+    Sets in fixed order whose images have names of their own, such as the paths
+    of files, list them in `names`, one for each image that comes, in order.
 
     Attributes:
         num_examples: int. Examples of all processes together.

@@ -118,8 +118,9 @@ def image_folder(
         `predict` on every backend. It has the attributes `num_examples`,
         `batch_size`, `steps_per_epoch`, `class_names`, `num_classes`,
         `labels` (all of them, in the order of `file_paths`), `file_paths`,
-        `normalization`, `skipped` and `set_epoch`. A pair of such data sets
-        for `subset="both"`.
+        `normalization`, `skipped` and `set_epoch`, and in a fixed order
+        `names` (paths below `path`). A pair of such data sets for
+        `subset="both"`.
 
     Raises:
         FileNotFoundError: If there is no such path.
@@ -199,6 +200,8 @@ def image_folder(
         dataset.class_names = images.class_names
         dataset.labels = images.labels
         dataset.file_paths = source.paths
+        if not shuffle:
+            dataset.names = images.names
         dataset.skipped = skipped or dataset.skipped
         return dataset
 

@@ -3,6 +3,7 @@
 import keras
 
 from keras_clmae.evaluation.prediction import predict_dataset
+from keras_clmae.evaluation.prediction import predict_stream
 from keras_clmae.models.pooling import check_pooling
 from keras_clmae.models.pooling import pool_tokens
 
@@ -67,6 +68,24 @@ class FeatureExtractor(keras.Model):
                 labels than images.
         """
         return predict_dataset(self, dataset, batch_size, verbose)
+
+    def stream(self, dataset, batch_size=256):
+        """Features of a data set, batch by batch; none is kept.
+
+        Args:
+            dataset: As in `extract_features`.
+            batch_size: int. Images per batch where arrays are given. Defaults
+                to 256.
+
+        Yields:
+            Triples of arrays `(images, features, labels)`, of one batch each,
+            in the order of the data set; labels are `None` where there are
+            none.
+
+        Raises:
+            ValueError: As `extract_features`.
+        """
+        return predict_stream(self, dataset, batch_size)
 
     def get_config(self):
         return {

@@ -42,19 +42,48 @@ def predict_dataset(model, dataset, batch_size=256, verbose="auto"):
             # it, so that few programs are compiled and several devices get
             # equal shares.
             size = size or len(images)
-            padding = -len(images) % size
+            padded = _pad(images, size)
             rows.append(np.arange(end, end + len(images)))
-            end += len(images) + padding
+            end += len(padded)
             if batch_labels is not None:
                 labels.append(batch_labels)
-            widths = [(0, padding)] + [(0, 0)] * (images.ndim - 1)
-            yield np.pad(images, widths)
+            yield padded
 
     outputs = predict_batches(
         model, padded_batches(), count_batches(dataset, batch_size), verbose
     )
     outputs = outputs[np.concatenate(rows)]
     return outputs, np.concatenate(labels) if labels else None
+
+
+def predict_stream(model, dataset, batch_size=256):
+    """Outputs of a model for a data set, batch by batch; none is kept.
+
+    Args:
+        model: Keras model from images to one tensor.
+        dataset: As in `extract_features`.
+        batch_size: int. Images per batch where arrays are given. Defaults
+            to 256.
+
+    Yields:
+        Triples of arrays `(images, outputs, labels)`, of one batch each, in
+        the order of the data set; labels are `None` where there are none.
+
+    Raises:
+        ValueError: As `iterate_batches`.
+    """
+    size = None
+    for images, labels in iterate_batches(dataset, batch_size):
+        # One program for all batches, as in `predict_dataset`.
+        size = size or len(images)
+        outputs = model.predict_on_batch(_pad(images, size))
+        yield images, np.asarray(outputs)[: len(images)], labels
+
+
+def _pad(images, size):
+    """Appends zeros up to a multiple of `size` images."""
+    widths = [(0, -len(images) % size)] + [(0, 0)] * (images.ndim - 1)
+    return np.pad(images, widths)
 
 
 def predict_batches(model, batches, num_batches=None, verbose="auto"):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from keras_clmae.runs.converting import convert_checkpoint
     from keras_clmae.runs.data_check import check_data
+    from keras_clmae.runs.embedding import embed
     from keras_clmae.runs.evaluating import finetune
     from keras_clmae.runs.evaluating import knn
     from keras_clmae.runs.evaluating import linear_probe
@@ -20,11 +21,13 @@ if TYPE_CHECKING:
     from keras_clmae.runs.recipes import recipe_names
     from keras_clmae.runs.settings import Settings
     from keras_clmae.runs.settings import read_settings
+    from keras_clmae.runs.studying import study
 
 _MODULES = {
     "Settings": "settings",
     "check_data": "data_check",
     "convert_checkpoint": "converting",
+    "embed": "embedding",
     "finetune": "evaluating",
     "knn": "evaluating",
     "linear_probe": "evaluating",
@@ -33,6 +36,7 @@ _MODULES = {
     "pretrain": "pretraining",
     "read_settings": "settings",
     "recipe_names": "recipes",
+    "study": "studying",
 }
 __all__ = list(_MODULES)
 

@@ -226,7 +226,7 @@ def test_from_python(run_folder, tmp_path):
         "knn cosine_weighted k=3 mean"
     )
     for values, message in (
-        ({"protocol": "clmae"}, "'protocol'. Did you mean 'protocol'"),
+        ({"protokol": "clmae"}, "'protokol'. Did you mean 'protocol'"),
         ({"protocol": "clmea"}, "`protocol` must be one of .* 'clmae'\\?"),
     ):
         with pytest.raises(ValueError, match=message):

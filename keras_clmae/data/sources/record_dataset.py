@@ -196,6 +196,8 @@ def record_dataset(
         dataset.class_names = class_names
         dataset.labels = part.labels
         dataset.records = part
+        if not shuffle:
+            dataset.names = part.names
         dataset.skipped = skipped or dataset.skipped
         return dataset
 

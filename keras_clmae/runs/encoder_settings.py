@@ -1,0 +1,106 @@
+"""The settings of what an encoder is used for, checked without Keras."""
+
+import dataclasses
+import os
+from typing import Literal
+
+from keras_clmae.runs.checks import check_data_exists
+from keras_clmae.runs.checks import check_literals
+from keras_clmae.runs.checks import check_positive_integer
+from keras_clmae.runs.checks import check_source
+from keras_clmae.runs.checks import data_spec
+from keras_clmae.runs.settings import Statistics
+
+FEATURE_ENDINGS = (".parquet", ".npz", ".npy")
+
+
+@dataclasses.dataclass
+class ImageSettings:
+    """The settings of every use of a model on images in fixed order.
+
+    Args:
+        source: Folder of a run or its encoder/, `.keras` file, preset (folder
+            or name) or published checkpoint (`.pth`).
+        data: Images: `digits`, `folder:PATH`, the path of a folder, or
+            `tfds:NAME`.
+        split: Split of the data. A folder without folders of splits is read
+            whole.
+        image_size: Side of the images in pixels. Defaults to the model's.
+        channels: 1, 3 or 4, to convert the images. Defaults to the model's.
+        statistics: How pixels are standardized: `imagenet`, `from_data`, or
+            the lists [mean, std] of one number per channel. Defaults to what
+            the folder of the model says, else to `imagenet`.
+        cache: `memory`, or a folder for copies on a faster disk.
+        data_dir: Where TFDS keeps its data sets.
+        batch_size: Images in a batch.
+        num_heads: Attention heads of the encoder, for `.pth` files.
+        decoder_num_heads: Attention heads of the decoder, for `.pth` files.
+        seed: Seed of everything that is drawn.
+        verbose: 1 a progress bar, 0 nothing.
+    """
+
+    source: str
+    data: str
+    split: str = "train"
+    image_size: int | None = None
+    channels: int | None = None
+    statistics: Statistics | None = None
+    cache: str | None = None
+    data_dir: str | None = None
+    batch_size: int = 256
+    num_heads: int | None = None
+    decoder_num_heads: int | None = None
+    seed: int = 0
+    verbose: int = 1
+
+    @property
+    def train_split(self):
+        """The split by which `from_data` standardizes."""
+        return self.split
+
+    def __post_init__(self):
+        self.source = os.fspath(self.source)
+        self.data = data_spec(self.data)
+        check_literals(self)
+        check_positive_integer("batch_size", self.batch_size)
+
+    def check_paths(self):
+        """Raises `ValueError` where a path cannot be used."""
+        check_source(self.source)
+        check_data_exists(self.data)
+        folder = os.path.dirname(os.path.abspath(self.output))
+        if not os.path.isdir(folder):
+            raise ValueError(
+                "`output` must lie in a folder that exists. Received: "
+                f"output={self.output!r}"
+            )
+
+
+@dataclasses.dataclass
+class EmbedSettings(ImageSettings):
+    """The settings of features that are written to a file.
+
+    Args:
+        output: File to write. A `.parquet` file has the columns `name`, `label`
+            and `class_name` (where there are any) and `features`; an `.npz`
+            file has arrays `names`, `labels`, `class_names` and `features`;
+            an `.npy` file is the matrix of features alone, and a `.csv` file
+            beside it has the names and labels of its rows.
+        pooling: `mean`, `class_token` or `mean_before_norm`.
+        labels: Whether to write labels. Without it, they are written where
+            there are any; folders directly below that of the images count as
+            classes.
+    """
+
+    output: str = "features.parquet"
+    pooling: Literal["mean", "class_token", "mean_before_norm"] = "mean"
+    labels: bool | None = None
+
+    def __post_init__(self):
+        super().__post_init__()
+        self.output = os.fspath(self.output)
+        if not self.output.endswith(FEATURE_ENDINGS):
+            raise ValueError(
+                f"`output` must end in one of {', '.join(FEATURE_ENDINGS)}. "
+                f"Received: output={self.output!r}"
+            )
