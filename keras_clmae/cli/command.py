@@ -23,6 +23,7 @@ SUBCOMMANDS = {
     "search": "show the images that are most like one, as a figure",
     "anomaly": "score images by their reconstruction error",
     "mask-statistics": "describe the masks that a run has learned",
+    "study": "compare methods over seeds, from one file",
     "report": "collect scores of several runs into one table",
     "visualize": "draw masks, reconstructions, attention, curriculum",
     "convert": "convert weights from and to other libraries",

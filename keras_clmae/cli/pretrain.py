@@ -1,15 +1,9 @@
 """Pretrain from the command line."""
 
-import os
-import signal
-import sys
 import time
-import traceback
 
 from keras_clmae.cli.backend import load_package
-from keras_clmae.cli.command import FAILURE
-from keras_clmae.cli.command import INTERRUPTED
-from keras_clmae.cli.command import leave
+from keras_clmae.cli.interruption import interruptible
 from keras_clmae.cli.parsing import checked
 from keras_clmae.cli.parsing import make_parser
 from keras_clmae.cli.parsing import parse
@@ -64,36 +58,13 @@ def main(arguments):
     settings, resume = parse_settings(arguments)
     load_package()
     from keras_clmae import distribution
-    from keras_clmae.callbacks import TrainingInterrupted
-    from keras_clmae.distribution.leaving import leave_jax_processes
     from keras_clmae.runs.pretraining import run
     from keras_clmae.runs.summary import print_closing
 
     go_on = f"keras-clmae pretrain --run_dir {settings.run_dir} --resume"
     started = time.time()
-    try:
+    with interruptible(go_on, RunFolder(settings.run_dir).has_run):
         model = run(settings, resume)
-    except TrainingInterrupted as interruption:
-        print(f"{interruption}. Go on with: {go_on}", file=sys.stderr)
-        status = 128 + getattr(interruption, "signal", signal.SIGTERM)
-        leave_jax_processes()
-        # Nor shall it wait for them at its end.
-        leave(status)
-    except KeyboardInterrupt:
-        if RunFolder(settings.run_dir).has_run():
-            print(f"Interrupted. Go on with: {go_on}", file=sys.stderr)
-        else:
-            print("Interrupted.", file=sys.stderr)
-        # Whatever still runs in the background.
-        sys.stderr.flush()
-        os._exit(INTERRUPTED)
-    except (ValueError, ImportError, OSError, FloatingPointError):
-        raise
-    except Exception:
-        if distribution.current_plan().process_count == 1:
-            raise
-        traceback.print_exc()
-        leave(FAILURE)
     if settings.verbose and distribution.is_first_process():
         print_closing(settings, time.time() - started)
     return model

@@ -9,6 +9,7 @@ from keras_clmae.evaluation.fine_tuning import classifier_accuracy
 from keras_clmae.evaluation.fine_tuning import fine_tune
 from keras_clmae.evaluation.knn import KNN_PROTOCOLS
 from keras_clmae.evaluation.knn import knn_accuracy
+from keras_clmae.evaluation.knn import knn_leave_one_out_scores
 from keras_clmae.evaluation.knn import knn_scores
 from keras_clmae.evaluation.linear_probe import linear_probe_accuracy
 from keras_clmae.evaluation.linear_probe import linear_probe_images

@@ -72,20 +72,68 @@ def knn_scores(
     >>> knn_scores(features, labels, [[0.4]], [1], k=3, protocol="clmae")
     {3: {'accuracy': 1.0, 'any_correct': 1.0}}
     """
-    if protocol not in KNN_PROTOCOLS:
-        raise ValueError(
-            f"`protocol` must be one of {sorted(KNN_PROTOCOLS)}. "
-            f"Received: protocol={protocol!r}"
-        )
-    if not temperature > 0:
-        raise ValueError(
-            "`temperature` must be a positive number. Received: "
-            f"temperature={temperature}"
-        )
-    train_features, train_labels, test_features, test_labels = check_split(
+    _check_protocol(protocol, temperature)
+    arrays = check_split(
         train_features, train_labels, test_features, test_labels
     )
-    ks = _check_k(KNN_PROTOCOLS[protocol] if k is None else k, train_features)
+    ks = _check_k(KNN_PROTOCOLS[protocol] if k is None else k, len(arrays[0]))
+    return _score(*arrays, ks, protocol, temperature)
+
+
+def knn_leave_one_out_scores(
+    features, labels, k=None, protocol="cosine_weighted", temperature=0.07
+):
+    """Score features by the nearest neighbors among all other images.
+
+    Every image is classified by all the others, so that a small data set is a
+    large test. Of use where pretraining saw no labels: the images that the
+    encoder was trained on are among those that are classified.
+
+    Args:
+        features: Array of shape `(images, width)`.
+        labels: Integer array of shape `(images,)`.
+        k: int or list of int. Defaults to the protocol's own: 20 for
+            `"cosine_weighted"`, 5 for `"clmae"`.
+        protocol: str. See `knn_scores`. Defaults to `"cosine_weighted"`.
+        temperature: float. Temperature of the votes, used by
+            `"cosine_weighted"` only. Defaults to 0.07.
+
+    Returns:
+        A dict that maps each k to `{"accuracy": ..., "any_correct": ...}`, as
+        `knn_scores`.
+
+    Raises:
+        ValueError: As `knn_scores`; `k` must be smaller than the number of
+            images.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from keras_clmae.evaluation import knn_leave_one_out_scores
+    >>> features = np.array([[0.0], [1.0], [10.0], [11.0]])
+    >>> labels = np.array([0, 0, 1, 0])
+    >>> knn_leave_one_out_scores(features, labels, k=1, protocol="clmae")
+    {1: {'accuracy': 0.5, 'any_correct': 0.5}}
+    """
+    _check_protocol(protocol, temperature)
+    arrays = check_split(features, labels, features, labels)
+    ks = _check_k(
+        KNN_PROTOCOLS[protocol] if k is None else k, len(arrays[0]) - 1
+    )
+    return _score(*arrays, ks, protocol, temperature, leave_one_out=True)
+
+
+def _score(
+    train_features,
+    train_labels,
+    test_features,
+    test_labels,
+    ks,
+    protocol,
+    temperature,
+    leave_one_out=False,
+):
+    """The scores by k; with `leave_one_out` no image is its own neighbor."""
     if protocol == "cosine_weighted":
         train_features = _normalize(train_features)
         test_features = _normalize(test_features)
@@ -103,8 +151,10 @@ def knn_scores(
     correct = dict.fromkeys(ks, 0)
     any_correct = dict.fromkeys(ks, 0)
     for rows, indices, similarities in _nearest(
-        train_features, test_features, offsets, max(ks)
+        train_features, test_features, offsets, max(ks) + leave_one_out
     ):
+        if leave_one_out:
+            indices, similarities = _others(rows, indices, similarities)
         truth = test_labels[rows, None]
         if protocol == "cosine_weighted":
             # Relative to the best neighbor, so that no temperature overflows.
@@ -186,15 +236,37 @@ def knn_accuracy(
     return accuracies
 
 
-def _check_k(k, train_features):
+def _check_protocol(protocol, temperature):
+    if protocol not in KNN_PROTOCOLS:
+        raise ValueError(
+            f"`protocol` must be one of {sorted(KNN_PROTOCOLS)}. "
+            f"Received: protocol={protocol!r}"
+        )
+    if not temperature > 0:
+        raise ValueError(
+            "`temperature` must be a positive number. Received: "
+            f"temperature={temperature}"
+        )
+
+
+def _others(rows, indices, similarities):
+    """Takes the image itself from its neighbors, of which one is too many."""
+    own = indices == np.arange(rows.start, rows.stop)[:, None]
+    # Among many equal images it may have come too late.
+    own[~own.any(axis=1), -1] = True
+    shape = (len(indices), indices.shape[1] - 1)
+    return indices[~own].reshape(shape), similarities[~own].reshape(shape)
+
+
+def _check_k(k, num_neighbors):
     ks = [k] if np.ndim(k) == 0 else list(k)
     for each in ks:
         if not isinstance(each, int | np.integer) or isinstance(each, bool):
             ks = []
-    if not ks or min(ks) < 1 or max(ks) > len(train_features):
+    if not ks or min(ks) < 1 or max(ks) > num_neighbors:
         raise ValueError(
             "`k` must be a positive integer, or a list of them, not "
-            f"larger than the training set ({len(train_features)} images). "
+            f"larger than the training set ({num_neighbors} images). "
             f"Received: k={k}"
         )
     return [int(each) for each in ks]

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from keras_clmae.runs.searching import search
     from keras_clmae.runs.settings import Settings
     from keras_clmae.runs.settings import read_settings
+    from keras_clmae.runs.studying import study
 
 _MODULES = {
     "Settings": "settings",
@@ -39,6 +40,7 @@ _MODULES = {
     "read_settings": "settings",
     "recipe_names": "recipes",
     "search": "searching",
+    "study": "studying",
 }
 __all__ = list(_MODULES)
 

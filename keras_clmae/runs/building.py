@@ -11,6 +11,8 @@ from keras_clmae.curriculum import LinearCurriculum
 from keras_clmae.optimizers import AdamW
 from keras_clmae.optimizers import scale_learning_rate
 from keras_clmae.optimizers import warmup_cosine
+from keras_clmae.runs.parts import make_objective
+from keras_clmae.runs.parts import make_part
 
 
 @contextlib.contextmanager
@@ -41,22 +43,35 @@ def build_model(settings, image_shape):
         settings.method
     ]
     sizes = {**settings.model, "image_shape": tuple(image_shape)}
-    if settings.method == "clmae" and settings.masking_module:
-        # As the module that CLMAE makes itself.
-        inherited = {
-            "gradient_checkpointing": sizes.get("gradient_checkpointing", False)
-        }
-        sizes["masking_module"] = models.MaskingModule(
-            **{**inherited, **settings.masking_module}, name="masking_module"
+    if settings.masker is None:
+        sizes["seed"] = settings.seed
+    else:
+        sizes["masker"] = make_part(
+            "masker", settings.masker, seed=settings.seed
         )
+    if model_class.learns_masks:
+        sizes |= _learned_masks(settings, sizes)
     if settings.preset is None:
-        return model_class.from_sizes(seed=settings.seed, **sizes)
-    return model_class.from_preset(
-        settings.preset,
-        load_weights=False,
-        seed=settings.seed,
-        **sizes,
-    )
+        return model_class.from_sizes(**sizes)
+    return model_class.from_preset(settings.preset, load_weights=False, **sizes)
+
+
+def _learned_masks(settings, sizes):
+    """The arguments of a model that learns masks, as far as they are given."""
+    arguments = {}
+    objective = make_objective(settings)
+    if objective is not None:
+        arguments["objective"] = objective
+    if settings.masking_module:
+        # As the module that CLMAE makes itself.
+        arguments["masking_module"] = make_part(
+            "masking_module",
+            settings.masking_module,
+            **getattr(objective, "default_masker_arguments", {}),
+            gradient_checkpointing=sizes.get("gradient_checkpointing", False),
+            name="masking_module",
+        )
+    return arguments
 
 
 def highest_learning_rate(settings):
@@ -92,7 +107,7 @@ def compile_model(model, settings, steps_per_epoch):
         "jit_compile": settings.jit_compile,
         "steps_per_execution": settings.steps_per_execution,
     }
-    if settings.method == "mae":
+    if not model.learns_masks:
         model.compile(optimizer, **common)
         # Restoring needs its variables to exist.
         optimizer.build(model.trainable_variables)
@@ -106,6 +121,7 @@ def compile_model(model, settings, steps_per_epoch):
         curriculum=make_curriculum(settings, total_steps, steps_per_epoch),
         masking_update_period=settings.masking_update_period,
         update=settings.update,
+        random_mask_share=settings.random_mask_share,
         **common,
     )
 

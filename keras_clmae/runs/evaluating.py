@@ -21,10 +21,13 @@ from keras_clmae.runs.evaluation_settings import KNNSettings
 from keras_clmae.runs.evaluation_settings import LinearProbeSettings
 from keras_clmae.runs.evaluation_settings import MaskStatisticsSettings
 from keras_clmae.runs.folder import RunFolder
+from keras_clmae.runs.folder import folder_of
 from keras_clmae.runs.folder import normalization_values
+from keras_clmae.runs.parts import import_classes
 from keras_clmae.runs.protocols import score_fine_tuning
 from keras_clmae.runs.protocols import score_knn
 from keras_clmae.runs.protocols import score_linear_probe
+from keras_clmae.runs.settings import read_settings
 
 _PROTOCOLS = {
     KNNSettings: score_knn,
@@ -161,6 +164,9 @@ def evaluate(settings):
         ValueError: if the settings do not fit the model or the images.
     """
     settings.check_paths()
+    folder = folder_of(settings.source)
+    if folder.has_run():
+        import_classes(read_settings(folder.path))
     started = time.perf_counter()
     keras.utils.set_random_seed(settings.seed)
     if isinstance(settings, MaskStatisticsSettings):
@@ -206,7 +212,7 @@ def _describe_masks(settings):
     model = load_source(
         settings.source, settings.num_heads, settings.decoder_num_heads
     )
-    if not hasattr(model, "masking_module"):
+    if not getattr(model, "learns_masks", False):
         raise ValueError(
             "`source` must hold a CLMAE, which learns masks. Received: "
             f"source={settings.source!r}, which holds {type(model).__name__}"

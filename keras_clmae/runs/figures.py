@@ -7,6 +7,7 @@ visualize --help` answers at once.
 import os
 
 from keras_clmae.runs.folder import RunFolder
+from keras_clmae.runs.parts import import_classes
 from keras_clmae.runs.settings import read_settings
 
 NUM_IMAGES = 8
@@ -39,9 +40,9 @@ def masks(
     from keras_clmae import visualization
 
     run = _Run(run_dir, count, shown_channels)
-    run.check_has_masks()
     path = output or RunFolder(run_dir).masks_now
     model, name = run.model(epoch)
+    run.check_has_masks(model)
     visualization.save_figure(
         visualization.masks_figure(
             run.images,
@@ -79,7 +80,6 @@ def animation(
         ValueError: if there is nothing of this kind to draw.
     """
     run = _Run(run_dir, NUM_IMAGES, shown_channels)
-    run.check_has_masks()
     path = output or RunFolder(run_dir).animation
     _animate(run, path, image)
     return path
@@ -143,6 +143,7 @@ def curriculum(run_dir: str, output: str | None = None) -> str:
         ValueError: if there is nothing of this kind to draw.
     """
     from keras_clmae import visualization
+    from keras_clmae.runs.run_figures import drawn_terms
 
     folder = RunFolder(run_dir)
     if not os.path.isfile(folder.log):
@@ -155,6 +156,7 @@ def curriculum(run_dir: str, output: str | None = None) -> str:
         visualization.curriculum_figure(
             visualization.read_log(folder.log),
             os.path.basename(os.path.abspath(run_dir)),
+            drawn_terms(read_settings(run_dir)) if folder.has_run() else None,
         ),
         path,
     )
@@ -221,6 +223,7 @@ class _Run:
         from keras_clmae.runs.loading import load_data
 
         self.settings = read_settings(run_dir)
+        import_classes(self.settings)
         self.folder = RunFolder(run_dir)
         self.train, validation = load_data(self.settings)
         self.images = example_images(validation or self.train, count)
@@ -230,11 +233,11 @@ class _Run:
             self.images, self.inverse, self.shown_channels
         )
 
-    def check_has_masks(self):
-        """Raises `ValueError` unless the run learns masks."""
-        if self.settings.method != "clmae":
+    def check_has_masks(self, model):
+        """Raises `ValueError` unless the model learns masks."""
+        if not model.learns_masks:
             raise ValueError(
-                "`run_dir` must be a CL-MAE run: plain MAE learns no masks. "
+                "`run_dir` must be a run that learns masks, as CL-MAE does. "
                 f"Received: run_dir={self.settings.run_dir!r}, "
                 f"method={self.settings.method!r}"
             )
@@ -287,6 +290,8 @@ def _animate(run, path, image):
     from keras_clmae import callbacks
     from keras_clmae import visualization
 
+    model = run.untrained()
+    run.check_has_masks(model)
     if os.path.isdir(run.folder.masks):
         images, snapshots = callbacks.load_snapshots(run.folder.masks)
     else:
@@ -296,7 +301,7 @@ def _animate(run, path, image):
             f"`image` must be from 0 to {len(images) - 1}. "
             f"Received: image={image}"
         )
-    model, checkpoints = run.untrained(), run.folder.list_checkpoints()
+    checkpoints = run.folder.list_checkpoints()
     for epoch in sorted(set(checkpoints) - set(snapshots)):
         model.load_weights(checkpoints[epoch])
         snapshots[epoch] = visualization.reconstruct_arrays(model, images)

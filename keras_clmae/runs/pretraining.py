@@ -17,6 +17,7 @@ from keras_clmae.runs.folder import RunFolder
 from keras_clmae.runs.loading import NUM_SHOWN_IMAGES
 from keras_clmae.runs.loading import load_data
 from keras_clmae.runs.online_knn import labeled_images
+from keras_clmae.runs.parts import import_classes
 from keras_clmae.runs.run_figures import draw_run_figures
 from keras_clmae.runs.run_log import RunLog
 from keras_clmae.runs.settings import settings_to_run
@@ -66,17 +67,19 @@ def pretrain(run_dir, resume=False, **settings):
     )
 
 
-def run(settings, resume=False):
+def run(settings, resume=False, clock=None):
     """Pretrains as checked settings say.
 
     Args:
         settings: `Settings`.
         resume: bool. Whether to go on from the newest checkpoint.
+        clock: callback that comes before all others. Defaults to `None`.
 
     Returns:
         The trained `CLMAE` or `MaskedAutoencoder`.
     """
     _check_installed()
+    import_classes(settings)
     keep_freed_memory()
     plan = distribution.setup(
         settings.distribution,
@@ -104,8 +107,10 @@ def run(settings, resume=False):
             )
         stop = StopRequest()
         chosen = make_callbacks(
-            settings, images, inverse, resume, position, stop, knn
+            settings, model, images, inverse, resume, position, stop, knn
         )
+        if clock is not None:
+            chosen.insert(0, clock)
         try:
             with stop.set_by_signals():
                 train_from(position, model, settings, train, validation, chosen)
@@ -115,7 +120,7 @@ def run(settings, resume=False):
                     callback.close()
         folder = RunFolder(settings.run_dir)
         save_model(model, folder.model)
-        if distribution.is_first_process():
+        if distribution.is_first_process() and pictures_every(settings):
             draw_run_figures(settings, model, inverse)
         return model
 
@@ -225,7 +230,7 @@ def finish_epoch(epoch, model, settings, validation, chosen):
     hooks.on_epoch_begin(epoch)
     logs = (
         model.training_logs()
-        if settings.method == "clmae"
+        if model.learns_masks
         else model.get_metrics_result()
     )
     logs = {name: float(value) for name, value in logs.items()}
@@ -253,7 +258,9 @@ def make_online_knn(settings, normalization):
     )
 
 
-def make_callbacks(settings, images, inverse, resume, position, stop, knn):
+def make_callbacks(
+    settings, model, images, inverse, resume, position, stop, knn
+):
     """Progress, the log, the galleries and, last, the checkpoint.
 
     Of several processes the first one does all this; the others end when it
@@ -293,8 +300,10 @@ def make_callbacks(settings, images, inverse, resume, position, stop, knn):
     )
     if not distribution.is_first_process():
         return [checkpoint]
-    galleries = {folder.reconstructions: callbacks.ReconstructionGallery}
-    if settings.method == "clmae":
+    galleries = {}
+    if pictures_every(settings):
+        galleries[folder.reconstructions] = callbacks.ReconstructionGallery
+    if pictures_every(settings) and model.learns_masks:
         galleries[folder.masks] = callbacks.MaskGallery
     chosen += [
         gallery(
@@ -314,7 +323,7 @@ def make_callbacks(settings, images, inverse, resume, position, stop, knn):
 
 
 def pictures_every(settings):
-    """Epochs from one picture to the next."""
+    """Epochs from one picture to the next; 0 for none."""
     if settings.pictures_every is not None:
         return settings.pictures_every
     return max(settings.epochs // NUM_GALLERIES, 1)

@@ -17,7 +17,7 @@ def recipe_names():
     Example:
 
     >>> keras_clmae.runs.recipe_names()
-    ['cifar10', 'digits', 'imagenet_base']
+    ['cifar10', 'digits', 'digits_published', 'imagenet_base']
     """
     return sorted(
         name.removesuffix(_ENDING)

@@ -5,6 +5,7 @@ import os
 from keras_clmae import callbacks
 from keras_clmae import visualization
 from keras_clmae.runs.folder import RunFolder
+from keras_clmae.runs.parts import make_objective
 
 
 def draw_run_figures(settings, model, inverse):
@@ -16,16 +17,15 @@ def draw_run_figures(settings, model, inverse):
         inverse: function from standardized images to pixels.
     """
     folder = RunFolder(settings.run_dir)
-    method = {"clmae": "CL-MAE", "mae": "MAE"}[settings.method]
-    title = f"{method} on {settings.data}, {settings.epochs} epochs"
+    title = f"{settings.title} on {settings.data}, {settings.epochs} epochs"
     visualization.save_figure(
         visualization.curriculum_figure(
-            visualization.read_log(folder.log), title
+            visualization.read_log(folder.log), title, drawn_terms(settings)
         ),
         folder.curriculum_figure,
     )
     # Of several JAX processes none can call the model by itself: no gallery.
-    if settings.method == "mae" or not os.path.isdir(folder.masks):
+    if not os.path.isdir(folder.masks):
         return
     images, snapshots = callbacks.load_snapshots(folder.masks)
     visualization.save_figure(
@@ -40,6 +40,19 @@ def draw_run_figures(settings, model, inverse):
         ),
         folder.masks_figure,
     )
+
+
+def drawn_terms(settings):
+    """Lists the terms of the objective, for `curriculum_figure`.
+
+    Args:
+        settings: `Settings`.
+
+    Returns:
+        A tuple of str, or `None` where the settings name no objective.
+    """
+    objective = make_objective(settings)
+    return None if objective is None else objective.term_names
 
 
 def start_middle_end(snapshots):

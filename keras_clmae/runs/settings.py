@@ -10,11 +10,15 @@ from keras_clmae.runs.checks import check_positive_integer
 from keras_clmae.runs.checks import data_spec
 from keras_clmae.runs.checks import settings_of
 from keras_clmae.runs.folder import RunFolder
+from keras_clmae.runs.parts import NAMES
+from keras_clmae.runs.parts import part_of
 from keras_clmae.runs.yaml_files import read_yaml
 from keras_clmae.runs.yaml_files import write_yaml
 
 # How the setting `statistics` is given.
 Statistics = Literal["imagenet", "from_data"] | list[list[float]]
+# A name, a name with arguments, or a class of the user's own.
+Part = dict[str, Any] | str
 # The published warm-up, of 200 epochs.
 PUBLISHED_WARMUP = 40
 # Without which there is no model; the images have their shape.
@@ -47,8 +51,21 @@ class Settings:
             Without it, `model` gives all sizes.
         model: Sizes and arguments of the model, such as `hidden_dim` or
             `mask_ratio`; with `preset`, those that differ.
-        masking_module: Arguments of the masking module, such as `num_layers` or
-            `head`.
+        objective: By what `clmae` trains the masking module: `curriculum` (the
+            paper's four terms), `patch_error` (the module predicts the errors
+            of the patches), either with arguments, as in
+            `{name: patch_error, sharpness: 2.0}`, or a class of your own as
+            `{class_path: my_module.Objective, init_args: {...}}`. Defaults to
+            the paper's.
+        masking_module: Arguments of the masking module, such as `num_layers`,
+            `width` or `head`; or a layer of your own by `class_path` and
+            `init_args`. What is left out is what the objective asks for.
+        masker: Masks that are drawn, for `mae`, and for the share of images
+            that `random_mask_share` asks for: `random`, `block`, `grid` or
+            `color_noise`, with arguments as in `{name: block, num_blocks: 2}`,
+            or a layer of your own by `class_path`. Defaults to `random`.
+        random_mask_share: Share of each batch whose masks are drawn instead of
+            learned, from 0 (as published) to below 1.
         image_size: Side of the images in pixels, for folders and TFDS.
         channels: 1, 3 or 4 to convert all images to this number. Without it
             they are taken as they are.
@@ -90,7 +107,7 @@ class Settings:
         checkpoint_every: Epochs from one checkpoint to the next.
         keep: Number of newest checkpoints that stay.
         pictures_every: Epochs from one figure of masks and reconstructions to
-            the next. Without it, about twenty over the run.
+            the next; 0 draws none. Without it, about twenty over the run.
         knn_every: Epochs from one k-NN accuracy of the encoder to the next,
             in the log and TensorBoard; the images must have classes.
             Without it, none is measured.
@@ -115,7 +132,10 @@ class Settings:
     method: Literal["clmae", "mae"] = "clmae"
     preset: str | None = None
     model: dict[str, Any] = dataclasses.field(default_factory=dict)
+    objective: Part | None = None
     masking_module: dict[str, Any] = dataclasses.field(default_factory=dict)
+    masker: Part | None = None
+    random_mask_share: float = 0.0
     image_size: int = 224
     channels: int | None = None
     statistics: Statistics = "imagenet"
@@ -157,11 +177,30 @@ class Settings:
         check_literals(self)
         for name in ("batch_size", "epochs"):
             check_positive_integer(name, getattr(self, name))
-        if self.warmup_epochs is not None and self.warmup_epochs < 0:
+        for setting in NAMES:
+            if getattr(self, setting):
+                part_of(setting, getattr(self, setting))
+        if not 0 <= self.random_mask_share < 1:
             raise ValueError(
-                "`warmup_epochs` must be 0 or more. Received: "
-                f"warmup_epochs={self.warmup_epochs}"
+                "`random_mask_share` must be in [0, 1). Received: "
+                f"random_mask_share={self.random_mask_share}"
             )
+        for name in ("warmup_epochs", "pictures_every"):
+            value = getattr(self, name)
+            if value is not None and value < 0:
+                raise ValueError(
+                    f"`{name}` must be 0 or more. Received: {name}={value}"
+                )
+
+    @property
+    def title(self):
+        """Str. The method, and the masks of one that learns none."""
+        if self.method == "clmae":
+            return "CL-MAE"
+        path, _ = part_of("masker", self.masker or "random")
+        names = {path: name for name, path in NAMES["masker"].items()}
+        name = names.get(path, path.rpartition(".")[2])
+        return f"MAE, {name.replace('_', ' ')} masks"
 
     @property
     def num_warmup_epochs(self):

@@ -1,5 +1,7 @@
 """Print what a pretraining run is about to do and what it left."""
 
+import os
+
 import keras
 from rich.console import Console
 from rich.table import Table
@@ -19,7 +21,7 @@ def print_opening(settings, plan, model, train, position, learning_rate):
         position: `TrainingPosition` from which the run goes on.
         learning_rate: float. The highest of the run.
     """
-    table = Table(show_header=False, title=_title(settings), title_style="bold")
+    table = Table(show_header=False, title=settings.title, title_style="bold")
     table.add_column(style="cyan")
     table.add_column()
     rows = opening_rows(settings, plan, model, train, position, learning_rate)
@@ -47,7 +49,7 @@ def opening_rows(settings, plan, model, train, position, learning_rate):
     height, width, channels = autoencoder.image_shape
     steps = settings.epochs * train.steps_per_epoch
     rows = {
-        "model": f"{_title(settings)}: {_count(model)} in all",
+        "model": f"{settings.title}: {_count(model)} in all",
         "data": f"{settings.data}: {train.num_examples:,} images of "
         f"{height} x {width} x {channels}",
         "encoder": f"{_count(encoder)}: {encoder.num_layers} layers of width "
@@ -56,9 +58,14 @@ def opening_rows(settings, plan, model, train, position, learning_rate):
         "decoder": f"{_count(decoder)}: {decoder.num_layers} layers of width "
         f"{decoder.hidden_dim}, {decoder.num_heads} heads",
     }
-    if settings.method == "clmae":
+    if model.learns_masks:
         masking = model.masking_module
         rows["masking module"] = f"{_count(masking)}: {_sizes(masking)}"
+        rows["objective"] = _objective(model.objective)
+        if settings.random_mask_share:
+            rows["random masks"] = (
+                f"{settings.random_mask_share:.0%} of each batch"
+            )
         rows["curriculum"] = _curriculum(settings)
     rows |= {
         "tokens": f"{encoder.num_tokens}, of which {autoencoder.num_visible} "
@@ -113,12 +120,20 @@ def print_closing(settings, seconds):
         "Next (the first three need images with classes):", style="bold"
     )
     # Not wrapped: people copy these lines.
-    for command in next_commands(settings):
+    for command in next_commands(settings, os.path.isdir(folder.masks)):
         console.print(f"  {command}", soft_wrap=True, highlight=False)
 
 
-def next_commands(settings):
-    """Words the commands that score and draw a run, as a list of str."""
+def next_commands(settings, has_masks):
+    """Words the commands that score and draw a run.
+
+    Args:
+        settings: `Settings`.
+        has_masks: bool. Whether the run left a gallery of learned masks.
+
+    Returns:
+        List of str.
+    """
     folder, data = settings.run_dir, settings.data
     scored = f"{folder} {data}"
     if data != "digits" and isinstance(settings.validation, str):
@@ -131,7 +146,7 @@ def next_commands(settings):
         f"keras-clmae visualize reconstructions {folder}",
         f"keras-clmae visualize attention {folder}",
     ]
-    if settings.method == "clmae":
+    if has_masks:
         lines.append(f"keras-clmae visualize animation {folder}")
     lines.append(
         'python -c "import keras_clmae; encoder = keras_clmae.evaluation.'
@@ -150,16 +165,24 @@ def device_names():
     return [str(name) for name in names]
 
 
-def _title(settings):
-    return {"clmae": "CL-MAE", "mae": "MAE, random masks"}[settings.method]
-
-
 def _sizes(masking):
     """Sizes of a masking module; the class of a layer of the user's own."""
     names = ("num_layers", "num_heads")
     if not all(hasattr(masking, name) for name in names):
         return type(masking).__name__
-    return f"{masking.num_layers} layers, {masking.num_heads} heads"
+    width = getattr(masking, "width", None)
+    wide = f" of width {width}" if width else ""
+    return f"{masking.num_layers} layers{wide}, {masking.num_heads} heads"
+
+
+def _objective(objective):
+    """Class and arguments of an objective."""
+    arguments = ", ".join(
+        f"{name}={value!r}"
+        for name, value in objective.get_config().items()
+        if value is not None
+    )
+    return f"{type(objective).__name__}({arguments})"
 
 
 def _warmup(settings):

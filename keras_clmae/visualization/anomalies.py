@@ -50,7 +50,7 @@ def anomalies_figure(images, maps, scores, names, rgb, title=""):
         )
         below.set_xlabel(short_name(names[index]), fontsize=6, color=GRAY)
     bar = figure.colorbar(
-        heat_map, ax=list(axes[1]), ticks=[0, highest], pad=0.01
+        heat_map, ax=list(axes.flat), ticks=[0, highest], pad=0.01
     )
     bar.outline.set_visible(False)
     bar.ax.set_yticklabels(["0", f"{highest:.3g}"], fontsize=8)

@@ -125,8 +125,7 @@ def curriculum_figure(log, title="", terms=None):
         axis.set_title("mask difficulty")
         _difficulty(axis, line, log)
         for name in terms:
-            term = name.removeprefix("masking_").removesuffix("_loss")
-            axes[name].set_title(f"masking loss: {term.replace('_', ' ')}")
+            axes[name].set_title(_panel_title(name))
             line(axes[name], name, "", BLUE)
         for axis in axes.values():
             _shade(axis, epochs, log["curriculum_factor"])
@@ -152,6 +151,13 @@ def _terms_in(log):
         and not name.startswith("val_")
         and name not in _OTHER_LOSSES
     ]
+
+
+def _panel_title(name):
+    """Words the name of an objective's term."""
+    term = name.removeprefix("masking_").removesuffix("_loss")
+    kind = "loss" if name.endswith("_loss") else "module"
+    return f"masking {kind}: {term.replace('_', ' ')}"
 
 
 def _rows(terms):

@@ -251,7 +251,9 @@ def test_no_k_nn_without_classes(pictures):
 )
 def test_what_one_types_next(validation, option):
     settings = settings_for("folder:photos", validation=validation)
-    (line,) = (line for line in next_commands(settings) if " knn " in line)
+    (line,) = (
+        line for line in next_commands(settings, True) if " knn " in line
+    )
     assert line == f"keras-clmae knn run folder:photos{option}"
 
 

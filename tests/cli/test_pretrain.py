@@ -58,7 +58,7 @@ def test_run_folder(undisturbed):
     assert [int(row["epoch"]) for row in log] == list(range(EPOCHS))
     factors = [float(row["curriculum_factor"]) for row in log]
     assert factors == sorted(factors, reverse=True)
-    assert factors[0] > 0.8 and factors[-1] < -0.6
+    assert factors[0] > 0.8 and -0.5 < factors[-1] < -0.3
     assert float(log[-1]["loss"]) < float(log[0]["loss"])
     for row in log:
         # Of ten classes of digits, guessing is right in a tenth.

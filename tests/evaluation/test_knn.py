@@ -9,6 +9,7 @@ from keras_clmae.evaluation import draw_few_shot
 from keras_clmae.evaluation import few_shot_accuracy
 from keras_clmae.evaluation import knn
 from keras_clmae.evaluation import knn_accuracy
+from keras_clmae.evaluation import knn_leave_one_out_scores
 from keras_clmae.evaluation import knn_scores
 from keras_clmae.evaluation import linear_probe_accuracy
 from tests.once import ONCE
@@ -52,6 +53,34 @@ def test_cosine_protocol_agrees_with_scikit_learn(k):
     expected = reference.score(centered[1].astype("float64"), TEST[1])
     got = knn_accuracy(centered[0], TRAIN[1], centered[1], TEST[1], k=k)
     assert got == expected
+
+
+@pytest.mark.parametrize("protocol", ["cosine_weighted", "clmae"])
+def test_leave_one_out_is_a_split_for_each_image(protocol):
+    features, labels = (array[:90].copy() for array in TRAIN)
+    # Twins, of which each may look for the other only.
+    features[3:60] = features[60]
+    expected = []
+    for own in range(90):
+        others = np.arange(90) != own
+        expected.append(
+            knn_accuracy(
+                features[others],
+                labels[others],
+                features[[own]],
+                labels[[own]],
+                k=[1, 7],
+                protocol=protocol,
+            )
+        )
+    scores = knn_leave_one_out_scores(
+        features, labels, k=[1, 7], protocol=protocol
+    )
+    for k in (1, 7):
+        mean = np.mean([accuracies[k] for accuracies in expected])
+        assert scores[k]["accuracy"] == pytest.approx(mean)
+    with pytest.raises(ValueError, match="(?s)larger than .*89 images"):
+        knn_leave_one_out_scores(features, labels, k=90, protocol=protocol)
 
 
 def test_the_neighbors_themselves_agree_with_scikit_learn():

@@ -1,0 +1,79 @@
+"""Draw the accuracies of a study over the processor's time."""
+
+import math
+
+from keras_clmae.runs.study_table import collect
+from keras_clmae.runs.study_table import mean_and_deviation
+from keras_clmae.runs.study_table import protocol_title
+from keras_clmae.runs.study_table import scores_by_seed
+from keras_clmae.runs.study_table import steady_seconds
+from keras_clmae.visualization.figures import BLUE
+from keras_clmae.visualization.figures import GRAY
+from keras_clmae.visualization.figures import new_figure
+
+
+def study_figure(records, protocol, baselines=()):
+    """Draws accuracy over processor time, a panel for each backend.
+
+    A point is the mean over the seeds; its bars are one standard deviation of
+    accuracy and of time. What was not trained is a dashed line.
+
+    Args:
+        records: list of dicts, the results of runs.
+        protocol: str. The protocol that is drawn.
+        baselines: names of methods that are drawn in gray. Defaults to none.
+
+    Returns:
+        A matplotlib figure.
+    """
+    collected = collect(records)
+    figure = new_figure(6 * len(collected), 4.2)
+    panels = figure.subplots(1, len(collected), squeeze=False)[0]
+    for axis, (backend, methods) in zip(panels, collected.items(), strict=True):
+        for method, runs in methods.items():
+            scores = list(scores_by_seed(runs, protocol).values())
+            if scores:
+                color = GRAY if method in baselines else BLUE
+                _point(axis, method, scores, steady_seconds(runs), color)
+        axis.set_title(backend, fontsize=10)
+        axis.set_xlabel("processor seconds of the training")
+        axis.set_ylabel(f"{protocol_title(protocol)}, %")
+        axis.margins(0.15)
+        axis.grid(alpha=0.25)
+        axis.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
+def _point(axis, method, scores, seconds, color):
+    mean, deviation = mean_and_deviation(scores)
+    time, time_deviation = mean_and_deviation(seconds)
+    if not any(seconds):
+        axis.axhline(mean, color=color, linestyle="--", linewidth=1)
+        axis.annotate(
+            method,
+            (0.01, mean),
+            xycoords=("axes fraction", "data"),
+            xytext=(0, 3),
+            textcoords="offset points",
+            fontsize=8,
+            color=color,
+        )
+        return
+    axis.errorbar(
+        time,
+        mean,
+        yerr=None if math.isnan(deviation) else deviation,
+        xerr=None if math.isnan(time_deviation) else time_deviation,
+        fmt="o",
+        color=color,
+        elinewidth=1,
+        capsize=2,
+    )
+    axis.annotate(
+        method,
+        (time, mean),
+        xytext=(5, 4),
+        textcoords="offset points",
+        fontsize=8,
+        color=color,
+    )
