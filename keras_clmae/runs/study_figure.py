@@ -33,8 +33,10 @@ def study_figure(records, protocol, baselines=()):
         for method, runs in methods.items():
             scores = list(scores_by_seed(runs, protocol).values())
             if scores:
-                color = GRAY if method in baselines else BLUE
-                _point(axis, method, scores, steady_seconds(runs), color)
+                seconds = steady_seconds(runs)
+                compared = method in baselines or not any(seconds)
+                color = GRAY if compared else BLUE
+                _point(axis, method, scores, seconds, color)
         axis.set_title(backend, fontsize=10)
         axis.set_xlabel("processor seconds of the training")
         axis.set_ylabel(f"{protocol_title(protocol)}, %")

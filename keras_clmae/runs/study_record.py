@@ -42,7 +42,7 @@ def record_path(study, planned):
     Returns:
         str. Each backend has files of its own.
     """
-    name = f"{planned.method}_seed{planned.seed}_{keras.backend.backend()}.json"
+    name = f"{planned.method}_seed{planned.seed}_{keras.config.backend()}.json"
     return os.path.join(study.output, name)
 
 
@@ -84,7 +84,7 @@ def finish_run(study, planned):
     record |= {
         "seed": planned.seed,
         **log,
-        "backend": keras.backend.backend(),
+        "backend": keras.config.backend(),
         "processor": processor_name(),
         "devices": device_names(),
     }
