@@ -3,7 +3,7 @@
 import numpy as np
 
 from keras_clmae.visualization.figures import GRAY
-from keras_clmae.visualization.figures import picture_grid
+from keras_clmae.visualization.figures import panel_grid
 from keras_clmae.visualization.neighbors import short_name
 
 
@@ -17,7 +17,7 @@ def anomalies_figure(images, maps, scores, names, rgb, title=""):
             patch.
         scores: sequence of float, one per image.
         names: list of str, one per image.
-        rgb: function from images to pictures, as `rgb_function` gives it.
+        rgb: callable. Maps images to RGB images, as `rgb_function` gives it.
         title: str. Stands above the grid.
 
     Returns:
@@ -34,7 +34,7 @@ def anomalies_figure(images, maps, scores, names, rgb, title=""):
     >>> len(figure.axes)
     7
     """
-    figure, axes = picture_grid(
+    figure, axes = panel_grid(
         ["image", "error"],
         len(images),
         images.shape[2] / images.shape[1],

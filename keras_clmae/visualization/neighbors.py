@@ -4,7 +4,7 @@ import math
 
 from keras_clmae.visualization.figures import BLUE
 from keras_clmae.visualization.figures import GRAY
-from keras_clmae.visualization.figures import picture_grid
+from keras_clmae.visualization.figures import panel_grid
 
 _PER_ROW = 8
 # Letters of a name that fit below a panel.
@@ -21,7 +21,7 @@ def neighbors_figure(query, neighbors, similarities, names, rgb, title=""):
             most similar first.
         similarities: sequence of float, one per neighbor.
         names: list of str, one per neighbor.
-        rgb: function from images to pictures, as `rgb_function` gives it.
+        rgb: callable. Maps images to RGB images, as `rgb_function` gives it.
         title: str. Stands above the grid.
 
     Returns:
@@ -40,7 +40,7 @@ def neighbors_figure(query, neighbors, similarities, names, rgb, title=""):
     """
     columns = min(len(neighbors), _PER_ROW)
     rows = math.ceil(len(neighbors) / columns)
-    figure, axes = picture_grid(
+    figure, axes = panel_grid(
         [""] * rows,
         1 + columns,
         query.shape[1] / query.shape[0],
