@@ -12,7 +12,7 @@ _LETTERS = 17
 
 
 def neighbors_figure(query, neighbors, similarities, names, rgb, title=""):
-    """Draws an image, and at its right those that are most like it.
+    """Draws an image, and to its right the images that are most like it.
 
     Args:
         query: float array of shape (height, width, channels), as the model
