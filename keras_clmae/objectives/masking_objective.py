@@ -110,7 +110,10 @@ class MaskingObjective:
         """Refuses a masker that the objective cannot train.
 
         Args:
-            masker: layer. From tokens to scores.
+            masker: `keras.layers.Layer`. Maps tokens to scores.
+
+        Raises:
+            ValueError: If it gives scores of another kind.
         """
 
     def get_config(self):

@@ -291,7 +291,7 @@ class BaseCLMAETrainer(BaseMAETrainer):
 
     @property
     def moves_both_at_once(self):
-        """Whether both gradients of a step are taken at the same point."""
+        """True if both gradients of a step are taken at the same point."""
         return (
             self.update == "simultaneous"
             or not self.objective.needs_masking_phase
