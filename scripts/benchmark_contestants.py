@@ -24,7 +24,7 @@ SIZES = {
 
 @dataclasses.dataclass(frozen=True)
 class Contestant:
-    """What is timed.
+    """Program that is timed.
 
     Args:
         name: `"keras_clmae"`, `"published"` or `"huggingface"`.
@@ -106,7 +106,7 @@ def serve(contestant, connection):
 
 
 def matrix_product_peak(step, rounds=5):
-    """GFLOP/s of the fastest of a few square matrix products.
+    """Measures GFLOP/s of the fastest of a few square matrix products.
 
     Args:
         step: what is timed; it multiplies as many times in a round as keep the
@@ -127,14 +127,14 @@ def matrix_product_peak(step, rounds=5):
 
 
 def random_images(contestant):
-    """One batch of noise, (batch, side, side, 3)."""
+    """Draws one batch of noise, (batch, side, side, 3)."""
     _, side, _ = SIZES[contestant.size]
     shape = (contestant.batch_size, side, side, 3)
     return np.random.default_rng(0).normal(size=shape).astype("float32")
 
 
 def sizes_of(contestant):
-    """The preset's sizes, for images of the contestant's side."""
+    """Returns the preset's sizes, for images of the contestant's side."""
     from keras_clmae.models.presets import PRESETS
 
     preset, side, _ = SIZES[contestant.size]
@@ -142,7 +142,7 @@ def sizes_of(contestant):
 
 
 def _clocks():
-    """Seconds, and the processor's seconds of this process."""
+    """Reads the clock, and the processor's seconds of this process."""
     return np.array([time.perf_counter(), time.process_time()])
 
 
@@ -184,7 +184,7 @@ class _KerasStep:
         self.images = random_images(contestant)
 
     def run(self, steps):
-        """Trains so many steps; gives what they took, by both clocks."""
+        """Trains so many steps; returns their time by both clocks."""
         import keras
 
         clocks = []
@@ -204,7 +204,7 @@ class _KerasStep:
         return clocks[1] - clocks[0]
 
     def multiplication(self, matrix):
-        """A function that multiplies a matrix by itself some times."""
+        """Makes a function that multiplies a matrix by itself some times."""
         import keras
 
         matrix = keras.ops.convert_to_tensor(matrix, self.precision)
@@ -224,7 +224,7 @@ class _KerasStep:
         return multiply
 
     def release_memory(self):
-        """Leaves memory of the device to the other contestants."""
+        """Frees memory of the device for the other contestants."""
         if self.backend == "torch":
             import torch
 
@@ -241,7 +241,7 @@ class _KerasStep:
 
 
 def _same_batch(images, steps):
-    """A data set of one batch, which is on the device already."""
+    """Makes a data set of one batch, which is on the device already."""
     import keras
 
     if keras.backend.backend() == "tensorflow":
@@ -262,7 +262,7 @@ def _same_batch(images, steps):
 
 
 class _TorchStep:
-    """What the two steps written in plain PyTorch share."""
+    """Base of the two steps written in plain PyTorch."""
 
     def __init__(self, contestant, model):
         import torch
@@ -293,14 +293,14 @@ class _TorchStep:
         return loss.item()
 
     def run(self, steps):
-        """Trains so many steps; gives what they took, by both clocks."""
+        """Trains so many steps; returns their time by both clocks."""
         clocks = _clocks()
         for _ in range(steps):
             self.step()
         return _clocks() - clocks
 
     def multiplication(self, matrix):
-        """A function that multiplies a matrix by itself some times."""
+        """Makes a function that multiplies a matrix by itself some times."""
         import torch
 
         matrix = torch.from_numpy(matrix).to(self.torch_device, self.precision)
@@ -314,7 +314,7 @@ class _TorchStep:
         return multiply
 
     def release_memory(self):
-        """Leaves memory of the device to the other contestants."""
+        """Frees memory of the device for the other contestants."""
         import torch
 
         torch.cuda.empty_cache()
@@ -364,7 +364,7 @@ class _PublishedStep(_TorchStep):
 
 
 def _vectorized_diversity():
-    """The published diversity term without its loop over pairs."""
+    """Computes the published diversity term without its loop over pairs."""
     import torch
 
     class VectorizedDiversity(torch.nn.Module):
@@ -417,7 +417,7 @@ def _resident():
 
 
 def count_flop(contestant):
-    """GFLOP per image of a step, by PyTorch's counter of matrix products.
+    """Counts GFLOP per image of a step, by PyTorch's counter.
 
     The counter does not see inside fused attention kernels, so attention is
     computed by plain matrix products while it counts.

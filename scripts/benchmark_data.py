@@ -1,4 +1,4 @@
-"""How fast pictures come in, beside a pipeline made of Pillow."""
+"""Measure the speed of reading images, beside a pipeline made of Pillow."""
 
 import itertools
 import statistics
@@ -35,7 +35,7 @@ def data(
         image_size: Side of the crops in pixels.
         rounds: Passes over the folder with each pipeline.
         preset: Model whose training step is compared.
-        batch_size: Pictures in a training step.
+        batch_size: Images in a training step.
         steps: Training steps that are timed.
     """
     dataset = image_folder(path, image_size, batch_size=50, channels=3)
@@ -43,7 +43,7 @@ def data(
     windows = _draw_windows(files, np.random.default_rng(0))
     pixels = _pixels(dataset, files)
     images = dataset.steps_per_epoch * 50
-    # Name: pictures of a pass, and the pass with each of the two pipelines.
+    # Name: images of a pass, and the pass with each of the two pipelines.
     passes = {
         "decode + crop + flip": (
             (len(files), lambda: _read_all(pixels)),
@@ -77,13 +77,13 @@ def data(
     console.print(
         f"A training step of {preset}, {batch_size} images, on "
         f"{keras.backend.backend()}: {step:.2f} s of processor time. "
-        f"Its pictures take {batch_size * mine:.3f} s, "
+        f"Its images take {batch_size * mine:.3f} s, "
         f"{100 * batch_size * mine / (step + batch_size * mine):.1f}% of both."
     )
 
 
 def _pixels(dataset, files):
-    """The pictures alone: no labels, no standardization, no batches."""
+    """Makes a pipeline of images alone: no labels, statistics or batches."""
     transform, decoder = dataset.transform, ImageDecoder(3, convert=True)
 
     @tf.autograph.experimental.do_not_convert
@@ -111,8 +111,8 @@ def _draw_windows(files, rng):
     """Draws the window of a random resized crop for each file."""
     windows = []
     for file in files:
-        with Image.open(file) as picture:
-            width, height = picture.size
+        with Image.open(file) as image:
+            width, height = image.size
         while True:
             area = rng.uniform(0.2, 1) * width * height
             ratio = np.exp(rng.uniform(np.log(3 / 4), np.log(4 / 3)))
@@ -126,21 +126,21 @@ def _draw_windows(files, rng):
 
 
 def _read_with_pillow(windows, image_size):
-    pictures = []
+    images = []
     for file, box, flip in windows:
-        with Image.open(file) as picture:
-            picture = picture.convert("RGB").crop(box)
-        picture = picture.resize((image_size, image_size), Image.BICUBIC)
+        with Image.open(file) as image:
+            image = image.convert("RGB").crop(box)
+        image = image.resize((image_size, image_size), Image.BICUBIC)
         if flip:
-            picture = picture.transpose(Image.FLIP_LEFT_RIGHT)
-        pictures.append(np.asarray(picture))
-    return pictures
+            image = image.transpose(Image.FLIP_LEFT_RIGHT)
+        images.append(np.asarray(image))
+    return images
 
 
 def _batches_with_pillow(windows, image_size, dataset):
     for start in range(0, len(windows), 50):
-        pictures = _read_with_pillow(windows[start : start + 50], image_size)
-        dataset.normalization(np.stack(pictures))
+        images = _read_with_pillow(windows[start : start + 50], image_size)
+        dataset.normalization(np.stack(images))
 
 
 def _step_time(path, image_size, preset, batch_size, steps):

@@ -1,4 +1,4 @@
-"""What `OnlineKNN` costs beside the training that it watches."""
+"""Measure the cost of `OnlineKNN` beside the training that it watches."""
 
 import statistics
 import time
@@ -27,8 +27,8 @@ def knn(
 ) -> None:
     """Times one measurement of `OnlineKNN` and, before and after it, steps.
 
-    On random pictures, on the backend of KERAS_BACKEND. An epoch is reckoned
-    from the median of the steps: what reading pictures takes is not counted.
+    On random images, on the backend of KERAS_BACKEND. An epoch is reckoned
+    from the median of the steps: what reading images takes is not counted.
 
     Args:
         preset: Size, without its prefix.
@@ -67,7 +67,7 @@ def knn(
 
 
 def _measure(method, preset, batch_size, steps, bank, queries, images):
-    """Seconds of an epoch, of a measurement, and of the search in it."""
+    """Measures seconds of an epoch, of a measurement, and of its search."""
     model_class = _CLASSES[method]
     model = model_class.from_preset(
         model_class.preset_prefix + preset, load_weights=False
@@ -81,8 +81,8 @@ def _measure(method, preset, batch_size, steps, bank, queries, images):
 
     def draw(number):
         shape = (number, *model.encoder.image_shape)
-        pictures = rng.standard_normal(shape, "float32")
-        return pictures, rng.integers(0, 10, number)
+        images = rng.standard_normal(shape, "float32")
+        return images, rng.integers(0, 10, number)
 
     callback = keras_clmae.callbacks.OnlineKNN(draw(256), draw(256))
     callback.set_model(model)

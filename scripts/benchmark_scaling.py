@@ -1,4 +1,4 @@
-"""What several devices cost: measured on simulated ones, predicted for GPUs."""
+"""Measure the cost of several simulated devices, and predict that of GPUs."""
 
 import json
 import os
@@ -112,7 +112,7 @@ def scaling(
 
 
 def communicated_bytes(size, batch_size):
-    """Bytes that are all-reduced or gathered in one step.
+    """Counts the bytes that are all-reduced or gathered in one step.
 
     The gradients of both players in float32, and of every image the patch
     errors, the scores and the mask.
@@ -129,7 +129,7 @@ def communicated_bytes(size, batch_size):
 
 
 def communication_seconds(volume, count, per_node, inside, between, latency):
-    """Time to all-reduce `volume` bytes, by the formula of this file.
+    """Computes the seconds to all-reduce `volume` bytes.
 
     Args:
         volume: bytes.
@@ -154,7 +154,7 @@ def communication_seconds(volume, count, per_node, inside, between, latency):
 
 
 def _measure(count, preset, batch_size, steps):
-    """Seconds of a step on simulated devices, in processes of their own."""
+    """Measures seconds per step on simulated devices, in new processes."""
     backend = os.environ.setdefault("KERAS_BACKEND", "jax")
     processes = count if backend == "torch" else 1
     setup = {"strategy": "none"}

@@ -1,4 +1,4 @@
-"""How fast a training step is, on every backend and beside other code."""
+"""Time training steps on every backend, and those of other code."""
 
 import concurrent.futures
 import contextlib
@@ -131,7 +131,7 @@ def step(
 
 
 def installed_backends():
-    """Names of the backends whose library is installed."""
+    """Lists the backends whose library is installed."""
     return [name for name in BACKENDS if importlib.util.find_spec(name)]
 
 
@@ -184,7 +184,7 @@ def describe(contestant):
 
 
 class _Runner:
-    """A contestant in its process, seen from here."""
+    """Handle of a contestant that runs in a process of its own."""
 
     def __init__(self, contestant):
         self.contestant = contestant
@@ -236,7 +236,7 @@ class _Runner:
 
 
 def _counted_work(contestant):
-    """GFLOP per image, where PyTorch is; `None` where it cannot be counted."""
+    """Counts GFLOP per image by PyTorch; `None` where it cannot be counted."""
     # Skipping the masking phase at some steps cannot be seen in one.
     if not importlib.util.find_spec("torch") or contestant.period > 1:
         return None
@@ -343,7 +343,7 @@ def table_of(rows):
 
 
 def _show_speed(value):
-    """Three figures: large models do less than an image per second."""
+    """Writes three digits: large models do less than an image per second."""
     return f"{value:,.0f}" if value >= 100 else f"{value:#.3g}"
 
 
@@ -352,7 +352,7 @@ def _show(value, form):
 
 
 def write_results(path, results):
-    """Writes the results so far, with what they were measured on."""
+    """Writes the results so far, with the machine they were measured on."""
     document = {
         "date": time.strftime("%Y-%m-%d"),
         "machine": platform.machine(),

@@ -40,7 +40,7 @@ def main():
     parser.add_argument(
         "--run_dir",
         default=free_folder(f"runs/demo_{keras.backend.backend()}"),
-        help="Folder of both runs and the pictures.",
+        help="Folder of both runs and the figures.",
     )
     parser.add_argument(
         "--epochs",

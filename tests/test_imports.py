@@ -1,4 +1,4 @@
-"""What the package may import."""
+"""Imports that the package may make."""
 
 import os
 import pathlib

@@ -2,7 +2,11 @@
 
 import errno
 import os
+import sys
+import time
 import warnings
+
+import numpy as np
 
 from keras_clmae.data.decoding import KINDS
 from keras_clmae.data.decoding import SIGNATURES
@@ -11,6 +15,8 @@ from keras_clmae.data.decoding import jpeg_channels
 from keras_clmae.data.decoding import read_pixels
 from keras_clmae.optional_imports import require
 
+# Seconds after which a search for damaged images says what it does.
+_SILENT_SECONDS = 5.0
 _SYSTEM_ERRORS = {
     errno.EACCES: "there is no permission to read it",
     errno.ENOENT: "it does not exist, or is a link to nowhere",
@@ -139,6 +145,53 @@ class DamageReport:
                 "cannot be read.",
                 stacklevel=2,
             )
+
+
+def find_readable(checked, total, title, describe):
+    """Finds the images that can be read, and reports the others.
+
+    Says on the standard error what it does, where that takes long.
+
+    Args:
+        checked: `tf.data.Dataset` of pairs, the place of an image and its
+            size, which fails at images that cannot be decoded.
+        total: int. Number of images.
+        title: str. What messages call the data set.
+        describe: callable. See `DamageReport`.
+
+    Returns:
+        bool array of shape (total,), whether each image can be read, and a
+        dict of the others, names to reasons.
+    """
+    is_readable = np.zeros(total, bool)
+    start, told = time.monotonic(), False
+    for places, _ in checked.ignore_errors().batch(1024).as_numpy_iterator():
+        is_readable[places] = True
+        if not told and time.monotonic() - start > _SILENT_SECONDS:
+            told = True
+            print(
+                f"Looking for damaged images among the {total:,} of "
+                f"{title!r}, which are read in a fixed order ...",
+                file=sys.stderr,
+            )
+    return is_readable, report_damage(is_readable, describe)
+
+
+def report_damage(is_readable, describe):
+    """Reports the images that cannot be read, all at once.
+
+    Args:
+        is_readable: bool array, one entry per image.
+        describe: callable. See `DamageReport`.
+
+    Returns:
+        A dict of the skipped images, names to reasons.
+    """
+    report = DamageReport(describe, "skip")
+    for place in np.flatnonzero(~is_readable):
+        report.missing(0, place)
+    report.end_epoch(len(is_readable))
+    return report.skipped
 
 
 def display_name(path):

@@ -1,15 +1,13 @@
 """Read a folder of image files as a data set."""
 
 import os
-import sys
-import time
 import warnings
 
 import numpy as np
 
-from keras_clmae.data.damage import DamageReport
 from keras_clmae.data.damage import diagnose
 from keras_clmae.data.damage import display_name
+from keras_clmae.data.damage import find_readable
 from keras_clmae.data.decoding import SIGNATURES
 from keras_clmae.data.decoding import ImageDecoder
 from keras_clmae.data.decoding import jpeg_channels
@@ -18,6 +16,7 @@ from keras_clmae.data.file_cache import DiskCache
 from keras_clmae.data.file_cache import MemoryCache
 from keras_clmae.data.fine_tuning import FineTuneTransform
 from keras_clmae.data.fine_tuning import get_transform
+from keras_clmae.data.listing import check_subset
 from keras_clmae.data.listing import list_images
 from keras_clmae.data.listing import split_images
 from keras_clmae.data.pipeline import get_normalization
@@ -26,11 +25,8 @@ from keras_clmae.data.pipeline import measure_statistics
 from keras_clmae.data.sharding import EpochSampler
 from keras_clmae.optional_imports import require
 
-_SUBSETS = ("training", "validation", "both")
 # Images that are looked at to find their number of channels.
 _CHANNEL_SAMPLES = 256
-# Seconds after which a search for damaged images says what it does.
-_SILENT_SECONDS = 5.0
 
 
 def image_folder(
@@ -137,15 +133,7 @@ def image_folder(
     ```
     """
     require("tensorflow", "`image_folder`")
-    if subset not in _SUBSETS:
-        raise ValueError(
-            f"`subset` must be one of {_SUBSETS}. Received: subset={subset!r}"
-        )
-    if subset != "training" and validation_split is None:
-        raise ValueError(
-            "`validation_split` must be given with "
-            f"`subset={subset!r}`. Received: validation_split=None"
-        )
+    check_subset(subset, validation_split)
     transform = get_transform(transform, image_size, labels)
     images = list_images(path, labels, num_classes, class_names)
     if validation_split is None:
@@ -261,10 +249,7 @@ class _FolderSource:
 
 
 def _without_damaged(images, decoder):
-    """Reads all images once, and leaves out those that cannot be read.
-
-    Where that takes long it says so.
-    """
+    """Reads all images once, and leaves out those that cannot be read."""
     tf = require("tensorflow", "`image_folder`")
     paths = images.paths
     path_tensor = tf.constant([os.fsencode(path) for path in paths])
@@ -275,38 +260,22 @@ def _without_damaged(images, decoder):
         # The size goes along, or else decoding would be optimized away.
         return number, tf.size(pixels)
 
-    readable = (
-        tf.data.Dataset.range(len(paths))
-        .map(check, num_parallel_calls=tf.data.AUTOTUNE)
-        .ignore_errors()
-        .batch(1024)
-    )
-    is_readable = np.zeros(len(paths), bool)
-    start, told = time.monotonic(), False
-    for numbers, _ in readable.as_numpy_iterator():
-        is_readable[numbers] = True
-        if not told and time.monotonic() - start > _SILENT_SECONDS:
-            told = True
-            print(
-                f"Looking for damaged images among the {len(paths):,} of "
-                f"{images.root!r}, which are read in a fixed order ...",
-                file=sys.stderr,
-            )
-
     def describe(epoch, position):
         path = paths[position]
         return display_name(path), diagnose(path, decoder)
 
-    report = DamageReport(describe, "skip")
-    for position in np.flatnonzero(~is_readable):
-        report.missing(0, position)
-    report.end_epoch(len(paths))
+    checked = tf.data.Dataset.range(len(paths)).map(
+        check, num_parallel_calls=tf.data.AUTOTUNE
+    )
+    is_readable, skipped = find_readable(
+        checked, len(paths), images.root, describe
+    )
     if not is_readable.any():
         raise ValueError(
             "`path` must be a folder with images that can be read. "
             f"Received: {images.root!r}, with not a single one"
         )
-    return images.select(is_readable), report.skipped
+    return images.select(is_readable), skipped
 
 
 def make_decoder(images, channels=None):

@@ -10,6 +10,8 @@ import numpy as np
 from keras_clmae.data.decoding import EXTENSIONS
 from keras_clmae.data.decoding import KINDS
 
+_SUBSETS = ("training", "validation", "both")
+
 
 @dataclasses.dataclass(frozen=True)
 class ImageList:
@@ -211,6 +213,27 @@ def _check_classes(root, found):
             "`path` must have one folder a class, of two classes or "
             f"more, when `labels=True`. Received: {root!r}, with the class(es) "
             f"{found}"
+        )
+
+
+def check_subset(subset, validation_split):
+    """Refuses a subset that is unknown, or that a split would have to make.
+
+    Args:
+        subset: str. `"training"`, `"validation"` or `"both"`.
+        validation_split: float, or `None` for no split.
+
+    Raises:
+        ValueError: If `subset` is unknown, or needs a `validation_split`.
+    """
+    if subset not in _SUBSETS:
+        raise ValueError(
+            f"`subset` must be one of {_SUBSETS}. Received: subset={subset!r}"
+        )
+    if subset != "training" and validation_split is None:
+        raise ValueError(
+            "`validation_split` must be given with "
+            f"`subset={subset!r}`. Received: validation_split=None"
         )
 
 

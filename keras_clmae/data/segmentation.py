@@ -5,11 +5,12 @@ import os
 
 import numpy as np
 
-from keras_clmae.data.damage import DamageReport
 from keras_clmae.data.damage import diagnose
 from keras_clmae.data.damage import display_name
+from keras_clmae.data.damage import report_damage
 from keras_clmae.data.folder_source import make_decoder
 from keras_clmae.data.listing import ImageList
+from keras_clmae.data.listing import check_subset
 from keras_clmae.data.listing import split_images
 from keras_clmae.data.mask_files import MaskReader
 from keras_clmae.data.mask_files import find_num_classes
@@ -22,7 +23,6 @@ from keras_clmae.data.segmentation_transforms import get_pair_transform
 from keras_clmae.data.sharding import EpochSampler
 from keras_clmae.optional_imports import require
 
-_SUBSETS = ("training", "validation", "both")
 # Pairs that are looked at before anything starts, for an early error.
 _SAMPLES = 8
 _THREADS = 8
@@ -118,15 +118,7 @@ def segmentation_folder(
     ```
     """
     require("tensorflow", "`segmentation_folder`")
-    if subset not in _SUBSETS:
-        raise ValueError(
-            f"`subset` must be one of {_SUBSETS}. Received: subset={subset!r}"
-        )
-    if subset != "training" and validation_split is None:
-        raise ValueError(
-            "`validation_split` must be given with "
-            f"`subset={subset!r}`. Received: validation_split=None"
-        )
+    check_subset(subset, validation_split)
     transform = get_pair_transform(transform, image_size)
     images, masks = list_pairs(images_dir, masks_dir, mask_suffix)
     if class_names is not None:
@@ -271,17 +263,14 @@ def _without_damaged(images, masks, decoder, reader):
         found = list(
             pool.map(lambda pair: _trouble(*pair, decoder, reader), paths)
         )
-    report = DamageReport(lambda _, position: found[position], "skip")
     whole = np.array([reason is None for _, reason in found])
-    for position in np.flatnonzero(~whole):
-        report.missing(0, position)
-    report.end_epoch(len(paths))
+    skipped = report_damage(whole, lambda _, position: found[position])
     if not whole.any():
         raise ValueError(
             "`images_dir` must hold images that can be read, with their "
             f"masks. Received: {images.root!r}, with not a single one"
         )
-    return [each.select(whole) for each in (images, masks)], report.skipped
+    return [each.select(whole) for each in (images, masks)], skipped
 
 
 class _PairSource:

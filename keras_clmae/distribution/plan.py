@@ -34,7 +34,7 @@ class DistributionPlan(NamedTuple):
 
     @property
     def is_over_jax_processes(self):
-        """Whether every process must take part when the model is read."""
+        """True if every process must take part when the model is read."""
         return engine.READS_MODEL_TOGETHER and self.process_count > 1
 
     def local_batch_size(self, batch_size):

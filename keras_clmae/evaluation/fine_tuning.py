@@ -4,7 +4,7 @@ import keras
 import numpy as np
 
 from keras_clmae.evaluation.feature_arrays import check_labels
-from keras_clmae.evaluation.prediction import count_batches
+from keras_clmae.evaluation.prediction import known_num_batches
 from keras_clmae.evaluation.prediction import predict_dataset
 from keras_clmae.models.image_classifier import ImageClassifier
 from keras_clmae.models.label_checks import check_class_names
@@ -83,12 +83,7 @@ def fine_tune(
     ...     warmup_epochs=0,
     ... )
     """
-    num_batches = count_batches(train_dataset, batch_size)
-    if num_batches is None:
-        raise ValueError(
-            "`train_dataset` must know its number of batches. "
-            f"Received: train_dataset={train_dataset}"
-        )
+    num_batches = known_num_batches(train_dataset, batch_size)
     classifier = ImageClassifier(
         encoder,
         num_classes,
@@ -96,18 +91,13 @@ def fine_tune(
         drop_path_rate=drop_path_rate,
         image_shape=image_shape,
     )
-    schedule = warmup_cosine(
+    optimizer = fine_tuning_optimizer(
         scale_learning_rate(base_learning_rate, batch_size),
         epochs * num_batches,
         warmup_epochs * num_batches,
-        final=1e-6,
-    )
-    optimizer = LayerDecayAdamW(
-        schedule,
-        layer_decay=layer_decay,
-        weight_decay=weight_decay,
-        use_ema=ema_momentum is not None,
-        ema_momentum=ema_momentum or 0.99,
+        layer_decay,
+        weight_decay,
+        ema_momentum,
     )
     classifier.compile(
         optimizer,
@@ -125,6 +115,37 @@ def fine_tune(
         verbose=verbose,
     )
     return classifier
+
+
+def fine_tuning_optimizer(
+    learning_rate,
+    total_steps,
+    warmup_steps,
+    layer_decay,
+    weight_decay,
+    ema_momentum=None,
+):
+    """Makes the optimizer of MAE's fine-tuning.
+
+    Args:
+        learning_rate: float. The highest learning rate, after the warm-up.
+        total_steps: int. Steps of the training.
+        warmup_steps: int. Steps of the warm-up.
+        layer_decay: float. See `LayerDecayAdamW`.
+        weight_decay: float. Decoupled weight decay.
+        ema_momentum: float. Momentum of the moving average of the weights.
+            Defaults to `None`: no average.
+
+    Returns:
+        A `LayerDecayAdamW`.
+    """
+    return LayerDecayAdamW(
+        warmup_cosine(learning_rate, total_steps, warmup_steps, final=1e-6),
+        layer_decay=layer_decay,
+        weight_decay=weight_decay,
+        use_ema=ema_momentum is not None,
+        ema_momentum=ema_momentum or 0.99,
+    )
 
 
 def classifier_accuracy(classifier, dataset, batch_size=256, verbose=0):

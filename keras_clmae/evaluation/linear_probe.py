@@ -9,7 +9,7 @@ from keras_clmae.evaluation.features import extract_features
 from keras_clmae.evaluation.logistic_regression import (
     logistic_regression_accuracy,
 )
-from keras_clmae.evaluation.prediction import count_batches
+from keras_clmae.evaluation.prediction import known_num_batches
 from keras_clmae.models.heads import batch_norm_head
 from keras_clmae.models.image_classifier import ImageClassifier
 from keras_clmae.models.label_checks import check_class_names
@@ -177,12 +177,7 @@ def linear_probe_images(
     ```
     """
     _check_solver(solver, SOLVERS[:2])
-    num_batches = count_batches(train_dataset, batch_size)
-    if num_batches is None:
-        raise ValueError(
-            "`train_dataset` must know its number of batches. "
-            f"Received: train_dataset={train_dataset}"
-        )
+    num_batches = known_num_batches(train_dataset, batch_size)
     classifier = ImageClassifier(
         encoder,
         num_classes,

@@ -213,6 +213,28 @@ def count_batches(dataset, batch_size):
     return None
 
 
+def known_num_batches(train_dataset, batch_size):
+    """Counts the batches of an epoch, and refuses a data set without a length.
+
+    Args:
+        train_dataset: data set, as in `extract_features`.
+        batch_size: int. Images per batch where arrays are given.
+
+    Returns:
+        int.
+
+    Raises:
+        ValueError: If the data set does not know its number of batches.
+    """
+    num_batches = count_batches(train_dataset, batch_size)
+    if num_batches is None:
+        raise ValueError(
+            "`train_dataset` must know its number of batches. "
+            f"Received: train_dataset={train_dataset}"
+        )
+    return num_batches
+
+
 def _is_arrays(dataset):
     """Tells whether these are arrays of images, not batches."""
     if _is_list_of_batches(dataset):

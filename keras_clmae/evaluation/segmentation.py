@@ -2,13 +2,12 @@
 
 import numpy as np
 
-from keras_clmae.evaluation.prediction import count_batches
+from keras_clmae.evaluation.fine_tuning import fine_tuning_optimizer
 from keras_clmae.evaluation.prediction import iterate_batches
+from keras_clmae.evaluation.prediction import known_num_batches
 from keras_clmae.models.image_segmenter import ImageSegmenter
 from keras_clmae.models.mask_checks import check_masks
-from keras_clmae.optimizers import LayerDecayAdamW
 from keras_clmae.optimizers import scale_learning_rate
-from keras_clmae.optimizers import warmup_cosine
 
 
 def fine_tune_segmenter(
@@ -80,12 +79,7 @@ def fine_tune_segmenter(
     ...     warmup_epochs=0,
     ... )
     """
-    num_batches = count_batches(train_dataset, batch_size)
-    if num_batches is None:
-        raise ValueError(
-            "`train_dataset` must know its number of batches. "
-            f"Received: train_dataset={train_dataset}"
-        )
+    num_batches = known_num_batches(train_dataset, batch_size)
     segmenter = ImageSegmenter(
         encoder,
         num_classes,
@@ -93,18 +87,13 @@ def fine_tune_segmenter(
         drop_path_rate=drop_path_rate,
         image_shape=image_shape,
     )
-    schedule = warmup_cosine(
+    optimizer = fine_tuning_optimizer(
         scale_learning_rate(base_learning_rate, batch_size),
         epochs * num_batches,
         warmup_epochs * num_batches,
-        final=1e-6,
-    )
-    optimizer = LayerDecayAdamW(
-        schedule,
-        layer_decay=layer_decay,
-        weight_decay=weight_decay,
-        use_ema=ema_momentum is not None,
-        ema_momentum=ema_momentum or 0.99,
+        layer_decay,
+        weight_decay,
+        ema_momentum,
     )
     segmenter.compile(optimizer)
     segmenter.fit(

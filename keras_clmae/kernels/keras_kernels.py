@@ -32,7 +32,7 @@ def attention(
         queries: tensor of shape (batch, queries, hidden_dim), or `None`: all
             `tokens`.
         weights: `AttentionWeights`.
-        dot_product_attention: callable. Function of query, key and value.
+        dot_product_attention: callable. Takes query, key and value.
             Defaults to that of `keras.ops`.
 
     Returns:

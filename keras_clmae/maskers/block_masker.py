@@ -26,8 +26,9 @@ class BlockMasker(DrawnMasker):
 
     Args:
         num_blocks: int. Blocks of an image; they may overlap. Defaults to `1`.
-        grid_size: (rows, columns) of the patches. Defaults to `None`: the
-            autoencoder sets its own; elsewhere the grid is taken as square.
+        grid_size: tuple of int. (rows, columns) of the patches. Defaults to
+            `None`: the autoencoder sets its own; elsewhere the grid is taken as
+            square.
         seed: int. Seed of the draws. Defaults to `None`: drawn.
 
     Call arguments:

@@ -13,7 +13,7 @@ COLORS = ("red", "blue", "green", "purple")
 
 @keras.saving.register_keras_serializable(package="keras_clmae")
 class ColorNoiseMasker(DrawnMasker):
-    """Masks by noise of a color, drawn for each image: nothing is learned.
+    """Masks by noise of a color, drawn for each image.
 
     White noise on the grid of patches, less some of its frequencies. After
     ColorMAE, https://arxiv.org/abs/2407.13036, which filters large images of
@@ -26,12 +26,13 @@ class ColorNoiseMasker(DrawnMasker):
     - `"purple"`, all but the middle ones, 1 - G(sigma) + G(2 sigma).
 
     Args:
-        color: `"red"`, `"blue"`, `"green"` or `"purple"`. Defaults to
+        color: str. `"red"`, `"blue"`, `"green"` or `"purple"`. Defaults to
             `"green"`, the paper's best.
         sigma: float. Standard deviation of the Gaussian, in patches. Defaults
             to `0.75`.
-        grid_size: (rows, columns) of the patches. Defaults to `None`: the
-            autoencoder sets its own; elsewhere the grid is taken as square.
+        grid_size: tuple of int. (rows, columns) of the patches. Defaults to
+            `None`: the autoencoder sets its own; elsewhere the grid is taken as
+            square.
         seed: int. Seed of the draws. Defaults to `None`: drawn.
 
     Call arguments:
@@ -78,7 +79,7 @@ class ColorNoiseMasker(DrawnMasker):
 
 
 def _filter_matrix(color, sigma, grid_size):
-    """The filter as a symmetric (tokens, tokens) float32 matrix."""
+    """Makes the filter as a symmetric (tokens, tokens) float32 matrix."""
     narrow, wide = (_blur_matrix(s, grid_size) for s in (sigma, 2 * sigma))
     identity = np.eye(len(narrow))
     return {
@@ -90,7 +91,7 @@ def _filter_matrix(color, sigma, grid_size):
 
 
 def _blur_matrix(sigma, grid_size):
-    """A Gaussian blur of a grid whose opposite borders are joined."""
+    """Makes a Gaussian blur of a grid whose opposite borders are joined."""
     along = []
     for size in grid_size:
         frequency = np.fft.fftfreq(size)

@@ -22,8 +22,9 @@ class GridMasker(DrawnMasker):
     a side that is odd, asks for a part of a lattice only, that part is drawn.
 
     Args:
-        grid_size: (rows, columns) of the patches. Defaults to `None`: the
-            autoencoder sets its own; elsewhere the grid is taken as square.
+        grid_size: tuple of int. (rows, columns) of the patches. Defaults to
+            `None`: the autoencoder sets its own; elsewhere the grid is taken as
+            square.
         seed: int. Seed of the draws. Defaults to `None`: drawn.
 
     Call arguments:

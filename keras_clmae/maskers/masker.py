@@ -1,4 +1,4 @@
-"""Define what a masker is, and what those that only draw have in common."""
+"""Define the interface of maskers, and a base of those that draw."""
 
 import keras
 
@@ -51,8 +51,9 @@ class DrawnMasker(RandomStateMixin, Masker):
     those that one device would draw for the whole batch.
 
     Args:
-        grid_size: (rows, columns) of the patches. Defaults to `None`: the
-            autoencoder sets its own; elsewhere the grid is taken as square.
+        grid_size: tuple of int. (rows, columns) of the patches. Defaults to
+            `None`: the autoencoder sets its own; elsewhere the grid is taken as
+            square.
         seed: int. Seed of the draws. Defaults to `None`: drawn.
     """
 
@@ -74,13 +75,13 @@ class DrawnMasker(RandomStateMixin, Masker):
         self.grid = grid_size
 
     def set_grid(self, grid_size):
-        """Tells the grid of patches, before the masker is built.
+        """Sets the grid of patches, before the masker is built.
 
         Args:
-            grid_size: (rows, columns) of the patches.
+            grid_size: tuple of int. (rows, columns) of the patches.
 
         Raises:
-            ValueError: if the masker was made for another grid.
+            ValueError: If the masker was made for another grid.
         """
         if self.grid_size not in (None, tuple(grid_size)):
             raise ValueError(
@@ -105,7 +106,7 @@ class DrawnMasker(RandomStateMixin, Masker):
         return None
 
     def uniform(self, tokens, columns):
-        """Draws in [0, 1), a row for each image.
+        """Draws numbers in [0, 1), one row per image.
 
         Args:
             tokens: tensor of which only the batch size is read.

@@ -25,8 +25,8 @@ class MaskingModule(Masker):
         num_heads: int. Must divide the width. Defaults to `4`.
         mlp_dim: int. Hidden width of the MLPs. Defaults to 4 times the width.
         layer_norm_epsilon: float. Defaults to `1e-5`.
-        head: `"class_token"` (the paper's: one layer maps the class token to
-            the scores of all positions, which ties the weights to one image
+        head: str. `"class_token"` (the paper's: one layer maps the class token
+            to the scores of all positions, which ties the weights to one image
             size) or `"per_token"` (each token is mapped to its own score, for
             any image size). Defaults to `"class_token"`.
         gradient_checkpointing: bool. Whether the backward pass recomputes the
@@ -35,9 +35,9 @@ class MaskingModule(Masker):
         width: int. Width of the blocks, to which the tokens are projected.
             Defaults to `None`: the width of the tokens, without a projection,
             as published.
-        activation: `"sigmoid"` (the paper's: scores in (0, 1)) or `"linear"`
-            (scores without bounds, for objectives that predict a quantity, such
-            as `PatchErrorObjective`). Defaults to `"sigmoid"`.
+        activation: str. `"sigmoid"` (the paper's: scores in (0, 1)) or
+            `"linear"` (scores without bounds, for objectives that predict a
+            quantity, such as `PatchErrorObjective`). Defaults to `"sigmoid"`.
 
     Call arguments:
         tokens: tensor of shape (batch, tokens, hidden_dim), as
@@ -48,7 +48,7 @@ class MaskingModule(Masker):
         visible; in (0, 1) with the sigmoid.
 
     Raises:
-        ValueError: if an argument does not fit.
+        ValueError: If an argument does not fit.
 
     Example:
 

@@ -9,7 +9,7 @@ from keras_clmae.random_state import RandomStateMixin
 
 @keras.saving.register_keras_serializable(package="keras_clmae")
 class RandomMasker(RandomStateMixin, Masker):
-    """Uniform scores: the random masks of MAE.
+    """Masks uniformly at random, as MAE does.
 
     After https://arxiv.org/abs/2111.06377. On several devices the scores are
     those that one device would draw for the whole batch: no two images share a

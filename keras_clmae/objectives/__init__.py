@@ -1,4 +1,4 @@
-"""State what a learned masker is trained by."""
+"""Train learned maskers by a loss of their scores."""
 
 from keras_clmae.objectives.curriculum_objective import CurriculumObjective
 from keras_clmae.objectives.masking_objective import MaskingObjective

@@ -37,7 +37,7 @@ class CurriculumObjective(MaskingObjective):
         diversity_loss_weight: float. Defaults to `2.0`.
 
     Raises:
-        ValueError: if a weight is not a finite number.
+        ValueError: If a weight is not a finite number.
 
     Example:
 

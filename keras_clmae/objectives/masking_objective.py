@@ -1,10 +1,10 @@
-"""Define what the objective of a learned masker is."""
+"""Define the interface of the objectives of learned maskers."""
 
 from typing import NamedTuple
 
 
 class RemovedErrors(NamedTuple):
-    """What the autoencoder's phase found under the learned masks.
+    """Errors of the autoencoder's phase under the learned masks.
 
     Attributes:
         errors: float32 tensor of shape (batch, removed), without a gradient:
@@ -62,7 +62,7 @@ class MaskingObjective:
     default_masker_arguments = {}
 
     def __call__(self, autoencoder, images, keep_scores, factor, removed=None):
-        """The loss of the masker.
+        """Computes the loss of the masker.
 
         Args:
             autoencoder: `MaskedAutoencoder`, whose weights are constants here.
@@ -81,7 +81,7 @@ class MaskingObjective:
         )
 
     def selection_scores(self, keep_scores, factor, training):
-        """What decides which tokens stay visible: the highest do.
+        """Computes the scores whose highest choose the visible tokens.
 
         Args:
             keep_scores: float32 tensor of shape (batch, tokens), as the masker
@@ -95,7 +95,7 @@ class MaskingObjective:
         return keep_scores
 
     def score_logs(self, keep_scores):
-        """Scalars about the scores of a batch, for the log.
+        """Summarizes the scores of a batch in scalars, for the log.
 
         Args:
             keep_scores: float32 tensor of shape (batch, tokens), as the masker
@@ -107,10 +107,13 @@ class MaskingObjective:
         return {}
 
     def check_masker(self, masker):
-        """Raises `ValueError` unless the objective can train the masker.
+        """Refuses a masker that the objective cannot train.
 
         Args:
-            masker: layer from tokens to scores.
+            masker: `keras.layers.Layer`. Maps tokens to scores.
+
+        Raises:
+            ValueError: If it gives scores of another kind.
         """
 
     def get_config(self):

@@ -31,15 +31,15 @@ class PatchErrorObjective(MaskingObjective):
     Args:
         sharpness: float > 0. How strongly the predictions weigh against the
             noise. Defaults to `1.0`.
-        loss: `"squared_error"`: of the predictions, less their mean over the
-            removed patches of the image, from the standardized errors; or
+        loss: str. `"squared_error"`: of the predictions, less their mean over
+            the removed patches of the image, from the standardized errors; or
             `"ranking"`: the logistic loss of every pair of removed patches of
             an image, of which the one with the larger error should have the
             larger prediction. Defaults to `"squared_error"`.
         seed: int. Seed of the noise. Defaults to `None`: drawn.
 
     Raises:
-        ValueError: if an argument does not fit.
+        ValueError: If an argument does not fit.
 
     Example:
 
@@ -119,7 +119,7 @@ class PatchErrorObjective(MaskingObjective):
 
 
 def standardize(values, ddof=0):
-    """Takes mean and standard deviation of each row away.
+    """Standardizes each row to mean 0 and standard deviation 1.
 
     Args:
         values: float tensor of shape (batch, columns).
@@ -136,7 +136,7 @@ def standardize(values, ddof=0):
 
 
 def _pairwise_logistic_loss(predictions, targets):
-    """Mean over ordered pairs of which the first has the larger target."""
+    """Averages the loss over pairs of which the first has the larger target."""
     difference = predictions[:, :, None] - predictions[:, None, :]
     larger = ops.cast(targets[:, :, None] > targets[:, None, :], "float32")
     losses = ops.softplus(-difference) * larger

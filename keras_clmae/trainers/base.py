@@ -22,7 +22,7 @@ from keras_clmae.trainers.term_means import TermMeans
 
 
 class BaseCLMAETrainer(BaseMAETrainer):
-    """Two players, two optimizers, one step.
+    """Training of two players, with two optimizers in one step.
 
     The contract between a model and the trainer of a backend. The trainer
     touches only:
@@ -72,12 +72,12 @@ class BaseCLMAETrainer(BaseMAETrainer):
             masking_update_period: int. The masking phase runs at every step
                 that is a multiple of it. More than 1 is faster and not exact.
                 Defaults to `1`.
-            update: `"alternating"` or `"simultaneous"`: both gradients at the
-                same point, with the scores computed once; faster and not exact.
-                Defaults to `"alternating"`.
-            exclude_from_weight_decay: names; variables with one of these in
-                their name are not decayed by either optimizer. Defaults to
-                biases, normalizations and position tables.
+            update: str. `"alternating"` or `"simultaneous"`: both gradients at
+                the same point, with the scores computed once; faster and not
+                exact. Defaults to `"alternating"`.
+            exclude_from_weight_decay: sequence of str. Variables with one of
+                these in their name are not decayed by either optimizer.
+                Defaults to biases, normalizations and position tables.
             run_eagerly: bool. Defaults to `False`.
             steps_per_execution: int. Defaults to `1`.
             jit_compile: bool or `"auto"`: Keras's choice, which is not to
@@ -93,7 +93,7 @@ class BaseCLMAETrainer(BaseMAETrainer):
                 their ratio. Defaults to `0.0`, as published.
 
         Raises:
-            ValueError: under `mixed_float16`, without a curriculum, if one
+            ValueError: Under `mixed_float16`, without a curriculum, if one
                 optimizer is to serve both players, or if the arguments exclude
                 each other.
 
@@ -257,7 +257,7 @@ class BaseCLMAETrainer(BaseMAETrainer):
         self.compile(**keras.saving.deserialize_keras_object(config))
 
     def _callbacks_of_fit(self, callbacks, verbose, x, batch_size):
-        # `Progress` in place of Keras's bar, which prints the whole log.
+        # Shows `Progress` instead of Keras's bar, which prints the whole log.
         if not isinstance(callbacks, list):
             return callbacks, verbose
         callbacks, verbose = progress_for_fit(callbacks, verbose, x, batch_size)
@@ -278,12 +278,12 @@ class BaseCLMAETrainer(BaseMAETrainer):
         return logs if return_dict else [logs[n] for n in self.metrics_names]
 
     def _merge_validation(self):
-        """Adds up what several processes validated on, where they do."""
+        """Adds up the validation of several processes, if there are any."""
 
     # === What the steps of all backends are made of ===
 
     def curriculum_factor(self):
-        """The factor at the present step, a scalar float32 tensor."""
+        """Returns the factor at the present step, a scalar float32 tensor."""
         # A float, so that plain arithmetic works on every backend; it holds
         # every whole number up to 16 million.
         step = ops.cast(self.autoencoder_optimizer.iterations, "float32")
@@ -291,7 +291,7 @@ class BaseCLMAETrainer(BaseMAETrainer):
 
     @property
     def moves_both_at_once(self):
-        """Whether both gradients of a step are those of the same point."""
+        """True if both gradients of a step are taken at the same point."""
         return (
             self.update == "simultaneous"
             or not self.objective.needs_masking_phase
@@ -301,7 +301,7 @@ class BaseCLMAETrainer(BaseMAETrainer):
         """Puts the images that get random masks in front.
 
         Args:
-            images: the batch, as `images_of` gives it.
+            images: tensor of images, as `images_of` returns it.
 
         Returns:
             The images, and how many of them, from the first on, get random
@@ -312,18 +312,18 @@ class BaseCLMAETrainer(BaseMAETrainer):
         return order_by_share(images, self.random_mask_share)
 
     def images_of_masking_phase(self, images, num_drawn):
-        """The images under learned masks, in the order of `order_images`."""
+        """Returns the images under learned masks, the others left out."""
         if not self.random_mask_share:
             return images
         return split_rows(images, num_drawn)[1]
 
     def is_masking_step(self):
-        """Whether the masking phase runs at the present step, a bool tensor."""
+        """Returns a bool tensor: whether this step has a masking phase."""
         step = ops.convert_to_tensor(self.autoencoder_optimizer.iterations)
         return ops.equal(step % self.masking_update_period, 0)
 
     def no_masking_logs(self):
-        """What a step without a masking phase logs of it: zeros."""
+        """Returns zeros, the logs of a step without a masking phase."""
         return {name: ops.zeros(()) for name in self._masking_term_names}
 
     def log_training(
@@ -332,7 +332,7 @@ class BaseCLMAETrainer(BaseMAETrainer):
         """Takes one step's scalars into the running means of the epoch.
 
         Args:
-            images: the batch.
+            images: tensor of the images of the batch.
             autoencoder_logs: dict of the terms of the autoencoder's phase.
             masking_logs: dict of the terms of the masking module's training.
             masking_ran: scalar, 1 if the masking module was trained in this
@@ -347,7 +347,7 @@ class BaseCLMAETrainer(BaseMAETrainer):
         return self.training_logs()
 
     def training_logs(self):
-        """The log of the epoch's training so far, a dict of scalars."""
+        """Returns the log of the epoch's training so far, a dict of scalars."""
         logs = {
             **self._means.autoencoder.result(),
             **self._means.masking.result(),
@@ -361,6 +361,9 @@ class BaseCLMAETrainer(BaseMAETrainer):
     def log_validation(self, images):
         """Validates on a batch and takes it into the running means.
 
+        Args:
+            images: tensor of the images of the batch.
+
         Returns:
             The log: MAE loss under learned and under random masks, and their
             ratio, the mask difficulty: above 1, the learned masks are harder.
@@ -372,7 +375,7 @@ class BaseCLMAETrainer(BaseMAETrainer):
         return self.validation_logs()
 
     def validation_logs(self):
-        """The log of the validation so far; see `log_validation`."""
+        """Returns the log of the validation so far; see `log_validation`."""
         logs = self._means.validation.result()
         logs["mask_difficulty"] = ops.divide_no_nan(
             logs["loss"], logs["random_mask_loss"]
@@ -381,7 +384,7 @@ class BaseCLMAETrainer(BaseMAETrainer):
 
 
 def gradient_norm(gradients):
-    """Euclidean norm of all gradients together, in float32.
+    """Computes the Euclidean norm of all gradients together, in float32.
 
     Args:
         gradients: list of tensors; `None` where a variable has none.

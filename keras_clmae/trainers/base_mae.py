@@ -1,4 +1,4 @@
-"""Add to Keras's own training what plain MAE needs."""
+"""Check losses and images in Keras's own training, for plain MAE."""
 
 from keras_clmae.trainers.batches import check_fit_arguments
 from keras_clmae.trainers.batches import warn_of_raw_pixels
@@ -6,7 +6,7 @@ from keras_clmae.trainers.terminate_on_non_finite import terminating_callbacks
 
 
 class BaseMAETrainer:
-    """Plain MAE: Keras's own training, with what it lacks.
+    """Training of plain MAE: Keras's own, with a check of the loss.
 
     `fit` stops at a loss that is not finite, and images are taken out of
     batches in one place, `images_of`. The model defines `compute_loss`.
@@ -32,13 +32,16 @@ class BaseMAETrainer:
     ):
         """Trains as any Keras model; stops at a loss that is not finite.
 
-        Takes what `keras.Model.fit` takes, but no weights of samples. Labels
+        Takes the arguments of `keras.Model.fit` but weights of samples. Labels
         are ignored.
 
+        Returns:
+            A `keras.callbacks.History`.
+
         Raises:
-            FloatingPointError: naming the term and the step, at a loss that is
+            FloatingPointError: Naming the term and the step, at a loss that is
                 infinite or not a number.
-            ValueError: if `sample_weight` or `class_weight` is given.
+            ValueError: If `sample_weight` or `class_weight` is given.
         """
         check_fit_arguments(kwargs)
         warn_of_raw_pixels(x)

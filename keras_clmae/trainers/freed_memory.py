@@ -16,7 +16,7 @@ _SETTINGS = {_ARENA_MAX: 1, _MMAP_MAX: 0, _TRIM_THRESHOLD: -1}
 
 
 def keep_freed_memory():
-    """Keeps memory between steps: a faster step of JAX on a CPU.
+    """Keeps memory between steps, which makes JAX faster on a CPU.
 
     XLA takes the buffers of a step from the system and gives them back at its
     end, and the system clears every page anew: a fifth of the processor time of

@@ -10,7 +10,7 @@ from keras_clmae.trainers.batches import images_of
 
 
 class StepState:
-    """What every variable is worth at one point of a pure step.
+    """Values of all variables at one point of a pure step.
 
     JAX compiles functions without side effects, and Keras hands a step the
     values of all variables in groups (see Keras's guide on custom train steps
@@ -28,11 +28,11 @@ class StepState:
         }
 
     def read(self, variables):
-        """The values of some variables, as a list of `jax.Array`."""
+        """Returns the values of some variables, as a list of `jax.Array`."""
         return [self._values[id(variable)][1] for variable in variables]
 
     def replace(self, variables, values):
-        """A `StepState` in which these variables have these values."""
+        """Returns a `StepState` in which these variables have these values."""
         new = StepState(variables, values)
         new._values = {**self._values, **new._values}
         return new
@@ -182,7 +182,7 @@ class CLMAETrainer(BaseCLMAETrainer):
         return logs, masking_logs, state
 
     def _gradients(self, state, variables, loss_and_logs, *arguments):
-        """Gradients of a loss, its logs, and the state after computing it."""
+        """Computes gradients of a loss, its logs, and the state after it."""
 
         def loss_of(values):
             here = state.replace(variables, values)

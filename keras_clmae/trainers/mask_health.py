@@ -1,4 +1,4 @@
-"""Watch whether masks follow the curriculum."""
+"""Watch the masks, and warn where they do not follow the curriculum."""
 
 import warnings
 

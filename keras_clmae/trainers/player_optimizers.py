@@ -4,7 +4,7 @@ import keras
 
 
 class PlayerOptimizers(keras.optimizers.MultiOptimizer):
-    """The autoencoder's and the masking module's optimizer, seen as one.
+    """Optimizers of the autoencoder and the masking module, seen as one.
 
     So Keras restores, shards and, on JAX, carries both; the train steps drive
     the two one at a time.
@@ -37,7 +37,7 @@ class PlayerOptimizers(keras.optimizers.MultiOptimizer):
 
 
 class _ByVariable(keras.optimizers.OptimizerMap):
-    """A map from the variables themselves: two may have the same path."""
+    """Map from the variables themselves: two may have the same path."""
 
     def __init__(self, autoencoder_optimizer, masking_optimizer, variables):
         super().__init__(

@@ -11,7 +11,7 @@ import keras
 from keras_clmae.argument_validation import check_choice
 from keras_clmae.argument_validation import check_positive_integer
 
-# What stands in the line, the name in the log, and how it is written.
+# Label in the line, name in the log, and format.
 _SHOWN = (
     ("loss", "loss", "{:.4f}"),
     ("mask difficulty", "val_mask_difficulty", "{:.2f}"),
@@ -26,7 +26,7 @@ _ANNOUNCE_STEPS, _ANNOUNCE_SECONDS = 10, 20.0
 
 
 class Progress(keras.callbacks.Callback):
-    """One line an epoch, with the few numbers that matter.
+    """Shows one line per epoch, with the few numbers that matter.
 
     Loss, mask difficulty of the last validation, curriculum factor, images per
     second and the time that is left; everything else is for `CSVLogger` and
@@ -37,13 +37,17 @@ class Progress(keras.callbacks.Callback):
     Args:
         batch_size: int. Images in a step, for the images per second. Defaults
             to `None`: steps per second.
-        verbose: 1 for a bar that moves, in terminals and notebooks; 2 for a
-            line at the end of each epoch, which is also what 1 does where the
+        verbose: int. 1 for a bar that moves, in terminals and notebooks; 2 for
+            a line at the end of each epoch, which is also what 1 does where the
             output is no terminal. Defaults to `1`.
-        show: names of the log to show as well, such as `("knn_accuracy",)`.
+        show: sequence of str. Names of the log to show as well, such as
+            `("knn_accuracy",)`.
         log_name: str. Under this name the images per second enter the log of
             the epoch, for the callbacks after this one. Defaults to `None`: not
             logged.
+
+    Raises:
+        ValueError: If `verbose` or `batch_size` does not fit.
 
     Example:
 
@@ -194,7 +198,7 @@ class Progress(keras.callbacks.Callback):
         return "  ".join(part for part in parts if part)
 
     def _write(self, line):
-        """Writes over the line that moves."""
+        """Overwrites the moving line."""
         # A line that wraps could not be written over.
         line = line[: shutil.get_terminal_size((120, 24)).columns - 1]
         sys.stdout.write("\r" + line.ljust(self._width))
@@ -210,13 +214,13 @@ class Progress(keras.callbacks.Callback):
 
 
 def progress_for_fit(callbacks, verbose, x, batch_size):
-    """Puts `Progress` in the place of Keras's bar.
+    """Replaces Keras's progress bar by `Progress`.
 
     Args:
         callbacks: list of callbacks.
-        verbose: as `fit` takes it.
-        x: as `fit` takes it.
-        batch_size: as `fit` takes it.
+        verbose: As `fit` takes it.
+        x: As `fit` takes it.
+        batch_size: As `fit` takes it.
 
     Returns:
         The callbacks and `verbose` for Keras's own `fit`.
@@ -232,10 +236,13 @@ def progress_for_fit(callbacks, verbose, x, batch_size):
 
 
 def duration(seconds):
-    """Writes a time as people say it.
+    """Writes a time in its two largest units.
 
     Args:
         seconds: float.
+
+    Returns:
+        str.
 
     Example:
 
@@ -264,7 +271,7 @@ def _bar(done, steps):
 
 
 def _batch_size_of(x, batch_size):
-    """Images in a step of `fit`, or `None` where nobody says."""
+    """Finds the number of images in a step of `fit`, or `None`."""
     if hasattr(x, "shape"):
         return 32 if batch_size is None else batch_size
     size = getattr(x, "batch_size", None)

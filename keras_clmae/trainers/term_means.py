@@ -8,7 +8,8 @@ class TermMeans(keras.metrics.Metric):
     """Running means of several named scalars, in one variable.
 
     Args:
-        term_names: names of the scalars, in the order of the log.
+        term_names: sequence of str. Names of the scalars, in the order of the
+            log.
         name: str.
 
     Example:

@@ -14,11 +14,12 @@ class TerminateOnNonFinite(keras.callbacks.Callback):
     thread, without stalling the training: it then raises at the next batch.
 
     Args:
-        order: names of the log, causes before consequences: of several terms
-            the first is named. The other terms follow in the log's order.
+        order: sequence of str. Names of the log, causes before consequences: of
+            several terms the first is named. The other terms follow in the
+            log's order.
 
     Raises:
-        FloatingPointError: naming the term and the step.
+        FloatingPointError: Naming the term and the step.
 
     Example:
 
@@ -70,13 +71,13 @@ class TerminateOnNonFinite(keras.callbacks.Callback):
 
 
 def terminating_callbacks(callbacks, model, order):
-    """Callbacks for `fit` of which the first is a `TerminateOnNonFinite`.
+    """Puts a `TerminateOnNonFinite` in front of the callbacks of `fit`.
 
     Args:
-        callbacks: what `fit` takes: `None`, a callback, several, or Keras's
+        callbacks: as `fit` takes them: `None`, a callback, several, or Keras's
             `CallbackList`, into which it goes.
         model: Keras model.
-        order: see `TerminateOnNonFinite`.
+        order: sequence of str. See `TerminateOnNonFinite`.
 
     Returns:
         A list, or the `CallbackList`.

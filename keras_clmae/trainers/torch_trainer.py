@@ -12,7 +12,7 @@ from keras_clmae.trainers.batches import images_of
 
 
 class _TorchTrainer:
-    """Mixin: processes of one start, and steps of which parts are compiled."""
+    """Mixin: equal starts in all processes, and compiled blocks."""
 
     def fit(self, *args, **kwargs):
         if self.compiled:

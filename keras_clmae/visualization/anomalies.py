@@ -17,7 +17,7 @@ def anomalies_figure(images, maps, scores, names, rgb, title=""):
             patch.
         scores: sequence of float, one per image.
         names: list of str, one per image.
-        rgb: function from images to pictures, as `rgb_function` gives it.
+        rgb: callable. Maps images to RGB images, as `rgb_function` gives it.
         title: str. Stands above the grid.
 
     Returns:

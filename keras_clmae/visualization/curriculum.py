@@ -1,4 +1,4 @@
-"""The course of a training: its losses, its curriculum, its masks."""
+"""Draw the course of a training: its losses, curriculum and masks."""
 
 import csv
 import math
@@ -21,13 +21,14 @@ def read_log(path):
     r"""Reads the CSV log of a run.
 
     Args:
-        path: path of a file that `keras.callbacks.CSVLogger` wrote.
+        path: str. Path of a file that `keras.callbacks.CSVLogger` wrote.
 
     Returns:
-        A dict from the name of the column to a float array, one value an epoch.
+        A dict from the name of the column to a float array, one value per
+        epoch.
 
     Raises:
-        ValueError: if no epoch was finished.
+        ValueError: If no epoch was finished.
 
     Example:
 
@@ -65,9 +66,10 @@ def curriculum_figure(log, title="", terms=None):
         log: dict of arrays, as `read_log` gives it, or the `history` of a
             `keras.callbacks.History`. Of plain MAE only the loss is drawn.
         title: str. Stands above the panels.
-        terms: names in the log that get a panel in the lower row, such as the
-            `term_names` of the objective. Defaults to `None`: every name that
-            ends in `_loss`, but for those of the autoencoder and the sum.
+        terms: sequence of str. Names in the log that get a panel in the lower
+            row, such as the `term_names` of the objective. Defaults to `None`:
+            every name that ends in `_loss`, but for those of the autoencoder
+            and the sum.
 
     Returns:
         A matplotlib figure.
@@ -143,7 +145,7 @@ def curriculum_figure(log, title="", terms=None):
 
 
 def _terms_in(log):
-    """Names of the masking module's losses in a log."""
+    """Finds the names of the masking module's losses in a log."""
     return [
         name
         for name in log
@@ -161,7 +163,7 @@ def _panel_title(name):
 
 
 def _rows(terms):
-    """The panels: rows of names, as wide as both rows need."""
+    """Lays out the panels as rows of names, as wide as both rows need."""
     width = math.lcm(4, len(terms) or 1)
     upper = ["loss", "loss", "factor", "difficulty"]
     return [
@@ -172,7 +174,7 @@ def _rows(terms):
 
 
 def _roles(axis, epochs, factors):
-    """Names the roles where the ground has their color, beside the curve."""
+    """Labels the roles where the ground has their color, beside the curve."""
     for role, here, height in (
         ("partner", factors > 0, 0.08),
         ("adversary", factors < 0, 0.92),
@@ -223,7 +225,7 @@ def _limits(axis):
 
 
 def _difficulty(axis, line, log):
-    """Loss under learned over loss under random masks."""
+    """Divides the loss under learned masks by that under random masks."""
     if not {"val_mask_difficulty", "mask_difficulty"} & set(log):
         axis.text(
             0.5,

@@ -12,7 +12,7 @@ _LETTERS = 17
 
 
 def neighbors_figure(query, neighbors, similarities, names, rgb, title=""):
-    """Draws an image, and at its right those that are most like it.
+    """Draws an image, and to its right the images that are most like it.
 
     Args:
         query: float array of shape (height, width, channels), as the model
@@ -21,7 +21,7 @@ def neighbors_figure(query, neighbors, similarities, names, rgb, title=""):
             most similar first.
         similarities: sequence of float, one per neighbor.
         names: list of str, one per neighbor.
-        rgb: function from images to pictures, as `rgb_function` gives it.
+        rgb: callable. Maps images to RGB images, as `rgb_function` gives it.
         title: str. Stands above the grid.
 
     Returns:

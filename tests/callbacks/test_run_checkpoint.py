@@ -113,7 +113,7 @@ def test_stopped_in_the_validation(undisturbed, tmp_path):
 
 
 def at_the_end_of_an_epoch(model, directory, epoch=0):
-    """What a checkpoint of `model` in `fit` would write."""
+    """The arrays that a checkpoint of `model` in `fit` would hold."""
     checkpoint = RunCheckpoint(str(directory))
     checkpoint.set_model(model)
     checkpoint.on_train_begin()

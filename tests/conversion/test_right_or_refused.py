@@ -1,4 +1,4 @@
-"""What a file or a model says is read, or refused by its name."""
+"""Files and models are read right, or refused with a name."""
 
 import argparse
 import json

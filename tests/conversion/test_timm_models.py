@@ -1,4 +1,4 @@
-"""What a timm model says beside its weights, by stand-ins of its classes.
+"""Settings of timm models beside their weights, by stand-ins.
 
 timm needs torchvision, which is not in the environment of the tests. The
 stand-ins have the names of its classes and attributes, and compute nothing.

@@ -456,7 +456,7 @@ def test_damaged_files_are_named_and_counted(picture_folder):
 def test_a_long_search_for_damaged_files_says_so(
     picture_folder, monkeypatch, capsys
 ):
-    module = importlib.import_module("keras_clmae.data.folder_source")
+    module = importlib.import_module("keras_clmae.data.damage")
     monkeypatch.setattr(module, "_SILENT_SECONDS", 0)
     image_folder(picture_folder, 16, 4, transform="evaluation")
     assert "Looking for damaged images among the 12" in capsys.readouterr().err

@@ -110,7 +110,7 @@ def make(places, kind, **arguments):
 
 
 def numbers(dataset, labels=False):
-    """Which images come in an epoch, by their gray level."""
+    """The images of an epoch, by their gray level."""
     std, mean = dataset.normalization.std[0], dataset.normalization.mean[0]
     found = []
     for batch in dataset:

@@ -96,7 +96,7 @@ def leave_jax():
 
 
 def check_wrong_checkpoints(model, directory, plan):
-    """What is of another model, or damaged, is named."""
+    """Checkpoints of another model, and damaged ones, are named."""
     from jax.experimental import multihost_utils
 
     deeper = compiled(num_layers=2)

@@ -74,7 +74,7 @@ def free_ports(count):
 
 
 def environment_of(index, ports):
-    """What a launcher would set for one of as many processes as ports."""
+    """Variables that a launcher sets for one process per port."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     count = len(ports)
     if count > 1 and BACKEND == "tensorflow":

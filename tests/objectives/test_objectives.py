@@ -1,4 +1,4 @@
-"""What a learned masker is trained by, by hand and in training."""
+"""Objectives of learned maskers, by hand and in training."""
 
 import keras
 import numpy as np

@@ -1,4 +1,4 @@
-"""What `fit` and `compile` refuse, take, and warn of."""
+"""Arguments that `fit` and `compile` take, refuse, or warn of."""
 
 import keras
 import numpy as np

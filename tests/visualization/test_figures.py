@@ -14,7 +14,7 @@ PIL_Image = pytest.importorskip("PIL.Image")
 
 
 def test_attention_is_that_of_the_block():
-    """What it gives, times the values, is what the fused attention computes."""
+    """Times the values, it is the output of the fused attention."""
     encoder = ViTEncoder((8, 12, 1), 4, 16, 3, 2)
     images = np.random.default_rng(0).normal(size=(2, 8, 12, 1))
     images = images.astype("float32")

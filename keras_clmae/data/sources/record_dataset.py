@@ -5,6 +5,7 @@ import numpy as np
 from keras_clmae.data.decoding import ImageDecoder
 from keras_clmae.data.fine_tuning import FineTuneTransform
 from keras_clmae.data.fine_tuning import get_transform
+from keras_clmae.data.listing import check_subset
 from keras_clmae.data.listing import split_images
 from keras_clmae.data.pipeline import get_normalization
 from keras_clmae.data.pipeline import make_batches
@@ -19,7 +20,6 @@ from keras_clmae.data.sources.records import with_classes
 from keras_clmae.data.sources.window_sampler import WindowSampler
 from keras_clmae.optional_imports import require
 
-_SUBSETS = ("training", "validation", "both")
 # Where labels are wanted and the number of classes is not known.
 _ANY_LABEL = 2**31
 
@@ -112,15 +112,7 @@ def record_dataset(
     2
     """
     require("tensorflow", "`record_dataset`")
-    if subset not in _SUBSETS:
-        raise ValueError(
-            f"`subset` must be one of {_SUBSETS}. Received: subset={subset!r}"
-        )
-    if subset != "training" and validation_split is None:
-        raise ValueError(
-            "`validation_split` must be given with "
-            f"`subset={subset!r}`. Received: validation_split=None"
-        )
+    check_subset(subset, validation_split)
     if cache not in (None, "memory"):
         raise ValueError(
             f'`cache` must be "memory" or None. Received: cache={cache!r}'

@@ -1,21 +1,17 @@
 """Give records to the pipeline: their bytes, channels and damages."""
 
-import sys
-import time
 import warnings
 
 import numpy as np
 
-from keras_clmae.data.damage import DamageReport
 from keras_clmae.data.damage import diagnose_contents
+from keras_clmae.data.damage import find_readable
 from keras_clmae.data.decoding import ImageDecoder
 from keras_clmae.data.sources.image_bytes import image_bytes
 from keras_clmae.optional_imports import require
 
 # Images that are looked at to find their number of channels.
 _CHANNEL_SAMPLES = 256
-# Seconds after which a search for damaged records says what it does.
-_SILENT_SECONDS = 5.0
 
 
 class RecordSource:
@@ -117,39 +113,24 @@ def without_damaged(part, decoder, label_limit, kept):
         # The size goes along, or else decoding would be optimized away.
         return position, tf.size(decoder.decode(contents))
 
-    readable = (
-        tf.data.Dataset.from_tensor_slices(part.numbers)
-        .enumerate()
-        .map(check, num_parallel_calls=tf.data.AUTOTUNE)
-        .ignore_errors()
-        .batch(1024)
-    )
-    is_readable = np.zeros(len(part), bool)
-    start, told = time.monotonic(), False
-    for positions, _ in readable.as_numpy_iterator():
-        is_readable[positions] = True
-        if not told and time.monotonic() - start > _SILENT_SECONDS:
-            told = True
-            print(
-                f"Looking for damaged images among the {len(part):,} of "
-                f"{part.records.title!r}, which are read in a fixed order ...",
-                file=sys.stderr,
-            )
-
     def describe(epoch, position):
         number = part.numbers[position]
         return part.records.full_name(number), source.diagnose(number)
 
-    report = DamageReport(describe, "skip")
-    for position in np.flatnonzero(~is_readable):
-        report.missing(0, position)
-    report.end_epoch(len(part))
+    checked = (
+        tf.data.Dataset.from_tensor_slices(part.numbers)
+        .enumerate()
+        .map(check, num_parallel_calls=tf.data.AUTOTUNE)
+    )
+    is_readable, skipped = find_readable(
+        checked, len(part), part.records.title, describe
+    )
     if not is_readable.any():
         raise ValueError(
             "`records` must hold images that can be read. "
             f"Received: {part.records.title!r}, with not a single one"
         )
-    return part.select(is_readable), report.skipped
+    return part.select(is_readable), skipped
 
 
 def fitting_decoder(records):
