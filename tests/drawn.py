@@ -7,7 +7,7 @@ import pytest
 LETTERS = 60
 
 
-def drawn_panels(path):
+def drawn_panels(path, letters=LETTERS):
     """Count the panels of a figure in a file.
 
     A panel is a connected area that differs from the background, the color of
@@ -15,6 +15,7 @@ def drawn_panels(path):
 
     Args:
         path: Path of an image file.
+        letters: int. Pixels that no letter reaches in both directions.
 
     Returns:
         The number of colors in the file, and the number of panels.
@@ -30,6 +31,6 @@ def drawn_panels(path):
     panels = [
         box
         for box in boxes
-        if all(side.stop - side.start >= LETTERS for side in box)
+        if all(side.stop - side.start >= letters for side in box)
     ]
     return colors, len(panels)

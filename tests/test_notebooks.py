@@ -161,5 +161,6 @@ def test_notebook_runs(path, tmp_path, monkeypatch):
     for number, output in enumerate(pictures):
         path = tmp_path / f"shown_{number}.png"
         path.write_bytes(base64.b64decode(output["data"]["image/png"]))
-        colors, panels = drawn_panels(path)
+        # Twenty images side by side, at the resolution of notebooks.
+        colors, panels = drawn_panels(path, letters=25)
         assert colors > 20 and panels, number

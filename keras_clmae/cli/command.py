@@ -20,6 +20,8 @@ SUBCOMMANDS = {
     "knn": "score an encoder by k-nearest-neighbor classification",
     "linear-probe": "score an encoder by a linear classifier on its features",
     "embed": "write the features of images to a file, with their names",
+    "search": "show the images that are most like one, as a figure",
+    "anomaly": "score images by their reconstruction error",
     "mask-statistics": "describe the masks that a run has learned",
     "study": "compare methods over seeds, from one file",
     "report": "collect scores of several runs into one table",

@@ -19,6 +19,8 @@ from keras_clmae.evaluation.logistic_regression import (
     logistic_regression_accuracy,
 )
 from keras_clmae.evaluation.mask_health import mask_statistics
+from keras_clmae.evaluation.patch_error_maps import PatchErrorMapper
+from keras_clmae.evaluation.patch_error_maps import patch_error_maps
 from keras_clmae.evaluation.prediction import iterate_batches
 from keras_clmae.evaluation.records import make_record
 from keras_clmae.evaluation.records import markdown_table

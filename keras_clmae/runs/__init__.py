@@ -9,6 +9,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from keras_clmae.runs.anomalies import anomaly
     from keras_clmae.runs.converting import convert_checkpoint
     from keras_clmae.runs.data_check import check_data
     from keras_clmae.runs.embedding import embed
@@ -19,12 +20,14 @@ if TYPE_CHECKING:
     from keras_clmae.runs.pretraining import pretrain
     from keras_clmae.runs.recipes import load_recipe
     from keras_clmae.runs.recipes import recipe_names
+    from keras_clmae.runs.searching import search
     from keras_clmae.runs.settings import Settings
     from keras_clmae.runs.settings import read_settings
     from keras_clmae.runs.studying import study
 
 _MODULES = {
     "Settings": "settings",
+    "anomaly": "anomalies",
     "check_data": "data_check",
     "convert_checkpoint": "converting",
     "embed": "embedding",
@@ -36,6 +39,7 @@ _MODULES = {
     "pretrain": "pretraining",
     "read_settings": "settings",
     "recipe_names": "recipes",
+    "search": "searching",
     "study": "studying",
 }
 __all__ = list(_MODULES)

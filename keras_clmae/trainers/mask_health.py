@@ -13,10 +13,11 @@ _RISE = 0.01
 
 
 def follows_curriculum(factors, difficulties, total=None):
-    """Whether masks get harder while the factor is negative.
+    """Tells whether masks get harder while the factor is negative.
 
-    They do not where, over the last fifth of the run, the factor was negative
-    and mask difficulty never rose above what it was before.
+    They do not where, over the last fifth of the run, the factor was negative,
+    mask difficulty never rose above what it was before, and the masks were no
+    harder than random ones, which have a difficulty of 1.
 
     Args:
         factors: sequence of float. The curriculum factor, one value per epoch.
@@ -44,8 +45,8 @@ def follows_curriculum(factors, difficulties, total=None):
     factors, difficulties = factors[measured], difficulties[measured]
     if len(factors) <= window or (factors[-window:] >= 0).any():
         return True
-    before = difficulties[-window - 1]
-    return bool(difficulties[-window:].max() > before + _RISE)
+    highest = difficulties[-window:].max()
+    return bool(highest > 1 or highest > difficulties[-window - 1] + _RISE)
 
 
 class WatchCurriculum(keras.callbacks.Callback):

@@ -102,6 +102,8 @@ def test_masks_that_do_not_follow_the_curriculum():
     assert follows_curriculum(factors[:10], falling[:10])
     assert follows_curriculum(factors[:13], falling[:13], total=20)
     assert not follows_curriculum(factors[:15], falling[:15], total=20)
+    # Masks that stay as hard as they can get are harder than random ones.
+    assert follows_curriculum(factors, np.full(20, 1.6))
     # Epochs without a validation are left out.
     assert follows_curriculum(factors, np.full(20, np.nan))
     watch = WatchCurriculum()
