@@ -1,4 +1,4 @@
-"""Pretrains CL-MAE and plain MAE on digits and compares their features.
+"""Pretrain CL-MAE and plain MAE on digits and compare their features.
 
 `bash scripts/demo.sh` runs it in an environment of its own.
 """
@@ -10,28 +10,50 @@ import sys
 os.environ.setdefault("KERAS_BACKEND", "jax")
 
 import keras
+import numpy as np
 from rich.console import Console
 from rich.table import Table
 
 from keras_clmae import data
 from keras_clmae.evaluation import extract_features
-from keras_clmae.evaluation import knn_accuracy
+from keras_clmae.evaluation import knn_leave_one_out_scores
+from keras_clmae.evaluation import knn_scores
 from keras_clmae.runs import load_recipe
 from keras_clmae.runs.building import build_model
 from keras_clmae.runs.folder import RunFolder
 from keras_clmae.runs.pretraining import run
 from keras_clmae.runs.settings import settings_to_run
+from keras_clmae.visualization import read_log
+
+NEIGHBORS = 20
+NAMES = {"clmae": "CL-MAE", "mae": "plain MAE"}
 
 
 def knn_on_digits(encoder):
-    """k-NN accuracy on the held-out digits, in per cent."""
+    """Scores an encoder by its neighbors, in percent.
+
+    Args:
+        encoder: `ViTEncoder`.
+
+    Returns:
+        A pair: of the held-out digits among those of the training, and of every
+        digit among all others.
+    """
     (train, train_labels), (test, test_labels) = data.load_digits_arrays()
     features = [
         extract_features(encoder, images, pooling="mean", verbose=0)[0]
         for images in (train, test)
     ]
-    return 100 * knn_accuracy(
-        features[0], train_labels, features[1], test_labels
+    held_out = knn_scores(
+        features[0], train_labels, features[1], test_labels, NEIGHBORS
+    )
+    all_digits = knn_leave_one_out_scores(
+        np.concatenate(features),
+        np.concatenate([train_labels, test_labels]),
+        NEIGHBORS,
+    )
+    return tuple(
+        100 * scores[NEIGHBORS]["accuracy"] for scores in (held_out, all_digits)
     )
 
 
@@ -54,7 +76,7 @@ def main():
     recipe = load_recipe("digits")
     if options.epochs is not None:
         recipe["epochs"] = options.epochs
-    for method in ("clmae", "mae"):
+    for method, name in NAMES.items():
         settings = settings_to_run(
             {
                 **recipe,
@@ -68,24 +90,47 @@ def main():
                 untrained_encoder(settings)
             )
         model = run(settings)
-        name = {"clmae": "CL-MAE", "mae": "plain MAE"}[method]
         scores[f"{name}, {settings.epochs} epochs"] = knn_on_digits(
             model.encoder
         )
-    table = Table(title="Held-out digits, 20 nearest neighbors")
-    table.add_column("encoder")
-    table.add_column("right", justify="right")
-    for name, score in scores.items():
-        table.add_row(name, f"{score:.1f} %")
     console = Console()
-    console.print(table)
+    console.print(scores_table(scores))
     folder = RunFolder(os.path.join(options.run_dir, "clmae"))
+    console.print(course_of_the_masks(folder))
     for path in (folder.curriculum_figure, folder.masks_figure):
         console.print(path)
 
 
+def scores_table(scores):
+    """Makes the table of the encoders and their scores."""
+    table = Table(title=f"Digits, {NEIGHBORS} nearest neighbors: right")
+    table.add_column("encoder")
+    table.add_column("held-out digits", justify="right")
+    table.add_column("all digits, one by one", justify="right")
+    for name, percents in scores.items():
+        table.add_row(name, *(f"{percent:.1f} %" for percent in percents))
+    return table
+
+
+def course_of_the_masks(folder):
+    """Words how mask difficulty went, from the log of the run."""
+    difficulty = read_log(folder.log)["val_mask_difficulty"]
+    return (
+        f"Mask difficulty, above 1 harder than random masks: "
+        f"{difficulty[0]:.2f} at first, {difficulty.min():.2f} at its lowest, "
+        f"{difficulty[-1]:.2f} at the end."
+    )
+
+
 def free_folder(name):
-    """The name, or with a number where it is taken: no run is overwritten."""
+    """Finds a name that is not taken, so that no run is overwritten.
+
+    Args:
+        name: str. A folder.
+
+    Returns:
+        str. The name, or with a number where it is taken.
+    """
     candidate, number = name, 1
     while os.path.exists(candidate):
         number += 1
@@ -94,7 +139,7 @@ def free_folder(name):
 
 
 def untrained_encoder(settings):
-    """The encoder that pretraining starts from."""
+    """Makes the encoder that pretraining starts from."""
     keras.utils.set_random_seed(settings.seed)
     return build_model(settings, (8, 8, 1)).encoder
 

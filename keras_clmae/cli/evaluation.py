@@ -58,4 +58,6 @@ def print_scores(record, output):
             f"{record['protocol']}, {which}: {score['accuracy']:.2%}",
             markup=False,
         )
+        if "mean_iou" in score:
+            console.print(f"mean IoU, {which}: {score['mean_iou']:.2%}")
     console.print(f"Written to {output}", markup=False, soft_wrap=True)

@@ -10,6 +10,8 @@ Fine-tune an encoder with labels and score the classifier.
 
   keras-clmae finetune runs/cifar10 folder:cifar10 --baseline random
   keras-clmae finetune runs/digits digits --images_per_class 10
+  keras-clmae finetune runs/photos folder:images --task segmentation \\
+      --masks masks
 
 MAE's recipe; the score is written to a JSON file with everything that decided
 it. The baseline trains the same network from scratch in the same way."""

@@ -8,6 +8,7 @@ from keras_clmae import models
 from keras_clmae.curriculum import ConstantCurriculum
 from keras_clmae.curriculum import CosineCurriculum
 from keras_clmae.curriculum import LinearCurriculum
+from keras_clmae.kernels import bfloat16_is_fast
 from keras_clmae.optimizers import AdamW
 from keras_clmae.optimizers import scale_learning_rate
 from keras_clmae.optimizers import warmup_cosine
@@ -15,9 +16,28 @@ from keras_clmae.runs.parts import make_objective
 from keras_clmae.runs.parts import make_part
 
 
+def settle_precision(precision):
+    """Decides what `auto` is on this device and backend.
+
+    Args:
+        precision: str. As in `Settings`.
+
+    Returns:
+        str. `"float32"` or `"mixed_bfloat16"`.
+    """
+    if precision != "auto":
+        return precision
+    return "mixed_bfloat16" if bfloat16_is_fast() else "float32"
+
+
 @contextlib.contextmanager
 def precision(policy):
-    """Makes layers in a dtype policy, inside a block."""
+    """Makes layers in a dtype policy, inside a block.
+
+    Args:
+        policy: str. As in `Settings`.
+    """
+    policy = settle_precision(policy)
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(policy)
     try:

@@ -1,6 +1,7 @@
 """Check settings before anything heavy is imported."""
 
 import dataclasses
+import glob
 import os
 import re
 import types
@@ -8,7 +9,20 @@ import typing
 
 from keras_clmae.runs.suggestions import did_you_mean
 
-_KINDS = ("folder", "tfds")
+_KINDS = ("folder", "tfds", "hf-dataset", "webdataset", "parquet")
+# Kind of data -> further arguments of the function that reads it.
+_DATA_ARGUMENTS = {
+    "folder": ("on_error",),
+    "hf-dataset": ("config", "image_column", "label_column", "on_error"),
+    "parquet": ("image_column", "label_column", "shuffle_window", "on_error"),
+    "webdataset": (
+        "image_key",
+        "label_key",
+        "index_folder",
+        "shuffle_window",
+        "on_error",
+    ),
+}
 # Names of presets; whether one exists is known where the models are.
 _PRESET = re.compile(r"(vit|mae|clmae)_\w+")
 
@@ -17,8 +31,8 @@ def data_spec(data):
     """Words where images come from as the package reads it.
 
     Args:
-        data: str. `digits`, `folder:PATH`, `tfds:NAME`, or the path of a folder
-            that exists.
+        data: str. `digits`, the path of a folder that exists, or a kind and a
+            place, such as `folder:PATH` or `parquet:PATH`.
 
     Returns:
         str. The same, and `folder:PATH` for a path.
@@ -44,10 +58,44 @@ def check_data_exists(data):
         return
     if kind == "folder" and os.path.isdir(place):
         return
+    if kind == "hf-dataset" and place:
+        # A name of the Hub has one slash, or none.
+        if not place.startswith((".", "/", "~")) or os.path.isdir(place):
+            return
+    if kind in ("webdataset", "parquet") and _files_exist(place):
+        return
     raise ValueError(
-        "`data` must be `digits`, an existing folder (PATH or folder:PATH) or "
-        f"tfds:NAME. Received: data={data!r}"
+        "`data` must be `digits`, an existing folder (PATH or folder:PATH), "
+        "tfds:NAME, hf-dataset:NAME, or webdataset:PATH or parquet:PATH with "
+        f"files that exist. Received: data={data!r}"
     )
+
+
+def _files_exist(place):
+    """Whether a path or a pattern has files; braces are not looked into."""
+    if "{" in place or "://" in place:
+        return True
+    return bool(place and glob.glob(place))
+
+
+def check_data_arguments(data, arguments):
+    """Refuses arguments that the function which reads the data lacks.
+
+    Args:
+        data: str. What `data_spec` gave.
+        arguments: dict.
+
+    Raises:
+        ValueError: if the kind of data has no such argument.
+    """
+    known = _DATA_ARGUMENTS.get(data.partition(":")[0], ())
+    for name in arguments:
+        if name not in known:
+            raise ValueError(
+                f"`data_arguments` of `{data}` must be among "
+                f"{', '.join(known) or 'none'}. Received: {name!r}"
+                f"{did_you_mean(name, known)}"
+            )
 
 
 def check_source(source):

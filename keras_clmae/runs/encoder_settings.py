@@ -2,8 +2,10 @@
 
 import dataclasses
 import os
+from typing import Any
 from typing import Literal
 
+from keras_clmae.runs.checks import check_data_arguments
 from keras_clmae.runs.checks import check_data_exists
 from keras_clmae.runs.checks import check_literals
 from keras_clmae.runs.checks import check_positive_integer
@@ -21,8 +23,10 @@ class ImageSettings:
     Args:
         source: Folder of a run or its encoder/, `.keras` file, preset (folder
             or name) or published checkpoint (`.pth`).
-        data: Images: `digits`, `folder:PATH`, the path of a folder, or
-            `tfds:NAME`.
+        data: Images: `digits`, `folder:PATH`, the path of a folder,
+            `tfds:NAME`, `hf-dataset:NAME`, `webdataset:PATH` or `parquet:PATH`.
+        data_arguments: Further arguments of the function that reads the images,
+            such as `{image_column: photo}` of parquet files.
         split: Split of the data. A folder without folders of splits is read
             whole.
         image_size: Side of the images in pixels. Defaults to the model's.
@@ -47,6 +51,7 @@ class ImageSettings:
     statistics: Statistics | None = None
     cache: str | None = None
     data_dir: str | None = None
+    data_arguments: dict[str, Any] = dataclasses.field(default_factory=dict)
     batch_size: int = 256
     num_heads: int | None = None
     decoder_num_heads: int | None = None
@@ -61,6 +66,7 @@ class ImageSettings:
     def __post_init__(self):
         self.source = os.fspath(self.source)
         self.data = data_spec(self.data)
+        check_data_arguments(self.data, self.data_arguments)
         check_literals(self)
         check_positive_integer("batch_size", self.batch_size)
 

@@ -28,6 +28,9 @@ from keras_clmae.runs.protocols import score_fine_tuning
 from keras_clmae.runs.protocols import score_knn
 from keras_clmae.runs.protocols import score_linear_probe
 from keras_clmae.runs.settings import read_settings
+from keras_clmae.trainers import follows_curriculum
+from keras_clmae.trainers.mask_health import PAGE
+from keras_clmae.visualization import read_log
 
 _PROTOCOLS = {
     KNNSettings: score_knn,
@@ -236,7 +239,26 @@ def _describe_masks(settings):
                 warning.lineno,
             )
     statistics["visible_share"] = statistics["visible_share"].tolist()
-    return settled, {"statistics": statistics, "warnings": collapses}
+    warned = [*collapses, *_warnings_of_log(folder_of(settings.source))]
+    return settled, {"statistics": statistics, "warnings": warned}
+
+
+def _warnings_of_log(folder):
+    """What the log of the run says about its masks, as a list of str."""
+    if not os.path.isfile(folder.log):
+        return []
+    log = read_log(folder.log)
+    difficulty = log.get("val_mask_difficulty", log.get("mask_difficulty"))
+    if difficulty is None or follows_curriculum(
+        log["curriculum_factor"], difficulty
+    ):
+        return []
+    return [
+        "The masks do not follow the curriculum: over the last fifth of the "
+        "run its factor was negative, which asks for hard masks, and mask "
+        f"difficulty has not risen; at the end it is {difficulty[-1]:.2f}. "
+        f"See {PAGE}."
+    ]
 
 
 def all_settings(asked, settled):

@@ -86,7 +86,7 @@ def load_test_split(settings, encoder, train):
         train: the training split.
     """
     arguments = {}
-    if settings.data.startswith("folder:"):
+    if settings.data != "digits" and not settings.data.startswith("tfds:"):
         arguments["class_names"] = train.class_names
     return load_split(settings, encoder, settings.test_split, **arguments)
 

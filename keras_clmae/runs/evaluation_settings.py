@@ -1,8 +1,11 @@
 """The settings of the evaluations, checked without importing Keras."""
 
 import dataclasses
+import os
+from typing import Any
 from typing import Literal
 
+from keras_clmae.runs.checks import check_data_arguments
 from keras_clmae.runs.checks import check_data_exists
 from keras_clmae.runs.checks import check_literals
 from keras_clmae.runs.checks import check_source
@@ -18,7 +21,10 @@ class EvaluationSettings:
         source: Folder of a run, `.keras` file, preset (folder or name) or
             published checkpoint (`.pth`).
         data: Labeled images: `digits`, `folder:PATH` or the path of a folder
-            with the folders train and test in it, or `tfds:NAME`.
+            with the folders train and test in it, `tfds:NAME`,
+            `hf-dataset:NAME`, `webdataset:PATH` or `parquet:PATH`.
+        data_arguments: Further arguments of the function that reads the images,
+            such as `{image_column: photo}` of parquet files.
         output: JSON file to write. Defaults to a new file in the run folder, or
             in the working directory, named after the protocol, the seed and,
             by a few letters, all other settings.
@@ -53,6 +59,7 @@ class EvaluationSettings:
     statistics: Statistics | None = None
     cache: str | None = None
     data_dir: str | None = None
+    data_arguments: dict[str, Any] = dataclasses.field(default_factory=dict)
     batch_size: int = 256
     train_split: str = "train"
     test_split: str = "test"
@@ -63,6 +70,7 @@ class EvaluationSettings:
 
     def __post_init__(self):
         self.data = data_spec(self.data)
+        check_data_arguments(self.data, self.data_arguments)
         check_literals(self)
 
     def check_paths(self):
@@ -143,9 +151,15 @@ class FineTuneSettings(EvaluationSettings):
     """The settings of fine-tuning.
 
     Args:
+        task: `classification`, or `segmentation`: a class for every pixel, of
+            a folder of images with `masks`.
+        masks: Folder of masks, whose paths are those of the images. Both have
+            folders of the splits in them; without, a fifth of the images,
+            drawn by the seed, is scored.
         epochs: Passes over the images.
         base_learning_rate: Highest learning rate of the head for a batch of
-            256 images; it scales with the batch size.
+            256 images; it scales with the batch size. Defaults to 5e-4, and to
+            2e-3 for segmentation.
         layer_decay: Factor on the learning rate from a block to the one below.
         weight_decay: AdamW's decay.
         warmup_epochs: Epochs in which the learning rate rises from 0.
@@ -167,8 +181,10 @@ class FineTuneSettings(EvaluationSettings):
         save: `.keras` file for the classifier.
     """
 
+    task: Literal["classification", "segmentation"] = "classification"
+    masks: str | None = None
     epochs: int = 100
-    base_learning_rate: float = 5e-4
+    base_learning_rate: float | None = None
     layer_decay: float = 0.75
     weight_decay: float = 0.05
     warmup_epochs: int = 5
@@ -186,8 +202,36 @@ class FineTuneSettings(EvaluationSettings):
     images_per_class: int | None = None
     save: str | None = None
 
+    def __post_init__(self):
+        super().__post_init__()
+        segments = self.task == "segmentation"
+        if self.base_learning_rate is None:
+            self.base_learning_rate = 2e-3 if segments else 5e-4
+        if segments and (not self.data.startswith("folder:") or not self.masks):
+            raise ValueError(
+                "`task=segmentation` needs a folder of images as `data` and "
+                f"one of masks as `masks`. Received: data={self.data!r}, "
+                f"masks={self.masks!r}"
+            )
+        if segments and self.images_per_class:
+            raise ValueError(
+                "`images_per_class` must be left out with `task=segmentation`. "
+                f"Received: images_per_class={self.images_per_class}"
+            )
+
+    def check_paths(self):
+        """Raises `ValueError` where a path does not exist."""
+        super().check_paths()
+        if self.masks is not None and not os.path.isdir(self.masks):
+            raise ValueError(
+                "`masks` must be a folder. Received: "
+                f"masks={self.masks!r}, which does not exist"
+            )
+
     def protocol_label(self):
         """Str. What is measured, for the report."""
+        if self.task == "segmentation":
+            return "segmentation, pixel accuracy"
         few = f" {self.images_per_class} a class" * bool(self.images_per_class)
         return f"fine-tuning{few} {self.pooling}"
 
@@ -199,8 +243,10 @@ class MaskStatisticsSettings:
     Args:
         source: Folder of a CL-MAE run, `.keras` file, preset folder or
             published checkpoint (`.pth`).
-        data: Images: `digits`, `folder:PATH`, the path of a folder, or
-            `tfds:NAME`.
+        data: Images: `digits`, `folder:PATH`, the path of a folder,
+            `tfds:NAME`, `hf-dataset:NAME`, `webdataset:PATH` or `parquet:PATH`.
+        data_arguments: Further arguments of the function that reads the images,
+            such as `{image_column: photo}` of parquet files.
         output: JSON file to write. Defaults to a new file in the run folder, or
             in the working directory.
         name: Name of what is described. Defaults to the source without its
@@ -230,6 +276,7 @@ class MaskStatisticsSettings:
     statistics: Statistics | None = None
     cache: str | None = None
     data_dir: str | None = None
+    data_arguments: dict[str, Any] = dataclasses.field(default_factory=dict)
     batch_size: int = 256
     num_heads: int | None = None
     decoder_num_heads: int | None = None
@@ -243,6 +290,7 @@ class MaskStatisticsSettings:
 
     def __post_init__(self):
         self.data = data_spec(self.data)
+        check_data_arguments(self.data, self.data_arguments)
 
     def check_paths(self):
         """Raises `ValueError` where `source` or `data` does not exist."""

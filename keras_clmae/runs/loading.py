@@ -12,7 +12,8 @@ def source_arguments(settings):
     """Arguments of `data.load` that depend on the kind of data.
 
     Args:
-        settings: has `data`, `channels`, `cache` and `data_dir`.
+        settings: has `data`, `channels`, `cache`, `data_dir` and
+            `data_arguments`.
 
     Returns:
         dict.
@@ -33,7 +34,11 @@ def source_arguments(settings):
             )
     if kind == "digits":
         return {}
-    arguments = {"channels": settings.channels, "cache": settings.cache}
+    arguments = {
+        "channels": settings.channels,
+        "cache": settings.cache,
+        **settings.data_arguments,
+    }
     if kind == "tfds":
         arguments["data_dir"] = settings.data_dir
     return arguments

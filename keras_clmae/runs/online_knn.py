@@ -36,7 +36,7 @@ def labeled_images(settings, normalization):
     training, validation = data_splits(settings)
     bank = _load(settings, normalization, training)
     if validation is not None:
-        if settings.data.startswith("folder:"):
+        if not settings.data.startswith("tfds:"):
             validation = {**validation, "class_names": bank.class_names}
         queries = _load(settings, normalization, validation)
         return _take(bank, num_bank), _take(queries, num_queries)

@@ -1,5 +1,6 @@
 """Pretrain as settings say, into a run folder."""
 
+import dataclasses
 import importlib.util
 import os
 import tempfile
@@ -9,10 +10,12 @@ import keras
 from keras_clmae import callbacks
 from keras_clmae import data
 from keras_clmae import distribution
+from keras_clmae.kernels import describe_bfloat16
 from keras_clmae.runs.building import build_model
 from keras_clmae.runs.building import compile_model
 from keras_clmae.runs.building import highest_learning_rate
 from keras_clmae.runs.building import precision
+from keras_clmae.runs.building import settle_precision
 from keras_clmae.runs.folder import RunFolder
 from keras_clmae.runs.loading import NUM_SHOWN_IMAGES
 from keras_clmae.runs.loading import load_data
@@ -88,6 +91,11 @@ def run(settings, resume=False, clock=None):
         multi_host=settings.multi_host,
     )
     keras.utils.set_random_seed(settings.seed)
+    reason = describe_bfloat16() if settings.precision == "auto" else None
+    # Stored as it is here: a run goes on in it wherever it does.
+    settings = dataclasses.replace(
+        settings, precision=settle_precision(settings.precision)
+    )
     with precision(settings.precision):
         train, validation = load_data(settings)
         images = data.example_images(validation or train, NUM_SHOWN_IMAGES)
@@ -104,6 +112,7 @@ def run(settings, resume=False, clock=None):
                 train,
                 position,
                 highest_learning_rate(settings),
+                reason,
             )
         stop = StopRequest()
         chosen = make_callbacks(

@@ -1,6 +1,7 @@
 """Score an encoder by k-NN, a linear probe or fine-tuning."""
 
 import dataclasses
+import os
 
 import numpy as np
 
@@ -12,6 +13,9 @@ from keras_clmae.runs.evaluation_data import extract_splits
 from keras_clmae.runs.evaluation_data import image_shape
 from keras_clmae.runs.evaluation_data import load_split
 from keras_clmae.runs.evaluation_data import load_test_split
+
+# Of a folder of images with masks that has no splits.
+_TEST_SHARE = 0.2
 
 
 def score_knn(settings, encoder, which):
@@ -82,6 +86,8 @@ def _probe_images(settings, encoder):
 
 def score_fine_tuning(settings, encoder, which):
     """Scores by fine-tuning with labels; see `score_knn`."""
+    if settings.task == "segmentation":
+        return _score_segmentation(settings, encoder, which)
     train, num_classes = load_training_data(settings, encoder)
     classifier = evaluation.fine_tune(
         encoder,
@@ -107,6 +113,70 @@ def score_fine_tuning(settings, encoder, which):
     if settings.save and which == "pretrained":
         classifier.save(settings.save)
     return {"accuracy": accuracy}
+
+
+def _score_segmentation(settings, encoder, which):
+    train, test = _load_pairs(settings, encoder)
+    segmenter = evaluation.fine_tune_segmenter(
+        encoder,
+        train,
+        train.num_classes,
+        batch_size=settings.batch_size,
+        epochs=settings.epochs,
+        base_learning_rate=settings.base_learning_rate,
+        layer_decay=settings.layer_decay,
+        weight_decay=settings.weight_decay,
+        warmup_epochs=settings.warmup_epochs,
+        drop_path_rate=settings.drop_path_rate,
+        ignore_label=train.ignore_label,
+        ema_momentum=settings.ema_momentum,
+        image_shape=image_shape(settings, encoder),
+        verbose=settings.verbose,
+    )
+    scores = evaluation.segmentation_scores(segmenter, test)
+    if settings.save and which == "pretrained":
+        segmenter.save(settings.save)
+    return {
+        "accuracy": scores["pixel_accuracy"],
+        "mean_iou": scores["mean_iou"],
+        # JSON has no NaN.
+        "class_iou": [
+            None if np.isnan(iou) else iou for iou in scores["class_iou"]
+        ],
+    }
+
+
+def _load_pairs(settings, encoder):
+    """Images with masks to train on and to score."""
+    images = settings.data.removeprefix("folder:")
+    folders = [
+        (os.path.join(images, split), os.path.join(settings.masks, split))
+        for split in (settings.train_split, settings.test_split)
+    ]
+    common = {
+        "image_size": image_shape(settings, encoder)[:2],
+        "batch_size": settings.batch_size,
+        "channels": settings.channels,
+        "statistics": settings.statistics,
+        "seed": settings.seed,
+        **settings.data_arguments,
+    }
+    if not os.path.isdir(folders[0][0]):
+        return data.segmentation_folder(
+            images,
+            settings.masks,
+            validation_split=_TEST_SHARE,
+            subset="both",
+            **common,
+        )
+    train = data.segmentation_folder(*folders[0], **common)
+    test = data.segmentation_folder(
+        *folders[1],
+        num_classes=train.num_classes,
+        transform="evaluation",
+        **common,
+    )
+    return train, test
 
 
 def load_training_data(settings, encoder):

@@ -4,6 +4,7 @@ import dataclasses
 from typing import Any
 from typing import Literal
 
+from keras_clmae.runs.checks import check_data_arguments
 from keras_clmae.runs.checks import check_data_exists
 from keras_clmae.runs.checks import check_literals
 from keras_clmae.runs.checks import check_positive_integer
@@ -42,10 +43,13 @@ class Settings:
     Args:
         run_dir: Folder of the run. It must not hold another run.
         data: `digits` (embedded, no download), `folder:PATH`, the path of a
-            folder, or `tfds:NAME`.
-        validation: What to validate on, for folders and TFDS: the share of a
-            folder's images, or the name of a split. Nothing by default; the
-            digits have their own split.
+            folder, `tfds:NAME`, `hf-dataset:NAME` (of the Hub, or a folder of
+            `save_to_disk`), `webdataset:PATH` (tar files) or `parquet:PATH`.
+        data_arguments: Further arguments of the function that reads the images,
+            such as `{image_column: photo}` of parquet files.
+        validation: What to validate on, but for the digits, which have their
+            own split: the share of the images, or the name of a split. Nothing
+            by default.
         method: `clmae`, or `mae` for the baseline with random masks.
         preset: Name of a size, such as `tiny_patch4_32`.
             Without it, `model` gives all sizes.
@@ -92,7 +96,8 @@ class Settings:
         final_factor: Curriculum factor at the end.
         masking_update_period: Steps from one masking phase to the next.
         update: `alternating` or `simultaneous`.
-        precision: `float32` or `mixed_bfloat16`.
+        precision: `float32`, `mixed_bfloat16`, or `auto`: the latter where
+            device and backend are faster with it, else `float32`.
         jit_compile: Whether to compile the step; `auto` is Keras's choice. On
             GPUs `true` makes PyTorch faster.
         steps_per_execution: Steps in one call of the compiled step.
@@ -128,6 +133,7 @@ class Settings:
 
     run_dir: str
     data: str = "digits"
+    data_arguments: dict[str, Any] = dataclasses.field(default_factory=dict)
     validation: float | str | None = None
     method: Literal["clmae", "mae"] = "clmae"
     preset: str | None = None
@@ -155,7 +161,7 @@ class Settings:
     final_factor: float = -1.0
     masking_update_period: int = 1
     update: Literal["alternating", "simultaneous"] = "alternating"
-    precision: Literal["float32", "mixed_bfloat16"] = "float32"
+    precision: Literal["float32", "mixed_bfloat16", "auto"] = "float32"
     jit_compile: bool | Literal["auto"] = "auto"
     steps_per_execution: int = 1
     seed: int = 0
@@ -174,6 +180,7 @@ class Settings:
 
     def __post_init__(self):
         self.data = data_spec(self.data)
+        check_data_arguments(self.data, self.data_arguments)
         check_literals(self)
         for name in ("batch_size", "epochs"):
             check_positive_integer(name, getattr(self, name))

@@ -135,6 +135,8 @@ def check_same_settings(planned, stored, place):
     """
     wanted = json.loads(json.dumps(_stored_settings(planned)))
     for name, value in wanted.items():
+        if (name, value) == ("precision", "auto"):
+            continue
         if name in stored and stored[name] != value:
             raise ValueError(
                 f"{place!r} must have the study's settings: delete it, or "
@@ -162,6 +164,7 @@ def score(study, planned, encoder, normalization):
         "data": settings.data,
         "cache": settings.cache,
         "data_dir": settings.data_dir,
+        "data_arguments": settings.data_arguments,
         "seed": planned.seed,
         "verbose": 0,
         **study.evaluation,

@@ -10,7 +10,9 @@ from keras_clmae.runs.folder import RunFolder
 from keras_clmae.trainers.progress import duration
 
 
-def print_opening(settings, plan, model, train, position, learning_rate):
+def print_opening(
+    settings, plan, model, train, position, learning_rate, reason=None
+):
     """Prints what is about to run, as one table.
 
     Args:
@@ -20,17 +22,23 @@ def print_opening(settings, plan, model, train, position, learning_rate):
         train: the training batches.
         position: `TrainingPosition` from which the run goes on.
         learning_rate: float. The highest of the run.
+        reason: str. Why the precision was chosen. Defaults to `None`: it was
+            asked for.
     """
     table = Table(show_header=False, title=settings.title, title_style="bold")
     table.add_column(style="cyan")
     table.add_column()
-    rows = opening_rows(settings, plan, model, train, position, learning_rate)
+    rows = opening_rows(
+        settings, plan, model, train, position, learning_rate, reason
+    )
     for name, value in rows.items():
         table.add_row(name, value)
     Console().print(table)
 
 
-def opening_rows(settings, plan, model, train, position, learning_rate):
+def opening_rows(
+    settings, plan, model, train, position, learning_rate, reason=None
+):
     """Words the rows of the opening table.
 
     Args:
@@ -40,6 +48,7 @@ def opening_rows(settings, plan, model, train, position, learning_rate):
         train: as in `print_opening`.
         position: as in `print_opening`.
         learning_rate: as in `print_opening`.
+        reason: as in `print_opening`.
 
     Returns:
         dict from name to text.
@@ -71,7 +80,7 @@ def opening_rows(settings, plan, model, train, position, learning_rate):
         "tokens": f"{encoder.num_tokens}, of which {autoencoder.num_visible} "
         "stay visible",
         "backend": f"Keras {keras.__version__} on {keras.config.backend()}",
-        "precision": settings.precision,
+        "precision": settings.precision + (f": {reason}" if reason else ""),
         "devices": ", ".join(device_names())
         + (
             f"; {plan.strategy} parallel over {plan.num_devices} devices in "

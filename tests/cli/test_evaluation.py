@@ -5,6 +5,7 @@ import pathlib
 import re
 
 import keras
+import numpy as np
 import pytest
 
 from keras_clmae import cli
@@ -157,6 +158,34 @@ def test_report(run_folder, tmp_path, capsys):
     assert "| 2 |" in table
 
 
+def test_segmentation(run_folder, tmp_path, capsys):
+    pytest.importorskip("tensorflow")
+    random = np.random.default_rng(0)
+    for folder in ("images", "masks"):
+        (tmp_path / folder).mkdir()
+    for number in range(10):
+        image = random.random((8, 8, 1), "float32")
+        np.save(tmp_path / "images" / f"{number}.npy", image)
+        mask = np.full((8, 8), number % 2, "uint8")
+        np.save(tmp_path / "masks" / f"{number}.npy", mask)
+    arguments = ["finetune", str(run_folder), f"folder:{tmp_path / 'images'}"]
+    arguments += ["--task=segmentation", "--statistics=[[0.5], [0.2]]"]
+    arguments += ["--epochs=1", "--warmup_epochs=0", "--batch_size=4"]
+    arguments += ["--verbose=0", f"--save={tmp_path / 'segmenter.keras'}"]
+    record = cli.run([*arguments, f"--masks={tmp_path / 'masks'}"])
+    scores = record["scores"]["pretrained"]
+    assert record["protocol"] == "segmentation, pixel accuracy"
+    assert 0 <= scores["mean_iou"] <= scores["accuracy"] <= 1
+    assert len(scores["class_iou"]) == 2
+    assert "mean IoU, pretrained" in capsys.readouterr().out
+    segmenter = keras.saving.load_model(tmp_path / "segmenter.keras")
+    assert segmenter.num_classes == 2
+    for masks in ([], ["--masks=nowhere"]):
+        with pytest.raises(SystemExit):
+            cli.run([*arguments, *masks])
+        assert "error: `" in capsys.readouterr().err
+
+
 def test_mask_statistics(run_folder, capsys):
     arguments = ["mask-statistics", str(run_folder), "digits", "--verbose=0"]
     # Plain MAE learns no masks.
@@ -189,6 +218,15 @@ def test_mask_statistics(run_folder, capsys):
     shown = " ".join(capsys.readouterr().out.split())
     assert shown.count("The masks have collapsed") == 2
     assert "mask_overlap" in shown and "0.7500" in shown
+    # The log of the run tells whether they followed the curriculum.
+    rows = [f"{e},{1 - 0.2 * e:.1f},{0.9 - 0.02 * e:.2f}" for e in range(11)]
+    (run_folder / "log.csv").write_text(
+        "\n".join(["epoch,curriculum_factor,val_mask_difficulty", *rows])
+    )
+    *_, warning = cli.run(arguments)["warnings"]
+    assert "do not follow the curriculum" in warning and "0.70" in warning
+    (run_folder / "log.csv").write_text("epoch,loss\n0,1.0\n")
+    assert len(cli.run(arguments)["warnings"]) == 2
     # It is no score.
     with pytest.raises(SystemExit):
         cli.run(["report", str(run_folder)])

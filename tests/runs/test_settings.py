@@ -5,6 +5,8 @@ import dataclasses
 import pytest
 
 from keras_clmae import runs
+from keras_clmae.runs.checks import check_data_exists
+from keras_clmae.runs.loading import source_arguments
 from keras_clmae.runs.settings import settings_to_run
 from keras_clmae.runs.settings import write_settings
 from tests.once import ONCE
@@ -45,6 +47,52 @@ def test_data_may_be_a_path(tmp_path, monkeypatch):
         ("nowhere", "nowhere"),
     ):
         assert runs.Settings("run", data=given).data == expected
+
+
+def test_data_that_exists(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "train-0.parquet").touch()
+    for data in (
+        "digits",
+        "folder:a",
+        "tfds:cifar10",
+        "hf-dataset:uoft-cs/cifar10:train",
+        "hf-dataset:./a",
+        "parquet:a",
+        "parquet:a/train-*.parquet",
+        "webdataset:shards-{00..07}.tar",
+    ):
+        check_data_exists(data)
+    for data in (
+        "nowhere",
+        "folder:nowhere",
+        "hf-dataset:",
+        "hf-dataset:./nowhere",
+        "parquet:a/test-*.parquet",
+        "webdataset:nowhere.tar",
+        "zip:a",
+    ):
+        with pytest.raises(ValueError, match="`data` must be `digits`, an"):
+            check_data_exists(data)
+
+
+def test_arguments_of_the_data():
+    columns = {"image_column": "photo"}
+    settings = runs.Settings(
+        "run", data="parquet:a", data_arguments=columns, cache="memory"
+    )
+    assert source_arguments(settings) == {
+        "channels": None,
+        "cache": "memory",
+        "image_column": "photo",
+    }
+    for data, message in (
+        ("webdataset:a", "among image_key, label_key"),
+        ("digits", "among none"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            runs.Settings("run", data=data, data_arguments=columns)
 
 
 def test_round_trip_and_old_names(tmp_path):

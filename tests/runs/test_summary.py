@@ -4,8 +4,10 @@ import keras
 import pytest
 
 import keras_clmae
+from keras_clmae.runs import building
 from keras_clmae.runs import pretraining
 from keras_clmae.runs.settings import Settings
+from keras_clmae.runs.settings import read_settings
 from keras_clmae.runs.summary import opening_rows
 
 for module in ("jsonargparse", "rich", "sklearn"):
@@ -47,6 +49,7 @@ def open_run(monkeypatch, tmp_path, capsys):
         )
         return model, capsys.readouterr().out
 
+    open_run.newest = lambda: max(tmp_path.iterdir())
     return open_run
 
 
@@ -91,6 +94,19 @@ def test_nothing_is_printed_when_nothing_is_asked_for(open_run):
     # Plain MAE has no masking module.
     _, printed = open_run(method="mae")
     assert "random masks" in printed and "masking module" not in printed
+
+
+@pytest.mark.parametrize("fast", [False, True])
+def test_precision_by_what_is_fast(open_run, monkeypatch, fast):
+    reason = "the processor says so"
+    monkeypatch.setattr(building, "bfloat16_is_fast", lambda: fast)
+    monkeypatch.setattr(pretraining, "describe_bfloat16", lambda: reason)
+    model, printed = open_run(precision="auto")
+    chosen = "mixed_bfloat16" if fast else "float32"
+    assert f"{chosen}: {reason}" in " ".join(printed.split())
+    assert model.encoder.dtype_policy.name == chosen
+    # As it goes on, wherever it does.
+    assert read_settings(str(open_run.newest())).precision == chosen
 
 
 @keras.saving.register_keras_serializable(package="tests_summary")
