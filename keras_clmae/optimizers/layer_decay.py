@@ -37,10 +37,8 @@ class LayerDecayAdamW(AdamW):
         layer_decay: float in (0, 1]. Defaults to `0.75`, as in MAE's table 9;
             MAE's published commands use 0.65 for ViT-B, 0.75 for L and H.
         weight_decay: float. Defaults to `0.05`, MAE's.
-        no_weight_decay: sequence of str. As of `AdamW`; beside them all vectors
-            and the class token are not decayed. `()` decays all. Defaults to
-            `keras_clmae.optimizers.NO_WEIGHT_DECAY`.
-        **kwargs: Arguments of `AdamW`.
+        **kwargs: Arguments of `AdamW`. Beside the names of `no_weight_decay`,
+            all vectors and the class token are not decayed; `()` decays all.
 
     Raises:
         ValueError: If `layer_decay` is not in (0, 1], or no variable belongs
