@@ -94,6 +94,12 @@ class MaskingObjective:
         """
         return keep_scores
 
+    @property
+    def has_own_selection(self):
+        """Bool. Whether other scores than the masker's choose the tokens."""
+        base = MaskingObjective.selection_scores
+        return type(self).selection_scores is not base
+
     def score_logs(self, keep_scores):
         """Summarizes the scores of a batch in scalars, for the log.
 

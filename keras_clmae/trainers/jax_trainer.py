@@ -51,6 +51,36 @@ class StepState:
         return result, StepState(variables, values)
 
 
+class PresentStep(keras.metrics.Metric):
+    """The step of the training, as an input of the compiled validation.
+
+    JAX compiles what a function does not get as a constant, and Keras gives a
+    validation no state of the optimizer. The variables of metrics it gets, and
+    resets them before it starts.
+
+    Args:
+        optimizer: Keras optimizer whose steps count.
+    """
+
+    def __init__(self, optimizer):
+        super().__init__(name="present_step")
+        self.iterations = optimizer.iterations
+        self.step = self.add_variable(
+            shape=(),
+            initializer="zeros",
+            dtype=self.iterations.dtype,
+            name="step",
+        )
+
+    def reset_state(self):
+        # A buffer of its own: the compiled steps take what they get.
+        self.step.assign(self.iterations.value + 0)
+
+    def result(self):
+        # Nothing for the log.
+        return {}
+
+
 class MAETrainer(BaseMAETrainer):
     """The step of plain MAE: on JAX, Keras's own on any number of devices."""
 
@@ -63,6 +93,15 @@ class MAETrainer(BaseMAETrainer):
 
 class CLMAETrainer(BaseCLMAETrainer):
     """The step of CL-MAE on JAX: pure, in one compiled function."""
+
+    def compile(self, *args, **kwargs):
+        super().compile(*args, **kwargs)
+        # Of the paper's objective no metric is added to older checkpoints.
+        if self.objective.has_own_selection:
+            self._means.present_step = PresentStep(self.autoencoder_optimizer)
+        self._predicts_at_step = None
+
+    compile.__doc__ = BaseCLMAETrainer.compile.__doc__
 
     def train_step(self, state, data):
         groups = (
@@ -210,5 +249,18 @@ class CLMAETrainer(BaseCLMAETrainer):
             self.metrics_variables,
         )
         state = StepState(sum(groups, []), sum(map(list, state), []))
+        if self.objective.has_own_selection:
+            present = self._means.present_step
+            state = state.replace(
+                [present.iterations], state.read([present.step])
+            )
         logs, state = state.run(self.log_validation, images_of(data))
         return logs, tuple(state.read(variables) for variables in groups)
+
+    def make_predict_function(self, force=False):
+        if self.compiled and self.objective.has_own_selection:
+            # The curriculum factor is a constant in the compiled function.
+            step = int(self.autoencoder_optimizer.iterations.value)
+            force = force or step != self._predicts_at_step
+            self._predicts_at_step = step
+        return super().make_predict_function(force)

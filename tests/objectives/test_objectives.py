@@ -6,6 +6,7 @@ import pytest
 from keras import ops
 
 from keras_clmae import objectives
+from keras_clmae.curriculum import StepCurriculum
 from keras_clmae.layers import keep_top_tokens
 from keras_clmae.models import CLMAE
 from keras_clmae.models import MaskingModule
@@ -259,3 +260,31 @@ def test_an_objective_of_ones_own(tmp_path):
     path = str(tmp_path / "model.keras")
     model.save(path)
     assert isinstance(keras.saving.load_model(path).objective, Entropy)
+
+
+def test_compiled_validation_and_prediction_have_the_present_factor():
+    """A function that was compiled earlier has no factor of that time."""
+    model = predicting_clmae()
+    compiled_clmae(
+        optimizer=keras.optimizers.SGD(0.0),
+        model=model,
+        curriculum=StepCurriculum([3], [1.0, -1.0]),
+    )
+    images = tiny_images(8)
+    masks = []
+    for _ in range(2):
+        history = model.fit(
+            images, batch_size=4, verbose=0, validation_data=(images,)
+        )
+        expected = float(model.validation_losses(images)["loss"])
+        found = model.evaluate(
+            images, batch_size=8, return_dict=True, verbose=0
+        )
+        for loss in (found["loss"], history.history["val_loss"][0]):
+            assert loss == pytest.approx(expected, rel=1e-4)
+        masks.append(model.predict(images, verbose=0)["keep_scores"])
+        np.testing.assert_allclose(
+            masks[-1], *to_numpy([model.keep_scores(images)]), atol=1e-5
+        )
+    # The weights stay as they are: the factor alone has turned.
+    np.testing.assert_allclose(masks[0], -masks[1], atol=1e-5)
