@@ -191,11 +191,11 @@ def decoder_positions(name, num_tokens, dim):
 # === Both ways ===
 
 
-def parts_of(model):
+def components_of(model):
     """Maps the first word of a path to that component of a model."""
     if hasattr(model, "masking_module"):
         return {
-            **parts_of(model.autoencoder),
+            **components_of(model.autoencoder),
             "masking_module": model.masking_module,
         }
     if hasattr(model, "decoder"):
@@ -209,20 +209,20 @@ def parts_of(model):
     return {"encoder": model}
 
 
-def resolve(parts, path):
+def resolve(components, path):
     """Finds the object that a path such as `encoder.blocks.0` names."""
 
     def step(value, word):
         return value[int(word)] if word.isdigit() else getattr(value, word)
 
     first, *words = path.split(".")
-    return functools.reduce(step, words, parts[first])
+    return functools.reduce(step, words, components[first])
 
 
 def variables_of(entry, model):
     """Finds the variables that an entry names."""
-    parts = parts_of(model)
-    return [resolve(parts, path) for path in entry.ours]
+    components = components_of(model)
+    return [resolve(components, path) for path in entry.ours]
 
 
 def check(table, weights, allow_missing=False):
@@ -305,8 +305,10 @@ def export(table, model, allow_missing=False, ignored=()):
             `allow_missing` is false.
     """
     arrays, mapped = {}, []
-    parts = parts_of(model)
-    placed = {id(v) for path in ignored for v in resolve(parts, path).weights}
+    components = components_of(model)
+    placed = {
+        id(v) for path in ignored for v in resolve(components, path).weights
+    }
     for entry in table:
         variables = variables_of(entry, model)
         placed.update(id(variable) for variable in variables)

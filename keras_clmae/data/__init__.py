@@ -1,7 +1,6 @@
 """Make batches of images: arrays, digits, folders and named data sets."""
 
 from keras_clmae.data.arrays import ArrayDataset
-from keras_clmae.data.arrays import array_dataset
 from keras_clmae.data.contract import ImageDataset
 from keras_clmae.data.examples import example_images
 from keras_clmae.data.fine_tuning import FineTuneTransform

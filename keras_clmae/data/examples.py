@@ -27,7 +27,7 @@ def example_images(dataset, count):
     Example:
 
     >>> images = np.arange(10.0).reshape(10, 1, 1, 1)
-    >>> dataset = keras_clmae.data.array_dataset(
+    >>> dataset = keras_clmae.data.ArrayDataset(
     ...     images, batch_size=4, shuffle=False
     ... )
     >>> keras_clmae.data.example_images(dataset, 3).ravel().tolist()

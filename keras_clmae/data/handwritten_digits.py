@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from keras_clmae.data.arrays import array_dataset
+from keras_clmae.data.arrays import ArrayDataset
 from keras_clmae.data.normalization import PixelNormalization
 from keras_clmae.optional_imports import require
 
@@ -127,7 +127,7 @@ def digits(
         images, targets = train if split == "train" else test
     if shuffle is None:
         shuffle = split != "test"
-    dataset = array_dataset(
+    dataset = ArrayDataset(
         images,
         targets if labels else None,
         batch_size=batch_size,

@@ -219,7 +219,7 @@ def remaining_steps(dataset, steps):
 
     Example:
 
-    >>> dataset = keras_clmae.data.array_dataset(
+    >>> dataset = keras_clmae.data.ArrayDataset(
     ...     np.zeros((10, 8, 8, 1)), batch_size=4
     ... )
     >>> len(keras_clmae.data.remaining_steps(dataset, 2))

@@ -14,7 +14,7 @@ from keras_clmae.optional_imports import require
 
 # Parts of a split that are read side by side, in an order of their own in
 # every epoch.
-_MAX_PARTS = 16
+_MAX_STREAMS = 16
 # Examples that are read in a row from one part.
 _BLOCK_LENGTH = 16
 
@@ -192,14 +192,17 @@ class _TfdsSource:
         self.sampler = sampler
         self.decoder = decoder
         self.shuffle_buffer = shuffle_buffer
-        parts = self._parts(builder, split, read, cache)
-        self._spec = parts[0].element_spec
+        streams = self._streams(builder, split, read, cache)
+        self._spec = streams[0].element_spec
         self._variants = self._tf.stack(
-            [self._tf.data.experimental.to_variant(part) for part in parts]
+            [
+                self._tf.data.experimental.to_variant(stream)
+                for stream in streams
+            ]
         )
 
-    def _parts(self, builder, split, read, cache):
-        """Splits this process's share into parts to read side by side."""
+    def _streams(self, builder, split, read, cache):
+        """Splits this process's share into streams to read in parallel."""
         index, count = self.sampler.process_index, self.sampler.process_count
         if not _has_subsplits(builder):
             share = read(split).shard(count, index)
@@ -211,8 +214,8 @@ class _TfdsSource:
             return [self._cached(read(share), cache)]
         shards = builder.info.splits[split].num_shards
         examples = self.sampler.num_examples // count
-        parts = max(1, min(_MAX_PARTS, shards, examples))
-        return [read(part) for part in tfds.even_splits(share, parts)]
+        streams = max(1, min(_MAX_STREAMS, shards, examples))
+        return [read(part) for part in tfds.even_splits(share, streams)]
 
     def _cached(self, share, cache):
         if cache is None:

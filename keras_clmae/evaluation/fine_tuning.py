@@ -77,7 +77,7 @@ def fine_tune(
     >>> import numpy as np, keras_clmae
     >>> encoder = keras_clmae.models.ViTEncoder((8, 8, 1), 2, 16, 2, 2)
     >>> images = np.zeros((8, 8, 8, 1), "float32")
-    >>> dataset = keras_clmae.data.array_dataset(images, np.arange(8) % 2)
+    >>> dataset = keras_clmae.data.ArrayDataset(images, np.arange(8) % 2)
     >>> classifier = keras_clmae.evaluation.fine_tune(
     ...     encoder, dataset, num_classes=2, batch_size=8, epochs=1,
     ...     warmup_epochs=0,

@@ -73,7 +73,7 @@ def fine_tune_segmenter(
     >>> encoder = keras_clmae.models.ViTEncoder((8, 8, 1), 2, 16, 2, 2)
     >>> images = np.zeros((8, 8, 8, 1), "float32")
     >>> masks = np.zeros((8, 8, 8), "uint8")
-    >>> dataset = keras_clmae.data.array_dataset(images, masks)
+    >>> dataset = keras_clmae.data.ArrayDataset(images, masks)
     >>> segmenter = keras_clmae.evaluation.fine_tune_segmenter(
     ...     encoder, dataset, num_classes=2, batch_size=8, epochs=1,
     ...     warmup_epochs=0,

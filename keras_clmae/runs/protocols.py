@@ -216,7 +216,7 @@ def draw_training_data(settings, encoder):
         rows = drawn[(drawn >= start) & (drawn < start + len(batch))] - start
         images.append(batch[rows])
         start += len(batch)
-    train = data.array_dataset(
+    train = data.ArrayDataset(
         np.concatenate(images),
         labels[drawn],
         batch_size=min(settings.batch_size, len(drawn)),

@@ -103,7 +103,7 @@ def check_parts(config):
             f"it holds a {str(config.get('class_name'))[:50]}, which is none "
             "of keras_clmae's"
         )
-    for part, _ in _parts(config):
+    for part, _ in _nested_configs(config):
         name = str(part.get("class_name"))
         module = str(part.get("module")).split(".")[0]
         if module == "keras" and name in _DTYPE_POLICIES:
@@ -198,7 +198,7 @@ def _sizes_in(group, seen):
 def _check_config(config, available):
     """Checks the sizes in a configuration against the weights."""
     check_parts(config)
-    needed = [_own_room(part, dim) for part, dim in _parts(config)]
+    needed = [_own_room(part, dim) for part, dim in _nested_configs(config)]
     _check_room(_Room(*map(sum, zip(*needed, strict=True))), available)
 
 
@@ -238,14 +238,14 @@ def _is_part(config):
     return "class_name" in config and "config" in config
 
 
-def _parts(config, hidden_dim=0):
+def _nested_configs(config, hidden_dim=0):
     """Yields the configuration of a model and of all its parts.
 
     Each comes with the width of the model, for parts that do not tell theirs.
     """
     if isinstance(config, list):
         for item in config:
-            yield from _parts(item, hidden_dim)
+            yield from _nested_configs(item, hidden_dim)
     if not isinstance(config, dict):
         return
     inner = config
@@ -254,7 +254,7 @@ def _parts(config, hidden_dim=0):
         hidden_dim = hidden_dim or _hidden_dim(inner)
         yield config, hidden_dim
     for value in inner.values():
-        yield from _parts(value, hidden_dim)
+        yield from _nested_configs(value, hidden_dim)
 
 
 def _hidden_dim(config):

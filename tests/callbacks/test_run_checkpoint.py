@@ -12,7 +12,7 @@ from keras_clmae.callbacks import RunCheckpoint
 from keras_clmae.callbacks import TrainingInterrupted
 from keras_clmae.callbacks import list_checkpoints
 from keras_clmae.callbacks import restore_newest
-from keras_clmae.data import array_dataset
+from keras_clmae.data import ArrayDataset
 from keras_clmae.data import remaining_steps
 from tests.tiny_models import assert_same_bits
 from tests.tiny_models import compiled_clmae
@@ -39,8 +39,8 @@ class StopAt(keras.callbacks.Callback):
 
 def fit(model, train=None, callbacks=(), **arguments):
     return model.fit(
-        train or array_dataset(tiny_images(4 * STEPS), batch_size=4),
-        validation_data=array_dataset(
+        train or ArrayDataset(tiny_images(4 * STEPS), batch_size=4),
+        validation_data=ArrayDataset(
             tiny_images(8, seed=1), batch_size=4, shuffle=False
         ),
         shuffle=False,
@@ -80,7 +80,7 @@ def test_stopped_in_the_middle_of_an_epoch(undisturbed, tmp_path):
     model = compiled_clmae()
     position = restore_newest(model, directory)
     assert (position.epoch, position.step) == (1, 2)
-    train = array_dataset(tiny_images(4 * STEPS), batch_size=4)
+    train = ArrayDataset(tiny_images(4 * STEPS), batch_size=4)
     train.set_epoch(1)
     resumed = fit(
         model,

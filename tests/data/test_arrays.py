@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_clmae.data import array_dataset
+from keras_clmae.data import ArrayDataset
 from keras_clmae.data import digits
 from keras_clmae.data import load_digits_arrays
 from keras_clmae.data import remaining_steps
@@ -24,7 +24,7 @@ def epoch_numbers(dataset):
 
 
 def test_order_depends_on_seed_and_epoch_only():
-    first = array_dataset(numbered(), batch_size=3, seed=5)
+    first = ArrayDataset(numbered(), batch_size=3, seed=5)
     orders = []
     for _ in range(3):
         first.on_epoch_begin()
@@ -32,7 +32,7 @@ def test_order_depends_on_seed_and_epoch_only():
     assert not np.array_equal(orders[0], orders[1])
     assert sorted(orders[1]) == list(range(10))
 
-    resumed = array_dataset(numbered(), batch_size=3, seed=5)
+    resumed = ArrayDataset(numbered(), batch_size=3, seed=5)
     resumed.set_epoch(2)
     np.testing.assert_array_equal(epoch_numbers(resumed), orders[2])
     resumed.on_epoch_begin()
@@ -40,10 +40,10 @@ def test_order_depends_on_seed_and_epoch_only():
 
 
 def test_length_and_remainder():
-    dataset = array_dataset(numbered(), batch_size=4, drop_remainder=True)
+    dataset = ArrayDataset(numbered(), batch_size=4, drop_remainder=True)
     assert len(dataset) == dataset.steps_per_epoch == 2
     assert dataset.num_examples == 10
-    assert len(array_dataset(numbered(), batch_size=4)) == 3
+    assert len(ArrayDataset(numbered(), batch_size=4)) == 3
 
 
 @pytest.mark.parametrize("process_count", [1, 2, 3, 4])
@@ -51,7 +51,7 @@ def test_processes_share_an_epoch(process_count):
     seen = np.concatenate(
         [
             epoch_numbers(
-                array_dataset(
+                ArrayDataset(
                     numbered(),
                     batch_size=2,
                     process_index=index,
@@ -78,7 +78,7 @@ def test_processes_share_an_epoch(process_count):
 )
 def test_bad_arguments(arguments, message):
     with pytest.raises(ValueError, match=message):
-        array_dataset(**{"images": numbered(), **arguments})
+        ArrayDataset(**{"images": numbered(), **arguments})
 
 
 def test_digits_splits_and_statistics():
@@ -150,7 +150,7 @@ def fit_and_record(dataset, **arguments):
 @pytest.mark.parametrize("shuffle", [False, True])
 def test_steps_per_epoch_shows_each_image_once_per_pass(shuffle):
     def make():
-        return array_dataset(
+        return ArrayDataset(
             numbered(12), np.zeros((12, 1)), batch_size=2, seed=5
         )
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from keras_clmae.data import ArrayDataset
 from keras_clmae.data import EvaluationTransform
-from keras_clmae.data import array_dataset
 from keras_clmae.data import example_images
 from keras_clmae.data import image_folder
 from tests.data.pictures import save_picture
@@ -21,7 +21,7 @@ def numbered(count=10):
 
 @pytest.mark.parametrize("labels", [None, np.arange(10)])
 def test_of_arrays(labels):
-    dataset = array_dataset(numbered(), labels, batch_size=4, shuffle=False)
+    dataset = ArrayDataset(numbered(), labels, batch_size=4, shuffle=False)
     chosen = example_images(dataset, 5)[:, 0, 0, 0]
     assert chosen.tolist() == [1, 3, 5, 7, 9]
     assert len(example_images(dataset, 12)) == 10

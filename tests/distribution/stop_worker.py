@@ -17,7 +17,7 @@ import pytest
 
 import keras_clmae
 from keras_clmae import callbacks
-from keras_clmae.data import array_dataset
+from keras_clmae.data import ArrayDataset
 from tests.tiny_models import assert_same_bits
 from tests.tiny_models import state_of
 from tests.tiny_models import tiny_autoencoder
@@ -66,7 +66,7 @@ def main():
     images = np.tile(tiny_images(8), (4000, 1, 1, 1))
     try:
         model.fit(
-            array_dataset(images, batch_size=plan.local_batch_size(2)),
+            ArrayDataset(images, batch_size=plan.local_batch_size(2)),
             shuffle=False,
             verbose=0,
             callbacks=[Ready(), make_checkpoint(directory)],

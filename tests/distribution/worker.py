@@ -13,7 +13,7 @@ import keras
 import numpy as np
 
 import keras_clmae
-from keras_clmae.data import array_dataset
+from keras_clmae.data import ArrayDataset
 from tests.tiny_models import predicting_clmae
 from tests.tiny_models import tiny_autoencoder
 from tests.tiny_models import tiny_clmae
@@ -165,14 +165,14 @@ def main():
         history = model.fit(
             # For a loss of its own Keras looks at the data under a strategy of
             # TensorFlow before it trains, which begins another epoch.
-            array_dataset(
+            ArrayDataset(
                 tiny_images(count),
                 labels,
                 batch_size=local,
                 shuffle=method != "classifier",
             ),
             # Validation is the same whatever the update is.
-            validation_data=array_dataset(
+            validation_data=ArrayDataset(
                 tiny_images(16, seed=1), batch_size=local, shuffle=False
             )
             if method in ("clmae", "mae")

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_clmae.data import array_dataset
+from keras_clmae.data import ArrayDataset
 from keras_clmae.evaluation import ClassificationLoss
 from keras_clmae.evaluation import classifier_accuracy
 from keras_clmae.evaluation import fine_tune
@@ -42,7 +42,7 @@ def test_learns_and_keeps_the_encoder(ema_momentum):
     before = encoder.get_weights()
     classifier = fine_tune(
         encoder,
-        array_dataset(IMAGES, LABELS, batch_size=16),
+        ArrayDataset(IMAGES, LABELS, batch_size=16),
         num_classes=2,
         batch_size=16,
         epochs=8,
@@ -65,7 +65,7 @@ def test_learns_and_keeps_the_encoder(ema_momentum):
 def test_soft_labels_and_another_image_size(tmp_path):
     soft = np.eye(2, dtype="float32")[LABELS] * 0.9 + 0.05
     larger = np.repeat(np.repeat(IMAGES, 2, axis=1), 2, axis=2)
-    dataset = array_dataset(larger, soft, batch_size=16)
+    dataset = ArrayDataset(larger, soft, batch_size=16)
     classifier = fine_tune(
         make_encoder(),
         dataset,
@@ -83,7 +83,7 @@ def test_soft_labels_and_another_image_size(tmp_path):
 
 
 def test_errors():
-    dataset = array_dataset(IMAGES, LABELS + 1, batch_size=16)
+    dataset = ArrayDataset(IMAGES, LABELS + 1, batch_size=16)
     arguments = {"num_classes": 2, "batch_size": 16, "warmup_epochs": 0}
     with pytest.raises(ValueError, match=r"`y`.*\[0, 2\).*from 1 to 2"):
         fine_tune(make_encoder(), dataset, **arguments)

@@ -95,7 +95,7 @@ def test_fine_tuning_on_few_labels(encoders):
             keras.utils.set_random_seed(seed)
             classifier = fine_tune(
                 encoder,
-                data.array_dataset(images[drawn], labels[drawn], batch_size=20),
+                data.ArrayDataset(images[drawn], labels[drawn], batch_size=20),
                 num_classes=10,
                 batch_size=20,
                 epochs=30,

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_clmae.data import array_dataset
+from keras_clmae.data import ArrayDataset
 from keras_clmae.data import load_digits_arrays
 from keras_clmae.evaluation import fine_tune_segmenter
 from keras_clmae.evaluation import segmentation_scores
@@ -52,7 +52,7 @@ def test_scores_by_hand(monkeypatch):
 def test_learns_and_keeps_the_encoder():
     encoder = make_encoder()
     before = encoder.get_weights()
-    dataset = array_dataset(IMAGES, MASKS, batch_size=4)
+    dataset = ArrayDataset(IMAGES, MASKS, batch_size=4)
     segmenter = fine_tune_segmenter(
         encoder,
         dataset,
@@ -89,7 +89,7 @@ def test_errors():
     with pytest.raises(ValueError, match="`train_dataset` must know"):
         fine_tune_segmenter(make_encoder(), iter(()), **arguments)
     with pytest.raises(ValueError, match="`y`.*: 2"):
-        dataset = array_dataset(IMAGES, MASKS * 2)
+        dataset = ArrayDataset(IMAGES, MASKS * 2)
         fine_tune_segmenter(make_encoder(), dataset, **arguments)
 
 
@@ -130,7 +130,7 @@ def test_pretraining_shows_on_few_labels():
     gains = []
     for seed in range(3):
         few = canvases(0, 32, seed=1000 + seed)
-        dataset = array_dataset(
+        dataset = ArrayDataset(
             *few, batch_size=16, seed=seed, drop_remainder=True
         )
         scores = []

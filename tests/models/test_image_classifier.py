@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_clmae.data import array_dataset
+from keras_clmae.data import ArrayDataset
 from keras_clmae.evaluation import classifier_accuracy
 from keras_clmae.models import ImageClassifier
 from keras_clmae.models import ViTEncoder
@@ -248,15 +248,15 @@ def test_labels_that_do_not_fit():
         with pytest.raises(ValueError, match=r"`y`.*shape \(24, 5\)"):
             method(IMAGES, np.eye(5)[np.arange(24) % 5], verbose=0)
         with pytest.raises(ValueError, match="`y`.*from 0 to 3"):
-            method(array_dataset(IMAGES, np.arange(24) % 4), verbose=0)
+            method(ArrayDataset(IMAGES, np.arange(24) % 4), verbose=0)
         # As `image_folder` and `tfds_dataset` tell it.
-        dataset = array_dataset(IMAGES, LABELS)
+        dataset = ArrayDataset(IMAGES, LABELS)
         dataset.num_classes = 4
         with pytest.raises(ValueError, match="`y`.*data set of 4 classes"):
             method(dataset, verbose=0)
     for validation in (
         (IMAGES, LABELS + 1),
-        array_dataset(IMAGES, LABELS + 1),
+        ArrayDataset(IMAGES, LABELS + 1),
     ):
         with pytest.raises(ValueError, match="`validation_data`.*from 1 to 3"):
             classifier.fit(
@@ -265,7 +265,7 @@ def test_labels_that_do_not_fit():
 
 
 def test_classes_numbered_differently():
-    train, validation = (array_dataset(IMAGES, LABELS) for _ in range(2))
+    train, validation = (ArrayDataset(IMAGES, LABELS) for _ in range(2))
     train.class_names, validation.class_names = list("abc"), list("bcd")
     with pytest.raises(ValueError, match="`validation_data` must number"):
         compiled().fit(train, validation_data=validation, verbose=0)

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_clmae.data import array_dataset
+from keras_clmae.data import ArrayDataset
 from keras_clmae.models import ImageSegmenter
 from keras_clmae.models import MeanIoU
 from keras_clmae.models import ViTEncoder
@@ -114,7 +114,7 @@ def test_logits_of_large_patches_are_interpolated():
 def test_fit_learns_remembers_names_and_is_saved(tmp_path):
     segmenter = compiled()
     before = segmenter.encoder.get_weights()
-    dataset = array_dataset(IMAGES, MASKS, batch_size=8)
+    dataset = ArrayDataset(IMAGES, MASKS, batch_size=8)
     dataset.class_names = ["dark", "medium", "bright"]
     history = segmenter.fit(
         dataset, epochs=20, verbose=0, validation_data=(IMAGES, MASKS)
@@ -303,8 +303,8 @@ def test_masks_that_do_not_fit():
         with pytest.raises(ValueError, match=r"`y`.*dtype=float32"):
             method(IMAGES, MASKS.astype("float32"), verbose=0)
         with pytest.raises(ValueError, match="`y`.*: -1"):
-            method(array_dataset(IMAGES, MASKS.astype(int) - 1), verbose=0)
-        dataset = array_dataset(IMAGES, MASKS)
+            method(ArrayDataset(IMAGES, MASKS.astype(int) - 1), verbose=0)
+        dataset = ArrayDataset(IMAGES, MASKS)
         dataset.num_classes = 4
         with pytest.raises(ValueError, match="`y`.*data set of 4 classes"):
             method(dataset, verbose=0)
