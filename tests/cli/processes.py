@@ -54,12 +54,12 @@ def start(run_dir, *arguments, **environment):
 
 def run(run_dir, *arguments, expected=0):
     process = start(run_dir, *arguments)
-    output, _ = process.communicate(timeout=500)
+    output, _ = process.communicate(timeout=1500)
     assert process.returncode == expected, output
     return output
 
 
-def wait_for(process, happened, seconds=300):
+def wait_for(process, happened, seconds=900):
     """Waits until something happened; False if the process ended before."""
     deadline = time.time() + seconds
     while not happened():

@@ -34,7 +34,7 @@ def test_one_is_terminated_and_all_save_and_stop(tmp_path):
         if line == "trains\n":
             break
     processes[1].send_signal(signal.SIGTERM)
-    outputs = [process.communicate(timeout=60)[0] for process in processes]
+    outputs = [process.communicate(timeout=600)[0] for process in processes]
     stopped = set()
     for process, output in zip(processes, outputs, strict=True):
         assert process.returncode == 128 + signal.SIGTERM, "".join(

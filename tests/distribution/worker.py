@@ -1,6 +1,6 @@
 """One process of a training on one or several devices.
 
-    python worker.py OUTPUT.npz '{"setup": {...}, "methods": ["clmae"]}'
+    python worker.py OUTPUT.npz '{"setup": {}, "plan": {}, "methods": ["mae"]}'
 
 Writes the log after each of ten steps, the validation and the weights, and
 beside it, as OUTPUT.npz.keras, the model of the method "clmae".
@@ -50,7 +50,7 @@ def make(method):
         optimizer,
         curriculum=keras_clmae.LinearCurriculum(2 * STEPS),
         update="simultaneous" if method == "simultaneous" else "alternating",
-        random_mask_share=0.5 if method in ("half_random", "predicted") else 0,
+        random_mask_share=0.5 if method == "predicted" else 0,
     )
     return model
 
@@ -142,13 +142,10 @@ def check_sharding(plan, model):
     ]
 
 
-def main():
-    output, arguments = sys.argv[1], json.loads(sys.argv[2])
-    plan = keras_clmae.distribution.setup(**arguments["setup"])
-    expected = arguments.get("plan", {})
-    assert {name: getattr(plan, name) for name in expected} == expected, plan
+def train(output, plan, methods):
+    """Trains each method and writes what came of it."""
     results = {}
-    for method in arguments["methods"]:
+    for method in methods:
         # Some trainings draw more than others.
         keras.utils.set_random_seed(0)
         model = make(method)
@@ -190,15 +187,21 @@ def main():
             results[f"{method}/history/{name}"] = values
         with keras_clmae.distribution.readable_weights(model):
             for index, variable in enumerate(model.variables):
-                results[f"{method}/weights/{index} {variable.path}"] = to_numpy(
-                    variable
-                )
+                results[f"{method}/weights/{index}"] = to_numpy(variable)
             # With TensorFlow and PyTorch one process saves by itself.
             if method == "clmae" and (
                 plan.is_over_jax_processes or plan.process_index == 0
             ):
                 model.save(f"{output}.keras")
     np.savez(output, **results)
+
+
+def main():
+    output, arguments = sys.argv[1], json.loads(sys.argv[2])
+    plan = keras_clmae.distribution.setup(**arguments["setup"])
+    expected = arguments["plan"]
+    assert {name: getattr(plan, name) for name in expected} == expected, plan
+    train(output, plan, arguments["methods"])
 
 
 def to_numpy(variable):
