@@ -276,7 +276,7 @@ def test_compiled_validation_and_prediction_have_the_present_factor():
         history = model.fit(
             images, batch_size=4, verbose=0, validation_data=(images,)
         )
-        expected = float(model.validation_losses(images)["loss"])
+        (expected,) = to_numpy([model.validation_losses(images)["loss"]])
         found = model.evaluate(
             images, batch_size=8, return_dict=True, verbose=0
         )
