@@ -11,6 +11,7 @@ from keras_clmae.evaluation import knn_accuracy
 from keras_clmae.models import CLMAE
 from keras_clmae.models import MaskedAutoencoder
 from keras_clmae.optimizers import AdamW
+from tests.once import ONCE
 
 SIZES = {
     "image_shape": (8, 8, 1),
@@ -81,6 +82,7 @@ def test_training_goes_on_as_without_it():
         np.testing.assert_allclose(old, new, rtol=1e-4, atol=1e-6)
 
 
+@ONCE
 def test_every_second_epoch():
     callback = OnlineKNN(BANK, QUERIES, epochs=2, protocol="clmae", name="knn")
     history = fit(mae(), [callback], epochs=5)
@@ -88,6 +90,7 @@ def test_every_second_epoch():
     assert len(history["knn"]) == 2
 
 
+@ONCE
 def test_reaches_tensorboard(tmp_path):
     pytest.importorskip("tensorflow")
     accumulator = pytest.importorskip(
@@ -103,6 +106,7 @@ def test_reaches_tensorboard(tmp_path):
     assert "epoch_knn_accuracy" in events.Tags()["tensors"]
 
 
+@ONCE
 @pytest.mark.parametrize(
     "arguments, message",
     [
@@ -118,6 +122,7 @@ def test_errors(arguments, message):
         OnlineKNN(**arguments)
 
 
+@ONCE
 def test_needs_an_encoder():
     model = keras.Sequential([keras.layers.Flatten(), keras.layers.Dense(1)])
     model.compile("sgd", "mse")

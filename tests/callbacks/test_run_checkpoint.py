@@ -14,6 +14,7 @@ from keras_clmae.callbacks import list_checkpoints
 from keras_clmae.callbacks import restore_newest
 from keras_clmae.data import array_dataset
 from keras_clmae.data import remaining_steps
+from tests.once import ONCE
 from tests.tiny_models import assert_same_bits
 from tests.tiny_models import compiled_clmae
 from tests.tiny_models import state_of
@@ -120,6 +121,7 @@ def at_the_end_of_an_epoch(model, directory, epoch=0):
     checkpoint.on_epoch_end(epoch)
 
 
+@ONCE
 def test_full_disk(tmp_path):
     directory = str(tmp_path)
     model = compiled_clmae()
@@ -138,6 +140,7 @@ def test_full_disk(tmp_path):
     restore_newest(compiled_clmae(), directory)
 
 
+@ONCE
 def test_what_a_killed_process_left_is_removed(tmp_path):
     (tmp_path / "unfinished_123.weights.h5").write_bytes(b"half")
     at_the_end_of_an_epoch(compiled_clmae(), tmp_path)
@@ -153,6 +156,7 @@ def foreign(change):
     }[change]()
 
 
+@ONCE
 @pytest.mark.parametrize("change", ["sizes", "depth", "optimizer"])
 def test_a_foreign_checkpoint_is_named(change, tmp_path):
     at_the_end_of_an_epoch(foreign(change), tmp_path)
@@ -162,6 +166,7 @@ def test_a_foreign_checkpoint_is_named(change, tmp_path):
     assert path in str(e.value) and "\n" not in str(e.value)
 
 
+@ONCE
 @pytest.mark.parametrize("content", ["truncated", "not HDF5", "empty"])
 def test_a_damaged_checkpoint_is_named(content, tmp_path):
     model = compiled_clmae()

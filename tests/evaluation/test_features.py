@@ -12,6 +12,7 @@ from keras_clmae.evaluation import FeatureExtractor
 from keras_clmae.evaluation import extract_features
 from keras_clmae.evaluation.prediction import predict_dataset
 from keras_clmae.models import ViTEncoder
+from tests.once import ONCE
 
 IMAGES = np.random.default_rng(0).normal(size=(10, 8, 8, 1)).astype("float32")
 LABELS = np.arange(10)
@@ -108,6 +109,7 @@ def test_kinds_of_data_sets(encoder, make):
     np.testing.assert_array_equal(labels, LABELS)
 
 
+@ONCE
 def test_tf_data(encoder):
     tf = pytest.importorskip("tensorflow")
     slices = tf.data.Dataset.from_tensor_slices((IMAGES, LABELS))
@@ -119,6 +121,7 @@ def test_tf_data(encoder):
         np.testing.assert_array_equal(labels, LABELS)
 
 
+@ONCE
 @pytest.mark.parametrize("sizes", [(5, 5), (2, 8), (4, 4, 2)])
 def test_a_list_of_batches_of_images(encoder, sizes):
     batches = np.split(IMAGES, np.cumsum(sizes)[:-1])
@@ -128,6 +131,7 @@ def test_a_list_of_batches_of_images(encoder, sizes):
     np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-5)
 
 
+@ONCE
 def test_fewer_batches_than_a_data_set_says(encoder):
     class Short:
         steps_per_epoch = 7
@@ -178,11 +182,13 @@ def test_an_extractor_follows_the_encoder(encoder):
     np.testing.assert_allclose(after, before + 1, rtol=1e-4, atol=1e-5)
 
 
+@ONCE
 def test_a_progress_bar(encoder, capsys):
     extract_features(encoder, IMAGES, batch_size=4, verbose=1)
     assert "3/3" in capsys.readouterr().out
 
 
+@ONCE
 def test_an_extractor_is_saved_with_its_encoder(encoder, tmp_path):
     extractor = FeatureExtractor(encoder, "class_token")
     extractor.save(tmp_path / "extractor.keras")
@@ -202,6 +208,7 @@ def test_mixed_precision_gives_float32():
     assert features.dtype == "float32"
 
 
+@ONCE
 def test_errors(encoder):
     with pytest.raises(ValueError, match="`pooling`.*pooling='max'"):
         extract_features(encoder, IMAGES, pooling="max")

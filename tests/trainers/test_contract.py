@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from keras_clmae import CurriculumSchedule
+from tests.once import ONCE
 from tests.tiny_models import adamw
 from tests.tiny_models import assert_same_bits
 from tests.tiny_models import compiled_clmae
@@ -348,6 +349,7 @@ def test_a_loss_that_is_not_finite_stops_with_term_and_step():
         fit(model)
 
 
+@ONCE
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -365,6 +367,7 @@ def test_bad_compile_arguments(arguments, message):
         compiled_clmae(**arguments)
 
 
+@ONCE
 def test_one_optimizer_cannot_serve_both():
     optimizer = adamw()
     with pytest.raises(ValueError, match="`masking_optimizer` must be another"):
