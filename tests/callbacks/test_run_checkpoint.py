@@ -17,6 +17,7 @@ from keras_clmae.data import remaining_steps
 from tests.once import ONCE
 from tests.tiny_models import assert_same_bits
 from tests.tiny_models import compiled_clmae
+from tests.tiny_models import rewind
 from tests.tiny_models import state_of
 from tests.tiny_models import tiny_clmae
 from tests.tiny_models import tiny_images
@@ -53,18 +54,19 @@ def fit(model, train=None, callbacks=(), **arguments):
 
 @pytest.fixture(scope="module")
 def undisturbed():
+    """A model, its state before two epochs and after, and their log."""
     keras.utils.set_random_seed(0)
     model = compiled_clmae()
-    initial = model.get_weights()
+    model.optimizer.build(model.trainable_variables)
+    initial = state_of(model)
     history = fit(model, epochs=2)
-    return initial, history, state_of(model)
+    return model, initial, history, state_of(model)
 
 
 def test_stopped_in_the_middle_of_an_epoch(undisturbed, tmp_path):
-    initial, history, expected = undisturbed
+    model, initial, history, expected = undisturbed
     directory, stop = str(tmp_path), threading.Event()
-    model = compiled_clmae()
-    model.set_weights(initial)
+    rewind(model, initial)
     with pytest.raises(TrainingInterrupted, match="epoch 1, step 2"):
         fit(
             model,
@@ -98,7 +100,8 @@ def test_stopped_in_the_middle_of_an_epoch(undisturbed, tmp_path):
 
 def test_stopped_in_the_validation(undisturbed, tmp_path):
     stop = threading.Event()
-    model = compiled_clmae()
+    model, initial, *_ = undisturbed
+    rewind(model, initial)
     with pytest.raises(TrainingInterrupted, match=f"epoch 0, step {STEPS}"):
         fit(
             model,

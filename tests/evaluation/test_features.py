@@ -71,35 +71,33 @@ def test_poolings_by_hand(encoder):
         np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-5)
 
 
+KINDS = {
+    "PyDataset of growing batches": Growing,
+    "tuple of arrays": lambda: (IMAGES, LABELS),
+    "list of arrays": lambda: [IMAGES, LABELS],
+    "PyDataset": Batches,
+    "generator": lambda: (Batches()[i] for i in range(3)),
+    "list": lambda: [Batches()[i] for i in (0, 1, 2)],
+    "generator of growing batches": lambda: (Growing()[i] for i in range(3)),
+    "dict of arrays": lambda: {"image": IMAGES, "label": LABELS},
+    "list of dicts": lambda: [
+        as_dict(Growing()[i], "image", "label") for i in range(3)
+    ],
+    "generator of dicts": lambda: (
+        as_dict(Growing()[i], "pixel_values", "labels") for i in range(3)
+    ),
+    "dicts with labels": lambda: [
+        ({"image": images}, labels) for images, labels in GROWING
+    ],
+}
+
+
 @pytest.mark.parametrize(
     "make",
     [
-        lambda: (IMAGES, LABELS),
-        lambda: [IMAGES, LABELS],
-        Batches,
-        lambda: (Batches()[i] for i in range(3)),
-        lambda: [Batches()[i] for i in (0, 1, 2)],
-        Growing,
-        lambda: (Growing()[i] for i in range(3)),
-        lambda: {"image": IMAGES, "label": LABELS},
-        lambda: [as_dict(Growing()[i], "image", "label") for i in range(3)],
-        lambda: (
-            as_dict(Growing()[i], "pixel_values", "labels") for i in range(3)
-        ),
-        lambda: [({"image": images}, labels) for images, labels in GROWING],
-    ],
-    ids=[
-        "tuple of arrays",
-        "list of arrays",
-        "PyDataset",
-        "generator",
-        "list",
-        "PyDataset of growing batches",
-        "generator of growing batches",
-        "dict of arrays",
-        "list of dicts",
-        "generator of dicts",
-        "dicts with labels",
+        # The steps of the backend see the same batches of all others.
+        pytest.param(make, id=name, marks=[ONCE] if index else [])
+        for index, (name, make) in enumerate(KINDS.items())
     ],
 )
 def test_kinds_of_data_sets(encoder, make):
@@ -152,7 +150,7 @@ def resident_bytes():
 @pytest.mark.skipif(
     not os.path.exists("/proc/self/statm"), reason="reads Linux's /proc"
 )
-@pytest.mark.parametrize("known", [True, False])
+@pytest.mark.parametrize("known", [False, pytest.param(True, marks=ONCE)])
 def test_memory_is_flat_over_measurements(known):
     model = keras.Sequential(
         [keras.Input((32, 32, 3)), keras.layers.GlobalAveragePooling2D()]
