@@ -14,6 +14,8 @@ from tests.tiny_models import tiny_images
 from tests.tiny_models import to_numpy
 
 BACKEND = keras.backend.backend()
+# Where the subject is no compiled step: TensorFlow traces for seconds.
+QUICK = {"run_eagerly": BACKEND == "tensorflow"}
 VALIDATION_LOGS = {"loss", "random_mask_loss", "mask_difficulty"}
 
 
@@ -59,6 +61,7 @@ def test_each_player_moves_in_its_own_phase_only(update):
         masking_optimizer=adamw(1e-2),
         curriculum=1.0,
         update=update,
+        **QUICK,
     )
     before = to_numpy(model.autoencoder.variables)
     masking_before = to_numpy(model.masking_variables)
@@ -74,6 +77,7 @@ def test_each_player_moves_in_its_own_phase_only(update):
         masking_optimizer=keras.optimizers.SGD(0.0),
         curriculum=1.0,
         update=update,
+        **QUICK,
     )
     before = to_numpy(model.masking_module.variables)
     autoencoder_before = to_numpy(model.autoencoder_variables)
@@ -92,7 +96,7 @@ def test_masking_phase_sees_the_updated_autoencoder():
     for update in ("alternating", "simultaneous"):
         keras.utils.set_random_seed(0)
         model = compiled_clmae(
-            optimizer=adamw(1e-1), curriculum=1.0, update=update
+            optimizer=adamw(1e-1), curriculum=1.0, update=update, **QUICK
         )
         images = tiny_images(4)
         logs = model.train_on_batch(images, return_dict=True)
@@ -146,26 +150,21 @@ def same_models(number, **arguments):
     return models
 
 
-@pytest.mark.parametrize(
-    "compile_arguments",
-    [
-        {"run_eagerly": True},
-        {"jit_compile": True},
-    ],
-    ids=["eager", "jit"],
-)
-def test_ways_to_run_agree(compile_arguments):
-    first, second = same_models(2)
+def test_ways_to_run_agree():
     # One step: the eager one is slow on JAX.
-    images = tiny_images(4)
-    expected = fit(compiled_clmae(model=first), images, epochs=1)
-    actual = fit(
-        compiled_clmae(model=second, **compile_arguments), images, epochs=1
+    expected, eager, jit = (
+        fit(compiled_clmae(model=model, **arguments), tiny_images(4), epochs=1)
+        for model, arguments in zip(
+            same_models(3),
+            ({}, {"run_eagerly": True}, {"jit_compile": True}),
+            strict=True,
+        )
     )
     for name, values in expected.items():
-        np.testing.assert_allclose(
-            actual[name], values, rtol=1e-4, atol=1e-6, err_msg=name
-        )
+        for actual in (eager, jit):
+            np.testing.assert_allclose(
+                actual[name], values, rtol=1e-4, atol=1e-6, err_msg=name
+            )
 
 
 def test_clipping_bounds_each_player():
@@ -173,6 +172,7 @@ def test_clipping_bounds_each_player():
     model = compiled_clmae(
         optimizer=keras.optimizers.SGD(1.0, global_clipnorm=1e-3),
         curriculum=1.0,
+        **QUICK,
     )
     before = [
         to_numpy(model.autoencoder_variables),
@@ -216,7 +216,7 @@ def test_gradient_accumulation_counts_updates():
 
 def test_moving_average_replaces_the_weights_at_the_end():
     plain, averaged = same_models(2)
-    fit(compiled_clmae(adamw(1e-2), plain), epochs=1)
+    fit(compiled_clmae(adamw(1e-2), plain, **QUICK), epochs=1)
     fit(
         compiled_clmae(adamw(1e-2, use_ema=True, ema_momentum=0.9), averaged),
         epochs=1,
@@ -241,7 +241,7 @@ def test_learning_rate_schedule_drives_both_players():
     schedule = keras.optimizers.schedules.PiecewiseConstantDecay(
         [0], [0.0, 1e-2]
     )
-    model = compiled_clmae(optimizer=keras.optimizers.SGD(schedule))
+    model = compiled_clmae(optimizer=keras.optimizers.SGD(schedule), **QUICK)
     before = to_numpy(model.trainable_variables)
     model.train_on_batch(tiny_images(4))
     assert_same_bits(to_numpy(model.trainable_variables), before)
@@ -252,6 +252,7 @@ def test_learning_rate_schedule_drives_both_players():
         assert not np.array_equal(now, then)
 
 
+@ONCE
 def test_biases_norms_and_tables_are_not_decayed():
     model = compiled_clmae(
         optimizer=keras.optimizers.SGD(0.1, weight_decay=0.5), curriculum=1.0
@@ -276,6 +277,7 @@ def test_mixed_bfloat16_follows_float32():
         np.testing.assert_allclose(half[name], full[name], rtol=0.05)
 
 
+@ONCE
 def test_float16_is_refused():
     with pytest.raises(ValueError, match="`mixed_float16` is not supported"):
         compiled_clmae(model=tiny_clmae(dtype="mixed_float16"))
