@@ -86,9 +86,11 @@ def test_overrides(model_class):
     "make",
     [
         tiny_clmae,
-        tiny_autoencoder,
-        lambda: tiny_autoencoder().encoder,
-        lambda: ImageClassifier(tiny_autoencoder().encoder, 3),
+        pytest.param(tiny_autoencoder, marks=ONCE),
+        pytest.param(lambda: tiny_autoencoder().encoder, marks=ONCE),
+        pytest.param(
+            lambda: ImageClassifier(tiny_autoencoder().encoder, 3), marks=ONCE
+        ),
     ],
 )
 def test_folder_round_trip(make, tmp_path):

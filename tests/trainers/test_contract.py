@@ -54,7 +54,9 @@ def test_logs_and_validation():
     assert set(logs[0]) == VALIDATION_LOGS
 
 
-@pytest.mark.parametrize("update", ["alternating", "simultaneous"])
+@pytest.mark.parametrize(
+    "update", ["alternating", pytest.param("simultaneous", marks=ONCE)]
+)
 def test_each_player_moves_in_its_own_phase_only(update):
     model = compiled_clmae(
         optimizer=keras.optimizers.SGD(0.0),
