@@ -27,7 +27,7 @@ EVERYWHERE = ("jax", "tensorflow", "torch")
 RUNS = {
     "1": (("torch",), {"EPOCHS": 2}),
     "2": (EVERYWHERE, {"PRETRAINING_EPOCHS": 1, "FINE_TUNING_EPOCHS": 2}),
-    "3": (EVERYWHERE, {"PRETRAINING_EPOCHS": 1, "EPOCHS": 2}),
+    "3": (("torch",), {"PRETRAINING_EPOCHS": 1, "EPOCHS": 2}),
     "4": (("torch",), {"EPOCHS": 1}),
     "5": (("torch",), {"EPOCHS": 1}),
 }

@@ -98,6 +98,13 @@ def state_of(model):
     return to_numpy([*model.variables, *model.optimizer.variables])
 
 
+def rewind(model, state):
+    """Makes `state_of(model)` what it was; a new model would compile again."""
+    variables = [*model.variables, *model.optimizer.variables]
+    for variable, value in zip(variables, state, strict=True):
+        variable.assign(value)
+
+
 def assert_same_bits(first, second):
     assert len(first) == len(second)
     for a, b in zip(first, second, strict=True):

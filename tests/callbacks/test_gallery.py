@@ -9,9 +9,11 @@ import pytest
 from keras_clmae.callbacks import MaskGallery
 from keras_clmae.callbacks import ReconstructionGallery
 from keras_clmae.callbacks import load_snapshots
+from tests.once import ONCE
 from tests.tiny_models import adamw
 from tests.tiny_models import assert_same_bits
 from tests.tiny_models import compiled_clmae
+from tests.tiny_models import rewind
 from tests.tiny_models import state_of
 from tests.tiny_models import tiny_autoencoder
 from tests.tiny_models import tiny_images
@@ -91,6 +93,7 @@ def test_files_numbers_and_events(model, tmp_path):
     assert raw.count(b"\x89PNG") == 3 and b"masks" in raw
 
 
+@ONCE
 def test_a_resumed_run_keeps_its_first_picture(model, tmp_path):
     images, folder = tiny_images(2), str(tmp_path)
     fit(model, [MaskGallery(images, folder)], epochs=1)
@@ -103,6 +106,7 @@ def test_a_resumed_run_keeps_its_first_picture(model, tmp_path):
     assert not np.array_equal(before[1]["keep_scores"], after[1]["keep_scores"])
 
 
+@ONCE
 def test_training_that_stops_early_has_a_last_picture(model, tmp_path):
     class Stop(keras.callbacks.Callback):
         def on_epoch_end(self, epoch, logs=None):
@@ -115,20 +119,23 @@ def test_training_that_stops_early_has_a_last_picture(model, tmp_path):
 
 def test_looking_changes_nothing(tmp_path):
     """Plain MAE draws its masks from a state of its own."""
-    states = []
+    model, states = tiny_autoencoder(seed=0), []
+    model.compile(adamw())
+    model.optimizer.build(model.trainable_variables)
+    initial = state_of(model)
     for callbacks in (
         [],
         [ReconstructionGallery(tiny_images(2), str(tmp_path), every=1)],
     ):
         keras.utils.set_random_seed(0)
-        model = tiny_autoencoder(seed=0)
-        model.compile(adamw())
+        rewind(model, initial)
         fit(model, callbacks, epochs=2)
         states.append(state_of(model))
     assert_same_bits(*states)
     assert len(names(tmp_path)) == 3
 
 
+@ONCE
 def test_a_failed_write_leaves_nothing(tmp_path, monkeypatch):
     from matplotlib.figure import Figure
 
@@ -145,6 +152,7 @@ def test_a_failed_write_leaves_nothing(tmp_path, monkeypatch):
     assert names(tmp_path) == []
 
 
+@ONCE
 def test_bad_arguments(tmp_path):
     for arguments, message in (
         ({"every": 0}, "`every` must be a positive integer"),

@@ -14,8 +14,10 @@ from keras_clmae.callbacks import list_checkpoints
 from keras_clmae.callbacks import restore_newest
 from keras_clmae.data import ArrayDataset
 from keras_clmae.data import remaining_steps
+from tests.once import ONCE
 from tests.tiny_models import assert_same_bits
 from tests.tiny_models import compiled_clmae
+from tests.tiny_models import rewind
 from tests.tiny_models import state_of
 from tests.tiny_models import tiny_clmae
 from tests.tiny_models import tiny_images
@@ -52,18 +54,19 @@ def fit(model, train=None, callbacks=(), **arguments):
 
 @pytest.fixture(scope="module")
 def undisturbed():
+    """A model, its state before two epochs and after, and their log."""
     keras.utils.set_random_seed(0)
     model = compiled_clmae()
-    initial = model.get_weights()
+    model.optimizer.build(model.trainable_variables)
+    initial = state_of(model)
     history = fit(model, epochs=2)
-    return initial, history, state_of(model)
+    return model, initial, history, state_of(model)
 
 
 def test_stopped_in_the_middle_of_an_epoch(undisturbed, tmp_path):
-    initial, history, expected = undisturbed
+    model, initial, history, expected = undisturbed
     directory, stop = str(tmp_path), threading.Event()
-    model = compiled_clmae()
-    model.set_weights(initial)
+    rewind(model, initial)
     with pytest.raises(TrainingInterrupted, match="epoch 1, step 2"):
         fit(
             model,
@@ -97,7 +100,8 @@ def test_stopped_in_the_middle_of_an_epoch(undisturbed, tmp_path):
 
 def test_stopped_in_the_validation(undisturbed, tmp_path):
     stop = threading.Event()
-    model = compiled_clmae()
+    model, initial, *_ = undisturbed
+    rewind(model, initial)
     with pytest.raises(TrainingInterrupted, match=f"epoch 0, step {STEPS}"):
         fit(
             model,
@@ -120,6 +124,7 @@ def at_the_end_of_an_epoch(model, directory, epoch=0):
     checkpoint.on_epoch_end(epoch)
 
 
+@ONCE
 def test_full_disk(tmp_path):
     directory = str(tmp_path)
     model = compiled_clmae()
@@ -138,6 +143,7 @@ def test_full_disk(tmp_path):
     restore_newest(compiled_clmae(), directory)
 
 
+@ONCE
 def test_what_a_killed_process_left_is_removed(tmp_path):
     (tmp_path / "unfinished_123.weights.h5").write_bytes(b"half")
     at_the_end_of_an_epoch(compiled_clmae(), tmp_path)
@@ -153,6 +159,7 @@ def foreign(change):
     }[change]()
 
 
+@ONCE
 @pytest.mark.parametrize("change", ["sizes", "depth", "optimizer"])
 def test_a_foreign_checkpoint_is_named(change, tmp_path):
     at_the_end_of_an_epoch(foreign(change), tmp_path)
@@ -162,6 +169,7 @@ def test_a_foreign_checkpoint_is_named(change, tmp_path):
     assert path in str(e.value) and "\n" not in str(e.value)
 
 
+@ONCE
 @pytest.mark.parametrize("content", ["truncated", "not HDF5", "empty"])
 def test_a_damaged_checkpoint_is_named(content, tmp_path):
     model = compiled_clmae()

@@ -14,6 +14,7 @@ from keras_clmae.models import ImageClassifier
 from keras_clmae.runs.normalization import source_normalization
 from tests.conversion.reference_models import array
 from tests.conversion.reference_models import assert_near
+from tests.once import ONCE
 from tests.tiny_models import tiny_autoencoder
 from tests.tiny_models import tiny_clmae
 
@@ -74,6 +75,7 @@ def test_a_round_trip_through_every_format(convert, tmp_path):
     assert_near(encoder(images), array(model.encoder(images)))
 
 
+@ONCE
 def test_nothing_is_dropped_silently(convert, tmp_path):
     tiny_clmae(**SQUARE).save(tmp_path / "a.keras")
     target = tmp_path / "vit.safetensors"
@@ -96,6 +98,7 @@ def test_nothing_is_dropped_silently(convert, tmp_path):
     assert status == 0 and "missing in the source, at random" in printed
 
 
+@ONCE
 def test_another_image_size(convert, tmp_path):
     tiny_autoencoder(**SQUARE).save(tmp_path / "a.keras")
     target = tmp_path / "larger.keras"
@@ -106,6 +109,7 @@ def test_another_image_size(convert, tmp_path):
     assert keras.saving.load_model(target).image_shape == (12, 16, 3)
 
 
+@ONCE
 def test_check_finds_a_difference(convert, tmp_path, monkeypatch):
     classifier = ImageClassifier(
         tiny_autoencoder(**SQUARE).encoder, 3, pooling="class_token"
@@ -122,6 +126,7 @@ def test_check_finds_a_difference(convert, tmp_path, monkeypatch):
     assert status == 1 and "DIFFER" in printed
 
 
+@ONCE
 def test_errors_are_one_line(convert, tmp_path, monkeypatch):
     tiny_autoencoder(**SQUARE).save(tmp_path / "a.keras")
     a = tmp_path / "a.keras"
@@ -159,6 +164,7 @@ def processor(folder):
     return content["image_mean"], content["image_std"]
 
 
+@ONCE
 def test_the_mean_and_deviation_of_the_training(convert, tmp_path):
     pytest.importorskip("safetensors")
     run = tmp_path / "run"
@@ -184,6 +190,7 @@ def test_the_mean_and_deviation_of_the_training(convert, tmp_path):
     assert processor(tmp_path / "d") == ([0.7, 0.8, 0.9], [0.1, 0.1, 0.1])
 
 
+@ONCE
 def test_the_mean_and_deviation_of_runs_without_a_file(convert, tmp_path):
     pytest.importorskip("sklearn")
     path = tmp_path / "config.yaml"
@@ -204,6 +211,7 @@ def test_the_mean_and_deviation_of_runs_without_a_file(convert, tmp_path):
             np.testing.assert_allclose(found.mean, mean, rtol=1e-6)
 
 
+@ONCE
 def test_presets_on_a_hub(convert, tmp_path, monkeypatch):
     """Whatever is there: a preset of ours, or a model of Hugging Face's."""
     encoder = tiny_autoencoder(**SQUARE).encoder
@@ -218,6 +226,7 @@ def test_presets_on_a_hub(convert, tmp_path, monkeypatch):
     assert formats.local_source("hf://me/tiny") == "hf://me/tiny"
 
 
+@ONCE
 @pytest.mark.parametrize(
     "name",
     ["ViTForImageClassification", "ViTModel", "ViTForPreTraining"],
@@ -247,6 +256,7 @@ def test_check_takes_the_revision(name):
     assert asked == [("a/b", "v1")] * 2
 
 
+@ONCE
 def test_endings_of_targets(tmp_path):
     encoder = tiny_autoencoder(**SQUARE).encoder
     (tmp_path / "v1.5").mkdir()

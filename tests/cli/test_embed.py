@@ -78,6 +78,7 @@ def test_each_row_is_the_image_of_its_name(encoder, photos, tmp_path):
     assert len(rows) == 5
 
 
+@ONCE
 def test_parquet(encoder, photos, tmp_path):
     parquet = pytest.importorskip("pyarrow.parquet")
     output = str(tmp_path / "out.parquet")
@@ -90,6 +91,7 @@ def test_parquet(encoder, photos, tmp_path):
     assert b"0.485" in table.schema.metadata[b"normalization"]
 
 
+@ONCE
 def test_digits_have_numbers_and_labels(tmp_path):
     tiny_autoencoder(image_shape=(8, 8, 1)).encoder.save(tmp_path / "e.keras")
     output = embed(

@@ -14,6 +14,7 @@ from keras_clmae.models import CLMAE
 from keras_clmae.models import ImageClassifier
 from keras_clmae.models import MaskedAutoencoder
 from keras_clmae.models import MaskingModule
+from tests.once import ONCE
 
 pytest.importorskip("sklearn")
 pytest.importorskip("jsonargparse")
@@ -58,6 +59,7 @@ def test_knn(run_folder):
     assert accuracies[0] != accuracies[1]
 
 
+@ONCE
 def test_no_score_is_lost(run_folder):
     def score(*options):
         common = [str(run_folder), "digits", "--verbose=0"]
@@ -85,6 +87,7 @@ def test_no_score_is_lost(run_folder):
     assert again["scores"] == json.loads(json.dumps(first["scores"]))
 
 
+@ONCE
 def test_linear_probe(run_folder, tmp_path):
     output = str(tmp_path / "scores" / "probe.json")
     common = [str(run_folder), "digits", "--verbose=0", f"--output={output}"]
@@ -106,6 +109,7 @@ def test_linear_probe(run_folder, tmp_path):
     assert shots[4]["mean"] > shots[1]["mean"]
 
 
+@ONCE
 def test_linear_probe_on_images(run_folder):
     record = cli.run(
         [
@@ -143,6 +147,7 @@ def test_finetune_and_its_classifier(run_folder, tmp_path):
     assert classifier.num_classes == 10
 
 
+@ONCE
 def test_report(run_folder, tmp_path, capsys):
     for seed in (0, 1):
         cli.run(
@@ -158,6 +163,7 @@ def test_report(run_folder, tmp_path, capsys):
     assert "| 2 |" in table
 
 
+@ONCE
 def test_segmentation(run_folder, tmp_path, capsys):
     pytest.importorskip("tensorflow")
     random = np.random.default_rng(0)
@@ -186,6 +192,7 @@ def test_segmentation(run_folder, tmp_path, capsys):
         assert "error: `" in capsys.readouterr().err
 
 
+@ONCE
 def test_mask_statistics(run_folder, capsys):
     arguments = ["mask-statistics", str(run_folder), "digits", "--verbose=0"]
     # Plain MAE learns no masks.
@@ -233,6 +240,7 @@ def test_mask_statistics(run_folder, capsys):
     assert "at least one score" in capsys.readouterr().err
 
 
+@ONCE
 @pytest.mark.parametrize(
     "name, arguments, message",
     [
@@ -249,6 +257,7 @@ def test_one_line_errors(run_folder, capsys, name, arguments, message):
     assert re.match(f"error: .*{message}.*\\n$", capsys.readouterr().err)
 
 
+@ONCE
 def test_from_python(run_folder, tmp_path):
     """The same score without any arguments to parse."""
     paths = [str(tmp_path / f"{number}.json") for number in range(2)]

@@ -113,7 +113,7 @@ def test_killed_and_resumed(undisturbed, tmp_path):
     assert_same_end(undisturbed, run_dir)
 
 
-# tests/distribution/test_stop.py sends the signal on every backend.
+# tests/distribution/test_agreement.py sends the signal on every backend.
 @ONCE
 def test_terminated_and_resumed(undisturbed, tmp_path):
     run_dir = tmp_path / "run"

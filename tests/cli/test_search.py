@@ -32,6 +32,7 @@ def photos(tmp_path_factory):
     return folder
 
 
+@ONCE
 @pytest.mark.filterwarnings("ignore:Tight layout")
 def test_search(model, photos, tmp_path, capsys):
     # The same picture as a file of another kind.
@@ -51,6 +52,7 @@ def test_search(model, photos, tmp_path, capsys):
     assert [name for name, _ in again] == [name for name, _ in found]
 
 
+@ONCE
 def test_query_that_is_no_image(model, photos, tmp_path, capsys):
     query = tmp_path / "query.png"
     for content, status in (None, 2), (b"text", 1):
@@ -83,6 +85,7 @@ def test_anomaly(model, photos, tmp_path, capsys):
     assert max(score for _, score in means) < scores[0]
 
 
+@ONCE
 def test_anomaly_needs_a_decoder(photos, tmp_path, capsys):
     tiny_autoencoder(image_shape=(8, 8, 3)).encoder.save(tmp_path / "e.keras")
     with pytest.raises(SystemExit):

@@ -13,6 +13,7 @@ from keras_clmae.conversion.formats import read_model
 from keras_clmae.conversion.formats import write_model
 from keras_clmae.evaluation import load_encoder
 from keras_clmae.models import CLMAE
+from tests.once import ONCE
 from tests.tiny_models import SIZES
 from tests.tiny_models import to_numpy
 
@@ -58,6 +59,7 @@ def test_own_files(model, tmp_path):
     assert_same(CLMAE.from_preset(str(tmp_path / "preset")), model)
 
 
+@ONCE
 def test_files_of_others(model, tmp_path):
     pytest.importorskip("torch")
     pytest.importorskip("safetensors")

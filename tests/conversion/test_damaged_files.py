@@ -31,7 +31,7 @@ torch = pytest.importorskip("torch")
 if keras.backend.backend() != "torch":
     pytest.skip("the same on every backend", allow_module_level=True)
 
-NUMBER = 1000
+NUMBER = 400
 # A read of these files takes milliseconds and kilobytes.
 MAX_SECONDS = 5.0
 MAX_BYTES = 2**29

@@ -20,6 +20,9 @@ from keras_clmae.models import CLMAE
 from keras_clmae.models import ViTEncoder
 from keras_clmae.saving import keras_files
 from keras_clmae.saving.weight_files import open_weights
+from tests.once import ONCE
+
+pytestmark = ONCE
 
 torch = pytest.importorskip("torch")
 if keras.backend.backend() != "torch":

@@ -10,6 +10,7 @@ from keras_clmae.data import ArrayDataset
 from keras_clmae.data import digits
 from keras_clmae.data import load_digits_arrays
 from keras_clmae.data import remaining_steps
+from tests.once import ONCE
 
 
 def numbered(count=10):
@@ -23,6 +24,7 @@ def epoch_numbers(dataset):
     return np.concatenate([batch[:, 0, 0, 0] for batch in dataset])
 
 
+@ONCE
 def test_order_depends_on_seed_and_epoch_only():
     first = ArrayDataset(numbered(), batch_size=3, seed=5)
     orders = []
@@ -39,6 +41,7 @@ def test_order_depends_on_seed_and_epoch_only():
     np.testing.assert_array_equal(epoch_numbers(resumed), orders[2])
 
 
+@ONCE
 def test_length_and_remainder():
     dataset = ArrayDataset(numbered(), batch_size=4, drop_remainder=True)
     assert len(dataset) == dataset.steps_per_epoch == 2
@@ -46,6 +49,7 @@ def test_length_and_remainder():
     assert len(ArrayDataset(numbered(), batch_size=4)) == 3
 
 
+@ONCE
 @pytest.mark.parametrize("process_count", [1, 2, 3, 4])
 def test_processes_share_an_epoch(process_count):
     seen = np.concatenate(
@@ -64,6 +68,7 @@ def test_processes_share_an_epoch(process_count):
     assert sorted(seen) == list(range(10))
 
 
+@ONCE
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -81,6 +86,7 @@ def test_bad_arguments(arguments, message):
         ArrayDataset(**{"images": numbered(), **arguments})
 
 
+@ONCE
 def test_digits_splits_and_statistics():
     (train, train_labels), (test, test_labels) = load_digits_arrays()
     assert train.shape == (1438, 8, 8, 1) and train.dtype == "float32"
@@ -90,6 +96,7 @@ def test_digits_splits_and_statistics():
     np.testing.assert_allclose(shares, 0.25, atol=0.01)
 
 
+@ONCE
 def test_digits_batches():
     dataset = digits(batch_size=100, split="test", labels=True)
     images, labels = dataset[0]
@@ -147,6 +154,7 @@ def fit_and_record(dataset, **arguments):
     return np.asarray(keras.ops.convert_to_numpy(model.seen)).astype(int)
 
 
+@ONCE
 @pytest.mark.parametrize("shuffle", [False, True])
 def test_steps_per_epoch_shows_each_image_once_per_pass(shuffle):
     def make():

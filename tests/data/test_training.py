@@ -15,6 +15,7 @@ from keras_clmae.models import CLMAE
 from keras_clmae.models import ImageClassifier
 from keras_clmae.optimizers import AdamW
 from tests.data.pictures import save_picture
+from tests.once import ONCE
 
 
 def small_model():
@@ -48,6 +49,7 @@ def test_pretraining_from_the_cifar10_folder(cifar10):
     assert features.shape[0] == 48
 
 
+@ONCE
 def test_pretraining_from_imagenet_examples():
     with tfds.testing.mock_data(num_examples=8):
         dataset = load("tfds:imagenet2012", 32, batch_size=4)
@@ -55,6 +57,7 @@ def test_pretraining_from_imagenet_examples():
     assert np.isfinite(list(logs.values())).all()
 
 
+@ONCE
 def test_fine_tuning_from_the_cifar10_folder(cifar10):
     model = small_model()
     classifier = ImageClassifier(model.encoder, num_classes=10)
@@ -78,6 +81,7 @@ def test_fine_tuning_from_the_cifar10_folder(cifar10):
     assert np.isfinite(float(history.history["val_loss"][-1]))
 
 
+@ONCE
 @pytest.mark.parametrize(
     ("spec", "arguments", "message"),
     [
@@ -102,6 +106,7 @@ def split_names(tmp_path, names):
     return dataset.class_names
 
 
+@ONCE
 @pytest.mark.parametrize(
     "others", [(), ("test",), ("val", "test2", "train_extra"), ("Validation",)]
 )
@@ -109,17 +114,20 @@ def test_a_folder_train_among_splits(tmp_path, others):
     assert split_names(tmp_path, ("train", *others)) == ["x", "y"]
 
 
+@ONCE
 def test_a_folder_train_among_classes(tmp_path):
     with pytest.warns(UserWarning, match="'train' lies 'bus'.*alone pass"):
         names = split_names(tmp_path, ("train", "bus", "car"))
     assert names == ["bus", "car", "train"]
 
 
+@ONCE
 def test_digits_by_name():
     dataset = load("digits", split="test", transform="evaluation")
     np.testing.assert_array_equal(dataset[0], load("digits", split="test")[0])
 
 
+@ONCE
 @pytest.mark.skipif(
     keras.backend.backend() == "tensorflow", reason="is TensorFlow"
 )
@@ -136,6 +144,7 @@ def test_arrays_and_digits_need_no_tensorflow():
     assert 'pip install "keras-clmae[data]"' in process.stderr
 
 
+@ONCE
 def test_message_names_the_extra(monkeypatch):
     monkeypatch.setitem(optional_imports._EXTRAS, "no_such_package", "data")
     with pytest.raises(ImportError, match=r"`no_such_package`.*\[data\]"):

@@ -1,9 +1,13 @@
-"""A training on several devices is that of one: each backend on its own."""
+"""A training on several devices is that of one: each backend on its own.
+
+Processes that are through train once more, until SIGTERM reaches one of them.
+"""
 
 import contextlib
 import json
 import os
 import pathlib
+import signal
 import socket
 import subprocess
 import sys
@@ -20,7 +24,7 @@ from tests.tiny_models import tiny_images
 from tests.tiny_models import to_numpy
 
 # What a process found beside logs and weights.
-EXTRAS = {"seen", "saved"}
+EXTRAS = {"seen", "saved", "stopped"}
 ROOT = pathlib.Path(__file__).parents[2]
 BACKEND = keras.backend.backend()
 # "simultaneous" has a code path of its own where there are replicas.
@@ -98,7 +102,17 @@ def environment_of(index, ports):
 
 def train(folder, name, processes, setup, plan, methods):
     """Trains in processes of their own; gives what each of them found."""
-    arguments = json.dumps({"setup": setup, "plan": plan, "methods": methods})
+    # One case of a backend is enough.
+    is_stopped = processes > 1 and "strategy" not in setup
+    checkpoints = str(folder / "checkpoints") if is_stopped else None
+    arguments = json.dumps(
+        {
+            "setup": setup,
+            "plan": plan,
+            "methods": methods,
+            "checkpoints": checkpoints,
+        }
+    )
     program = str(ROOT / "tests" / "distribution" / "worker.py")
     ports = free_ports(processes)
     started = [
@@ -116,10 +130,25 @@ def train(folder, name, processes, setup, plan, methods):
         )
         for index in range(processes)
     ]
+    lines = []
+    if is_stopped:
+        # Not the one that writes, where only one does.
+        for line in started[1].stdout:
+            lines.append(line)
+            if line == "trains\n":
+                break
+        started[1].send_signal(signal.SIGTERM)
     outputs = [process.communicate(timeout=1500)[0] for process in started]
     for process in started:
-        assert process.returncode == 0, "\n".join(outputs)
-    return [read(folder / f"{name}_{index}.npz") for index in range(processes)]
+        expected = 128 + signal.SIGTERM if is_stopped else 0
+        assert process.returncode == expected, "".join([*lines, *outputs])
+    found = [read(folder / f"{name}_{index}.npz") for index in range(processes)]
+    for each, output in zip(found, outputs, strict=True):
+        lines = [
+            line for line in output.splitlines() if line.startswith("Stopped")
+        ]
+        each["stopped"] = lines if is_stopped else None
+    return found
 
 
 def read(path):
@@ -191,3 +220,13 @@ def test_each_device_sees_its_own_images(together):
     np.testing.assert_allclose(
         np.sort(per_step.reshape(-1)), np.sort(sums), rtol=1e-4, atol=1e-4
     )
+
+
+def test_one_is_terminated_and_all_save_and_stop(together):
+    """Each process has seen that the checkpoint is the state of that step."""
+    stopped = [found["stopped"] for found in together]
+    if None in stopped:
+        pytest.skip("the signal goes to one case of a backend")
+    ((line,), *others) = stopped
+    assert others == [[line]]
+    assert "Stopped on request after epoch 0, step" in line

@@ -3,7 +3,8 @@
     python worker.py OUTPUT.npz '{"setup": {}, "plan": {}, "methods": ["mae"]}'
 
 Writes the log after each of ten steps, the validation and the weights, and
-beside it, as OUTPUT.npz.keras, the model of the method "clmae".
+beside it, as OUTPUT.npz.keras, the model of the method "clmae". With a folder
+of "checkpoints" it trains once more, and ends as SIGTERM says.
 """
 
 import json
@@ -14,6 +15,7 @@ import numpy as np
 
 import keras_clmae
 from keras_clmae.data import ArrayDataset
+from tests.distribution.stopping import train_until_stopped
 from tests.tiny_models import predicting_clmae
 from tests.tiny_models import tiny_autoencoder
 from tests.tiny_models import tiny_clmae
@@ -202,6 +204,8 @@ def main():
     expected = arguments["plan"]
     assert {name: getattr(plan, name) for name in expected} == expected, plan
     train(output, plan, arguments["methods"])
+    if arguments["checkpoints"]:
+        train_until_stopped(arguments["checkpoints"], plan)
 
 
 def to_numpy(variable):

@@ -14,6 +14,7 @@ from keras_clmae.evaluation import load_encoder
 from keras_clmae.evaluation import untrained_copy
 from keras_clmae.models import ImageClassifier
 from keras_clmae.models import MaskedAutoencoder
+from tests.once import ONCE
 
 IMAGES = np.random.default_rng(0).normal(size=(2, 8, 8, 1)).astype("float32")
 
@@ -57,6 +58,7 @@ def test_files_and_folders(model, tmp_path):
         )
 
 
+@ONCE
 def test_published_checkpoint(model, tmp_path):
     pytest.importorskip("torch")
     path = str(tmp_path / "published.pth")
@@ -69,6 +71,7 @@ def test_published_checkpoint(model, tmp_path):
         load_encoder(path)
 
 
+@ONCE
 def test_models_of_other_libraries(model, tmp_path):
     pytest.importorskip("safetensors")
     to_huggingface(model, tmp_path / "mae")
@@ -80,6 +83,7 @@ def test_models_of_other_libraries(model, tmp_path):
         )
 
 
+@ONCE
 def test_preset_name_and_untrained_copy():
     encoder = load_encoder("vit_tiny_patch4_32")
     assert encoder.num_layers == 12
@@ -91,6 +95,7 @@ def test_preset_name_and_untrained_copy():
     np.testing.assert_array_equal(first, again)
 
 
+@ONCE
 @pytest.mark.parametrize("name", ["model.keras", "preset"])
 def test_sizes_are_checked_before_anything_is_made(name, model, tmp_path):
     """As everywhere else: a file of strangers allocates nothing."""
@@ -114,6 +119,7 @@ def test_sizes_are_checked_before_anything_is_made(name, model, tmp_path):
         load_encoder(str(place))
 
 
+@ONCE
 def test_errors(tmp_path):
     for source in ("nothing", str(tmp_path)):
         with pytest.raises(ValueError, match="`source` must be the folder"):

@@ -12,6 +12,7 @@ from keras_clmae.evaluation import FeatureExtractor
 from keras_clmae.evaluation import extract_features
 from keras_clmae.evaluation.prediction import predict_dataset
 from keras_clmae.models import ViTEncoder
+from tests.once import ONCE
 
 IMAGES = np.random.default_rng(0).normal(size=(10, 8, 8, 1)).astype("float32")
 LABELS = np.arange(10)
@@ -70,35 +71,33 @@ def test_poolings_by_hand(encoder):
         np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-5)
 
 
+KINDS = {
+    "PyDataset of growing batches": Growing,
+    "tuple of arrays": lambda: (IMAGES, LABELS),
+    "list of arrays": lambda: [IMAGES, LABELS],
+    "PyDataset": Batches,
+    "generator": lambda: (Batches()[i] for i in range(3)),
+    "list": lambda: [Batches()[i] for i in (0, 1, 2)],
+    "generator of growing batches": lambda: (Growing()[i] for i in range(3)),
+    "dict of arrays": lambda: {"image": IMAGES, "label": LABELS},
+    "list of dicts": lambda: [
+        as_dict(Growing()[i], "image", "label") for i in range(3)
+    ],
+    "generator of dicts": lambda: (
+        as_dict(Growing()[i], "pixel_values", "labels") for i in range(3)
+    ),
+    "dicts with labels": lambda: [
+        ({"image": images}, labels) for images, labels in GROWING
+    ],
+}
+
+
 @pytest.mark.parametrize(
     "make",
     [
-        lambda: (IMAGES, LABELS),
-        lambda: [IMAGES, LABELS],
-        Batches,
-        lambda: (Batches()[i] for i in range(3)),
-        lambda: [Batches()[i] for i in (0, 1, 2)],
-        Growing,
-        lambda: (Growing()[i] for i in range(3)),
-        lambda: {"image": IMAGES, "label": LABELS},
-        lambda: [as_dict(Growing()[i], "image", "label") for i in range(3)],
-        lambda: (
-            as_dict(Growing()[i], "pixel_values", "labels") for i in range(3)
-        ),
-        lambda: [({"image": images}, labels) for images, labels in GROWING],
-    ],
-    ids=[
-        "tuple of arrays",
-        "list of arrays",
-        "PyDataset",
-        "generator",
-        "list",
-        "PyDataset of growing batches",
-        "generator of growing batches",
-        "dict of arrays",
-        "list of dicts",
-        "generator of dicts",
-        "dicts with labels",
+        # The steps of the backend see the same batches of all others.
+        pytest.param(make, id=name, marks=[ONCE] if index else [])
+        for index, (name, make) in enumerate(KINDS.items())
     ],
 )
 def test_kinds_of_data_sets(encoder, make):
@@ -108,6 +107,7 @@ def test_kinds_of_data_sets(encoder, make):
     np.testing.assert_array_equal(labels, LABELS)
 
 
+@ONCE
 def test_tf_data(encoder):
     tf = pytest.importorskip("tensorflow")
     slices = tf.data.Dataset.from_tensor_slices((IMAGES, LABELS))
@@ -119,6 +119,7 @@ def test_tf_data(encoder):
         np.testing.assert_array_equal(labels, LABELS)
 
 
+@ONCE
 @pytest.mark.parametrize("sizes", [(5, 5), (2, 8), (4, 4, 2)])
 def test_a_list_of_batches_of_images(encoder, sizes):
     batches = np.split(IMAGES, np.cumsum(sizes)[:-1])
@@ -128,6 +129,7 @@ def test_a_list_of_batches_of_images(encoder, sizes):
     np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-5)
 
 
+@ONCE
 def test_fewer_batches_than_a_data_set_says(encoder):
     class Short:
         steps_per_epoch = 7
@@ -148,7 +150,7 @@ def resident_bytes():
 @pytest.mark.skipif(
     not os.path.exists("/proc/self/statm"), reason="reads Linux's /proc"
 )
-@pytest.mark.parametrize("known", [True, False])
+@pytest.mark.parametrize("known", [False, pytest.param(True, marks=ONCE)])
 def test_memory_is_flat_over_measurements(known):
     model = keras.Sequential(
         [keras.Input((32, 32, 3)), keras.layers.GlobalAveragePooling2D()]
@@ -178,11 +180,13 @@ def test_an_extractor_follows_the_encoder(encoder):
     np.testing.assert_allclose(after, before + 1, rtol=1e-4, atol=1e-5)
 
 
+@ONCE
 def test_a_progress_bar(encoder, capsys):
     extract_features(encoder, IMAGES, batch_size=4, verbose=1)
     assert "3/3" in capsys.readouterr().out
 
 
+@ONCE
 def test_an_extractor_is_saved_with_its_encoder(encoder, tmp_path):
     extractor = FeatureExtractor(encoder, "class_token")
     extractor.save(tmp_path / "extractor.keras")
@@ -202,6 +206,7 @@ def test_mixed_precision_gives_float32():
     assert features.dtype == "float32"
 
 
+@ONCE
 def test_errors(encoder):
     with pytest.raises(ValueError, match="`pooling`.*pooling='max'"):
         extract_features(encoder, IMAGES, pooling="max")

@@ -11,6 +11,7 @@ from keras_clmae.evaluation import fine_tune
 from keras_clmae.models import ImageClassifier
 from keras_clmae.models import ViTEncoder
 from keras_clmae.optimizers import LayerDecayAdamW
+from tests.once import ONCE
 
 LABELS = np.arange(48) % 2
 # Dark and bright images.
@@ -36,7 +37,7 @@ def test_loss_by_hand():
     assert value == pytest.approx(0.5 * np.log(2) + 0.5 * np.log(4), rel=1e-5)
 
 
-@pytest.mark.parametrize("ema_momentum", [None, 0.5])
+@pytest.mark.parametrize("ema_momentum", [0.5, pytest.param(None, marks=ONCE)])
 def test_learns_and_keeps_the_encoder(ema_momentum):
     encoder = make_encoder()
     before = encoder.get_weights()
@@ -62,6 +63,7 @@ def test_learns_and_keeps_the_encoder(ema_momentum):
     assert classifier.encoder.drop_path_rate == 0.1
 
 
+@ONCE
 def test_soft_labels_and_another_image_size(tmp_path):
     soft = np.eye(2, dtype="float32")[LABELS] * 0.9 + 0.05
     larger = np.repeat(np.repeat(IMAGES, 2, axis=1), 2, axis=2)
@@ -82,6 +84,7 @@ def test_soft_labels_and_another_image_size(tmp_path):
     assert float(evaluated["accuracy"]) == pytest.approx(accuracy, abs=1e-6)
 
 
+@ONCE
 def test_errors():
     dataset = ArrayDataset(IMAGES, LABELS + 1, batch_size=16)
     arguments = {"num_classes": 2, "batch_size": 16, "warmup_epochs": 0}

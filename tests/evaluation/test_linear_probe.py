@@ -11,6 +11,7 @@ from keras_clmae.evaluation import linear_probe_images
 from keras_clmae.evaluation import logistic_regression_accuracy
 from keras_clmae.models import ViTEncoder
 from keras_clmae.optimizers import LARS
+from tests.once import ONCE
 
 
 def clusters(num_images, seed, width=12, num_classes=4):
@@ -52,7 +53,11 @@ class Images(keras.utils.PyDataset):
     [
         ("sgd", {"batch_size": 128, "epochs": 20, "warmup_epochs": 2}),
         # Its steps are small next to the weights: see the docstring.
-        ("lars", {"batch_size": 128, "epochs": 60, "base_learning_rate": 5.0}),
+        pytest.param(
+            "lars",
+            {"batch_size": 128, "epochs": 60, "base_learning_rate": 5.0},
+            marks=ONCE,
+        ),
     ],
 )
 def test_comes_close_to_the_closed_form(solver, arguments):
@@ -62,11 +67,13 @@ def test_comes_close_to_the_closed_form(solver, arguments):
     assert got == pytest.approx(expected, abs=0.04)
 
 
+@ONCE
 def test_logistic_regression_is_a_solver():
     got = linear_probe_accuracy(*TRAIN, *TEST, solver="logistic_regression")
     assert got == logistic_regression_accuracy(*TRAIN, *TEST)
 
 
+@ONCE
 def test_the_same_seed_gives_the_same_accuracy():
     arguments = {"solver": "sgd", "epochs": 2, "warmup_epochs": 0}
     scores = [
@@ -78,6 +85,7 @@ def test_the_same_seed_gives_the_same_accuracy():
     assert scores[0] == scores[1]
 
 
+@ONCE
 def test_protocol_of_mae(monkeypatch):
     made = {}
 
@@ -118,6 +126,7 @@ def test_on_images():
         np.testing.assert_array_equal(old, new)
 
 
+@ONCE
 def test_errors():
     with pytest.raises(ValueError, match="`solver`.*solver='adam'"):
         linear_probe_accuracy(*TRAIN, *TEST, solver="adam")
@@ -127,6 +136,7 @@ def test_errors():
         linear_probe_accuracy(TRAIN[0], TRAIN[1] - 1, *TEST)
 
 
+@ONCE
 def test_errors_on_images():
     encoder = ViTEncoder((8, 8, 1), 2, 16, 2, 2)
     dataset = Images()
@@ -140,6 +150,7 @@ def test_errors_on_images():
         linear_probe_images(encoder, dataset, Images(), **arguments)
 
 
+@ONCE
 def test_features_and_images_agree_without_augmentation():
     encoder = ViTEncoder((8, 8, 1), 2, 16, 2, 2)
     dataset = Images()

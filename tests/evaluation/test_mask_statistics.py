@@ -10,6 +10,7 @@ from keras_clmae.evaluation import mask_statistics
 from keras_clmae.models import CLMAE
 from keras_clmae.models import MaskedAutoencoder
 from keras_clmae.models import mask_overlap
+from tests.once import ONCE
 
 SIZES = {
     "image_shape": (8, 8, 1),
@@ -70,6 +71,7 @@ def test_numbers_by_hand():
     )
 
 
+@ONCE
 def test_undecided_scores_warn():
     model = make_model(FixedScores(np.linspace(0.45, 0.55, 16)))
     with pytest.warns(UserWarning) as caught:
@@ -80,6 +82,7 @@ def test_undecided_scores_warn():
     assert statistics["entropy"] > 0.99
 
 
+@ONCE
 def test_masks_of_their_own_do_not_warn():
     model = make_model(VaryingScores())
     with warnings.catch_warnings():
@@ -90,6 +93,7 @@ def test_masks_of_their_own_do_not_warn():
     assert statistics["visible_share"].sum() == pytest.approx(4)
 
 
+@ONCE
 def test_overlap_agrees_with_the_one_in_the_log():
     model = make_model(VaryingScores())
     statistics = mask_statistics(model, IMAGES)
@@ -115,6 +119,7 @@ def test_losses_are_those_of_validation():
     assert batched["learned_mask_loss"] == pytest.approx(learned, rel=1e-4)
 
 
+@ONCE
 def test_a_generator():
     model = make_model(VaryingScores())
     batches = (IMAGES[i : i + 8] for i in range(0, 30, 8))
@@ -124,6 +129,7 @@ def test_a_generator():
     )
 
 
+@ONCE
 def test_errors():
     baseline = MaskedAutoencoder.from_sizes(**SIZES)
     with pytest.raises(ValueError, match="`model` must be a CLMAE"):

@@ -9,6 +9,7 @@ from keras_clmae.evaluation import PatchErrorMapper
 from keras_clmae.evaluation import patch_error_maps
 from keras_clmae.models import MaskedAutoencoder
 from keras_clmae.optimizers import AdamW
+from tests.once import ONCE
 from tests.tiny_models import tiny_autoencoder
 from tests.tiny_models import tiny_clmae
 from tests.tiny_models import tiny_images
@@ -45,11 +46,13 @@ def test_masks_follow_the_seed_and_not_the_batches():
     assert np.abs(first - patch_error_maps(model, images, 3, seed=1)).max() > 0
 
 
+@ONCE
 def test_too_few_masks():
     with pytest.raises(ValueError, match="`num_masks` must be at least 3"):
         PatchErrorMapper(tiny_autoencoder(mask_ratio=0.3), num_masks=2)
 
 
+@ONCE
 def test_a_pasted_square_stands_out():
     pytest.importorskip("sklearn")
     (images, _), (held_out, _) = load_digits_arrays()

@@ -11,6 +11,9 @@ from keras_clmae.evaluation import markdown_table
 from keras_clmae.evaluation import read_records
 from keras_clmae.evaluation import run_name
 from keras_clmae.evaluation import write_record
+from tests.once import ONCE
+
+pytestmark = ONCE
 
 
 def record(accuracy, seed=0, name="mae", random=None, **settings):

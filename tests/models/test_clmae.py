@@ -9,6 +9,7 @@ from keras_clmae.losses import patch_errors
 from keras_clmae.models import CLMAE
 from keras_clmae.models import MaskingModule
 from keras_clmae.models import mask_overlap
+from tests.once import ONCE
 from tests.tiny_models import tiny_autoencoder
 from tests.tiny_models import tiny_clmae
 from tests.tiny_models import tiny_images
@@ -101,6 +102,7 @@ def test_mask_overlap_by_hand():
     assert float(mask_overlap(masks[:1])) == 0.0
 
 
+@ONCE
 @pytest.mark.parametrize(
     ("make", "name"),
     [

@@ -4,6 +4,7 @@ import pytest
 from keras import ops
 
 from keras_clmae.models import ViTEncoder
+from tests.once import ONCE
 from tests.tiny_models import tiny_images
 
 SIZES = {
@@ -60,6 +61,7 @@ def test_positions_do_not_train():
     assert not any("position" in name for name in names)
 
 
+@ONCE
 @pytest.mark.parametrize(
     ("changes", "name"),
     [

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 
+from tests.once import ONCE
 from tests.tiny_models import state_of
 from tests.tiny_models import tiny_autoencoder
 from tests.tiny_models import tiny_clmae
@@ -29,7 +30,7 @@ def trained(make, checkpointing, **arguments):
     ("make", "arguments"),
     [
         (tiny_clmae, {"curriculum": 1.0, "masking_update_period": 2}),
-        (tiny_autoencoder, {}),
+        pytest.param(tiny_autoencoder, {}, marks=ONCE),
     ],
 )
 def test_same_training(make, arguments):
@@ -39,6 +40,7 @@ def test_same_training(make, arguments):
         np.testing.assert_allclose(second, first, rtol=1e-4, atol=1e-5)
 
 
+@ONCE
 def test_all_parts_follow_one_argument():
     from keras_clmae.models import CLMAE
 

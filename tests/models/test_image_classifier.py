@@ -12,6 +12,7 @@ from keras_clmae.models import copy_encoder
 from keras_clmae.models import interpolate_position_table
 from keras_clmae.optimizers import LARS
 from keras_clmae.optimizers import LayerDecayAdamW
+from tests.once import ONCE
 
 RANDOM = np.random.default_rng(0)
 LABELS = np.arange(24) % 3
@@ -38,6 +39,7 @@ def array(tensor):
     return keras.ops.convert_to_numpy(tensor)
 
 
+@ONCE
 def test_head_starts_as_in_mae():
     classifier = ImageClassifier(make_encoder(), 1000)
     assert np.std(array(classifier.head.kernel)) == pytest.approx(
@@ -49,7 +51,9 @@ def test_head_starts_as_in_mae():
     assert np.std(array(probe.head.kernel)) == pytest.approx(0.01, rel=0.05)
 
 
-@pytest.mark.parametrize("pooling", ["mean", "class_token"])
+@pytest.mark.parametrize(
+    "pooling", ["mean", pytest.param("class_token", marks=ONCE)]
+)
 def test_logits_by_hand(pooling):
     encoder = make_encoder()
     classifier = ImageClassifier(encoder, 3, pooling=pooling, head_stddev=1.0)
@@ -91,7 +95,9 @@ def test_fit_moves_a_copy_and_all_that_is_used():
     }
 
 
-@pytest.mark.parametrize("optimizer", [LARS, keras.optimizers.AdamW])
+@pytest.mark.parametrize(
+    "optimizer", [pytest.param(LARS, marks=ONCE), keras.optimizers.AdamW]
+)
 def test_a_frozen_encoder_does_not_move(optimizer):
     classifier = compiled(
         optimizer(0.1),
@@ -126,7 +132,10 @@ def test_drop_path_is_on_in_training_only_and_off_when_frozen():
     )
 
 
-@pytest.mark.parametrize("head_norm", [None, "batch_norm", "none"])
+@pytest.mark.parametrize(
+    "head_norm",
+    ["batch_norm", *(pytest.param(n, marks=ONCE) for n in (None, "none"))],
+)
 def test_saved_with_its_optimizer(tmp_path, head_norm):
     schedule = keras.optimizers.schedules.CosineDecay(1e-2, 20)
     classifier = compiled(
@@ -149,6 +158,7 @@ def test_saved_with_its_optimizer(tmp_path, head_norm):
     )
 
 
+@ONCE
 def test_exponential_moving_average():
     classifier = compiled(LayerDecayAdamW(1e-2, use_ema=True, ema_momentum=0.9))
     classifier.fit(
@@ -163,6 +173,7 @@ def test_exponential_moving_average():
     assert not np.allclose(array(averages[-1]), 0)
 
 
+@ONCE
 def test_soft_labels_and_label_smoothing():
     classifier = compiled()
     classifier.compile(
@@ -174,6 +185,7 @@ def test_soft_labels_and_label_smoothing():
     classifier.fit(IMAGES, np.eye(3, dtype="float32")[LABELS], verbose=0)
 
 
+@ONCE
 def test_config_round_trip():
     classifier = ImageClassifier(
         make_encoder(),
@@ -191,6 +203,7 @@ def test_config_round_trip():
     assert restored.encoder.drop_path_rate == 0.25
 
 
+@ONCE
 def test_other_image_size():
     encoder = make_encoder()
     classifier = ImageClassifier(encoder, 3, image_shape=(16, 12, 1))
@@ -215,12 +228,14 @@ def test_interpolation_agrees_with_torch():
         )
 
 
+@ONCE
 def test_interpolation_keeps_a_constant():
     table = np.full((6, 4), 2.5)
     got = interpolate_position_table(table, (2, 3), (5, 9))
     np.testing.assert_allclose(got, 2.5, rtol=1e-6)
 
 
+@ONCE
 @pytest.mark.parametrize(
     "arguments, message",
     [
@@ -238,6 +253,7 @@ def test_errors(arguments, message):
         ImageClassifier(**arguments)
 
 
+@ONCE
 def test_labels_that_do_not_fit():
     classifier = compiled()
     for method in (classifier.fit, classifier.evaluate):
@@ -264,6 +280,7 @@ def test_labels_that_do_not_fit():
             )
 
 
+@ONCE
 def test_classes_numbered_differently():
     train, validation = (ArrayDataset(IMAGES, LABELS) for _ in range(2))
     train.class_names, validation.class_names = list("abc"), list("bcd")
@@ -327,7 +344,7 @@ def test_batches_of_dicts_train_as_pairs():
         dicts.predict({"photo": IMAGES}, verbose=0)
 
 
-@pytest.mark.parametrize("wrong", [-1, 9])
+@pytest.mark.parametrize("wrong", [9, pytest.param(-1, marks=ONCE)])
 def test_labels_that_only_a_compiled_step_sees(wrong):
     classifier = compiled()
     labels = LABELS.copy()
@@ -352,6 +369,7 @@ def test_labels_that_only_a_compiled_step_sees(wrong):
     assert len(classifier.evaluate(IMAGES, LABELS, verbose=0)) == 2
 
 
+@ONCE
 def test_class_names_are_remembered(tmp_path):
     classifier = compiled()
     classifier.fit(Unseen(LABELS, ["a", "b", "c"]), verbose=0)
@@ -371,6 +389,7 @@ def test_class_names_are_remembered(tmp_path):
         compiled(class_names=list("abcd"))
 
 
+@ONCE
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -10,6 +10,7 @@ from keras_clmae.losses import normalize_patches
 from keras_clmae.models import Decoder
 from keras_clmae.models import MaskedAutoencoder
 from keras_clmae.models import ViTEncoder
+from tests.once import ONCE
 from tests.tiny_models import SIZES
 from tests.tiny_models import tiny_autoencoder
 from tests.tiny_models import tiny_images
@@ -99,6 +100,7 @@ def test_reconstruction_pastes_the_visible_patches_and_restores_statistics():
             np.testing.assert_allclose(shown[image, index], expected, atol=1e-4)
 
 
+@ONCE
 @pytest.mark.parametrize(
     "ratio", [0.0, 1.0, -0.5, 1.5, "0.75", None, True, 0.99, 0.05]
 )
@@ -111,6 +113,7 @@ def test_mask_ratio_must_leave_tokens_on_both_sides(ratio):
         tiny_autoencoder(mask_ratio=ratio)
 
 
+@ONCE
 def test_parts_must_fit():
     encoder = ViTEncoder((8, 12, 2), 4, 8, 1, 2)
     decoder = Decoder((2, 2), 32, 8, 1, 2)
@@ -120,6 +123,7 @@ def test_parts_must_fit():
         MaskedAutoencoder(decoder, decoder)
 
 
+@ONCE
 def test_sizes_are_counted():
     # A test that the tiny sizes are what the other tests think they are.
     assert SIZES["mask_ratio"] == 0.5

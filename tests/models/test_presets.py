@@ -16,11 +16,13 @@ from keras_clmae.models import MaskedAutoencoder
 from keras_clmae.models import MaskingModule
 from keras_clmae.models import ViTEncoder
 from keras_clmae.models.presets import PRESETS
+from tests.once import ONCE
 from tests.tiny_models import tiny_autoencoder
 from tests.tiny_models import tiny_clmae
 from tests.tiny_models import tiny_images
 
 
+@ONCE
 def test_published_sizes():
     width, layers, patches, patch_dim = 192, 12, 196, 768
     block = 12 * width * width + 13 * width
@@ -44,6 +46,7 @@ SIZES = {
 }
 
 
+@ONCE
 def test_every_named_size():
     def numbers(sizes, prefix=""):
         names = ("hidden_dim", "num_layers", "num_heads")
@@ -64,6 +67,7 @@ def test_every_named_size():
     assert module.mlp_dim is None and module.layer_norm_epsilon == 1e-5
 
 
+@ONCE
 @pytest.mark.parametrize("model_class", [CLMAE, MaskedAutoencoder])
 def test_overrides(model_class):
     model = model_class.from_preset(
@@ -82,9 +86,11 @@ def test_overrides(model_class):
     "make",
     [
         tiny_clmae,
-        tiny_autoencoder,
-        lambda: tiny_autoencoder().encoder,
-        lambda: ImageClassifier(tiny_autoencoder().encoder, 3),
+        pytest.param(tiny_autoencoder, marks=ONCE),
+        pytest.param(lambda: tiny_autoencoder().encoder, marks=ONCE),
+        pytest.param(
+            lambda: ImageClassifier(tiny_autoencoder().encoder, 3), marks=ONCE
+        ),
     ],
 )
 def test_folder_round_trip(make, tmp_path):
@@ -105,6 +111,7 @@ def test_folder_round_trip(make, tmp_path):
         assert json.load(file)["parameter_count"] == model.count_params()
 
 
+@ONCE
 def test_a_compiled_model_is_stored_without_its_training(tmp_path):
     model = tiny_clmae()
     model.compile("adamw", curriculum=1.0)
@@ -113,12 +120,14 @@ def test_a_compiled_model_is_stored_without_its_training(tmp_path):
     assert not CLMAE.from_preset(str(tmp_path)).compiled
 
 
+@ONCE
 def test_names_with_and_without_the_prefix():
     small = {"num_layers": 1, "load_weights": False}
     for name in ("vit_tiny_patch4_32", "tiny_patch4_32"):
         assert ViTEncoder.from_preset(name, **small).hidden_dim == 192
 
 
+@ONCE
 @pytest.mark.parametrize(
     ("preset", "arguments", "message"),
     [
@@ -136,6 +145,7 @@ def test_bad_names(preset, arguments, message):
         CLMAE.from_preset(preset, **arguments)
 
 
+@ONCE
 def test_a_folder_of_another_class_is_refused(tmp_path):
     tiny_autoencoder().save_to_preset(str(tmp_path))
     with pytest.raises(ValueError, match="holds a MaskedAutoencoder"):
@@ -144,6 +154,7 @@ def test_a_folder_of_another_class_is_refused(tmp_path):
         MaskedAutoencoder.from_preset(str(tmp_path), num_layers=2)
 
 
+@ONCE
 def test_a_new_head_on_a_stored_encoder(tmp_path):
     model = tiny_clmae()
     model.save_to_preset(str(tmp_path))
@@ -162,6 +173,7 @@ def test_a_new_head_on_a_stored_encoder(tmp_path):
     assert sized(np.zeros((1, 32, 32, 3), "float32")).shape == (1, 5)
 
 
+@ONCE
 def test_a_failed_write_leaves_no_preset(tmp_path, monkeypatch):
     model = tiny_autoencoder()
 
@@ -174,6 +186,7 @@ def test_a_failed_write_leaves_no_preset(tmp_path, monkeypatch):
     assert os.listdir(tmp_path) == []
 
 
+@ONCE
 @pytest.mark.parametrize("scheme", ["hf", "kaggle"])
 def test_handles(scheme, tmp_path, monkeypatch):
     """The clients' own names and arguments, with a folder for the hub."""
@@ -231,6 +244,7 @@ def test_handles(scheme, tmp_path, monkeypatch):
         encoder.save_to_preset(revised)
 
 
+@ONCE
 @pytest.mark.parametrize(
     "handle",
     [
@@ -278,6 +292,7 @@ def masked_by(module):
     return CLMAE(tiny_autoencoder(), module)
 
 
+@ONCE
 @pytest.mark.parametrize(
     ("make", "message"),
     [
@@ -304,6 +319,7 @@ def test_what_could_not_be_read_is_not_written(make, message, tmp_path):
     assert ViTEncoder.from_preset(folder).num_layers == 1
 
 
+@ONCE
 def test_a_masking_module_of_ones_own(tmp_path):
     model = masked_by(Registered())
     model.save_to_preset(str(tmp_path))
@@ -314,6 +330,7 @@ def test_a_masking_module_of_ones_own(tmp_path):
         )
 
 
+@ONCE
 def test_a_missing_client_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     with pytest.raises(ImportError, match=r"keras-clmae\[hub\]"):

@@ -102,7 +102,7 @@ def test_factor_and_noise_of_the_selection():
     np.testing.assert_allclose(noise.var(), np.pi**2 / 6, atol=0.15)
 
 
-@pytest.mark.parametrize("share", [0.0, 0.5])
+@pytest.mark.parametrize("share", [0.5, pytest.param(0.0, marks=ONCE)])
 def test_each_player_moves_by_its_own_loss(share):
     model = compiled_clmae(
         keras.optimizers.SGD(0.0),
@@ -247,6 +247,7 @@ class Entropy(objectives.MaskingObjective):
         return {}
 
 
+@ONCE
 def test_an_objective_of_ones_own(tmp_path):
     model = CLMAE(
         tiny_autoencoder(),

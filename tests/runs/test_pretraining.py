@@ -21,6 +21,7 @@ SIZES = {
 }
 
 
+@ONCE
 def test_a_run_and_its_resume(tmp_path):
     run_dir = str(tmp_path / "run")
     settings = {"model": SIZES, "method": "mae", "batch_size": 512}

@@ -9,6 +9,7 @@ from keras_clmae.runs import pretraining
 from keras_clmae.runs.settings import Settings
 from keras_clmae.runs.settings import read_settings
 from keras_clmae.runs.summary import opening_rows
+from tests.once import ONCE
 
 for module in ("jsonargparse", "rich", "sklearn"):
     pytest.importorskip(module)
@@ -53,6 +54,7 @@ def open_run(monkeypatch, tmp_path, capsys):
     return open_run
 
 
+@ONCE
 def test_the_opening_table_has_its_rows(open_run):
     model, printed = open_run(masking_learning_rate=0.01)
     rows = {}
@@ -88,6 +90,7 @@ def test_the_opening_table_has_its_rows(open_run):
         assert rows[name] and text in rows[name], name
 
 
+@ONCE
 def test_nothing_is_printed_when_nothing_is_asked_for(open_run):
     _, printed = open_run(verbose=0)
     assert printed == ""
@@ -123,6 +126,7 @@ class LinearMasker(keras.layers.Layer):
         return keras.ops.squeeze(self.score(tokens), axis=-1)
 
 
+@ONCE
 def test_a_masking_layer_of_the_users_own(tmp_path):
     model = keras_clmae.models.CLMAE.from_sizes(
         masking_module=LinearMasker(name="masking_module"),

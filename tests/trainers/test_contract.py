@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from keras_clmae import CurriculumSchedule
+from tests.once import ONCE
 from tests.tiny_models import adamw
 from tests.tiny_models import assert_same_bits
 from tests.tiny_models import compiled_clmae
@@ -13,6 +14,8 @@ from tests.tiny_models import tiny_images
 from tests.tiny_models import to_numpy
 
 BACKEND = keras.backend.backend()
+# Where the subject is no compiled step: TensorFlow traces for seconds.
+QUICK = {"run_eagerly": BACKEND == "tensorflow"}
 VALIDATION_LOGS = {"loss", "random_mask_loss", "mask_difficulty"}
 
 
@@ -51,13 +54,16 @@ def test_logs_and_validation():
     assert set(logs[0]) == VALIDATION_LOGS
 
 
-@pytest.mark.parametrize("update", ["alternating", "simultaneous"])
+@pytest.mark.parametrize(
+    "update", ["alternating", pytest.param("simultaneous", marks=ONCE)]
+)
 def test_each_player_moves_in_its_own_phase_only(update):
     model = compiled_clmae(
         optimizer=keras.optimizers.SGD(0.0),
         masking_optimizer=adamw(1e-2),
         curriculum=1.0,
         update=update,
+        **QUICK,
     )
     before = to_numpy(model.autoencoder.variables)
     masking_before = to_numpy(model.masking_variables)
@@ -73,6 +79,7 @@ def test_each_player_moves_in_its_own_phase_only(update):
         masking_optimizer=keras.optimizers.SGD(0.0),
         curriculum=1.0,
         update=update,
+        **QUICK,
     )
     before = to_numpy(model.masking_module.variables)
     autoencoder_before = to_numpy(model.autoencoder_variables)
@@ -91,7 +98,7 @@ def test_masking_phase_sees_the_updated_autoencoder():
     for update in ("alternating", "simultaneous"):
         keras.utils.set_random_seed(0)
         model = compiled_clmae(
-            optimizer=adamw(1e-1), curriculum=1.0, update=update
+            optimizer=adamw(1e-1), curriculum=1.0, update=update, **QUICK
         )
         images = tiny_images(4)
         logs = model.train_on_batch(images, return_dict=True)
@@ -130,10 +137,9 @@ def test_masking_update_period_runs_every_kth_step():
 
 @pytest.mark.skipif(BACKEND == "torch", reason="Keras refuses it on PyTorch")
 def test_steps_per_execution():
-    many, one = (
-        fit(compiled_clmae(model=model, steps_per_execution=steps))
-        for model, steps in zip(same_models(2), (3, 1), strict=True)
-    )
+    first, second = same_models(2)
+    many = fit(compiled_clmae(model=first, steps_per_execution=3))
+    one = fit(compiled_clmae(model=second, **QUICK))
     np.testing.assert_allclose(many["loss"], one["loss"], rtol=1e-5)
 
 
@@ -145,26 +151,21 @@ def same_models(number, **arguments):
     return models
 
 
-@pytest.mark.parametrize(
-    "compile_arguments",
-    [
-        {"run_eagerly": True},
-        {"jit_compile": True},
-    ],
-    ids=["eager", "jit"],
-)
-def test_ways_to_run_agree(compile_arguments):
-    first, second = same_models(2)
+def test_ways_to_run_agree():
     # One step: the eager one is slow on JAX.
-    images = tiny_images(4)
-    expected = fit(compiled_clmae(model=first), images, epochs=1)
-    actual = fit(
-        compiled_clmae(model=second, **compile_arguments), images, epochs=1
+    expected, eager, jit = (
+        fit(compiled_clmae(model=model, **arguments), tiny_images(4), epochs=1)
+        for model, arguments in zip(
+            same_models(3),
+            ({}, {"run_eagerly": True}, {"jit_compile": True}),
+            strict=True,
+        )
     )
     for name, values in expected.items():
-        np.testing.assert_allclose(
-            actual[name], values, rtol=1e-4, atol=1e-6, err_msg=name
-        )
+        for actual in (eager, jit):
+            np.testing.assert_allclose(
+                actual[name], values, rtol=1e-4, atol=1e-6, err_msg=name
+            )
 
 
 def test_clipping_bounds_each_player():
@@ -172,6 +173,7 @@ def test_clipping_bounds_each_player():
     model = compiled_clmae(
         optimizer=keras.optimizers.SGD(1.0, global_clipnorm=1e-3),
         curriculum=1.0,
+        **QUICK,
     )
     before = [
         to_numpy(model.autoencoder_variables),
@@ -215,7 +217,7 @@ def test_gradient_accumulation_counts_updates():
 
 def test_moving_average_replaces_the_weights_at_the_end():
     plain, averaged = same_models(2)
-    fit(compiled_clmae(adamw(1e-2), plain), epochs=1)
+    fit(compiled_clmae(adamw(1e-2), plain, **QUICK), epochs=1)
     fit(
         compiled_clmae(adamw(1e-2, use_ema=True, ema_momentum=0.9), averaged),
         epochs=1,
@@ -240,7 +242,7 @@ def test_learning_rate_schedule_drives_both_players():
     schedule = keras.optimizers.schedules.PiecewiseConstantDecay(
         [0], [0.0, 1e-2]
     )
-    model = compiled_clmae(optimizer=keras.optimizers.SGD(schedule))
+    model = compiled_clmae(optimizer=keras.optimizers.SGD(schedule), **QUICK)
     before = to_numpy(model.trainable_variables)
     model.train_on_batch(tiny_images(4))
     assert_same_bits(to_numpy(model.trainable_variables), before)
@@ -251,6 +253,7 @@ def test_learning_rate_schedule_drives_both_players():
         assert not np.array_equal(now, then)
 
 
+@ONCE
 def test_biases_norms_and_tables_are_not_decayed():
     model = compiled_clmae(
         optimizer=keras.optimizers.SGD(0.1, weight_decay=0.5), curriculum=1.0
@@ -275,6 +278,7 @@ def test_mixed_bfloat16_follows_float32():
         np.testing.assert_allclose(half[name], full[name], rtol=0.05)
 
 
+@ONCE
 def test_float16_is_refused():
     with pytest.raises(ValueError, match="`mixed_float16` is not supported"):
         compiled_clmae(model=tiny_clmae(dtype="mixed_float16"))
@@ -348,6 +352,7 @@ def test_a_loss_that_is_not_finite_stops_with_term_and_step():
         fit(model)
 
 
+@ONCE
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -365,6 +370,7 @@ def test_bad_compile_arguments(arguments, message):
         compiled_clmae(**arguments)
 
 
+@ONCE
 def test_one_optimizer_cannot_serve_both():
     optimizer = adamw()
     with pytest.raises(ValueError, match="`masking_optimizer` must be another"):

@@ -8,6 +8,7 @@ import pytest
 from keras_clmae.callbacks import Progress
 from keras_clmae.trainers import TerminateOnNonFinite
 from keras_clmae.trainers import progress
+from tests.once import ONCE
 from tests.tiny_models import compiled_clmae
 from tests.tiny_models import tiny_images
 
@@ -48,6 +49,7 @@ def test_one_line_an_epoch(model, capsys):
     assert "images_per_second" not in history
 
 
+@ONCE
 def test_a_bar_moves_in_a_terminal(model, capsys, monkeypatch):
     monkeypatch.setattr(progress, "_is_interactive", lambda: True)
     monkeypatch.setattr(progress, "_INTERVAL", 0.0)
@@ -75,6 +77,7 @@ def test_the_step_that_compiles_says_nothing_of_the_speed(capsys, monkeypatch):
 
 
 # Keras reports the steps of `fit` in any order.
+@ONCE
 @pytest.mark.parametrize("order", [(0, 1, 2), (0, 2, 1), (2, 1, 0)])
 def test_the_time_is_announced_after_the_first_steps(
     order, capsys, monkeypatch
@@ -97,6 +100,7 @@ def test_the_time_is_announced_after_the_first_steps(
     assert output.endswith("left\n")
 
 
+@ONCE
 def test_silence_and_other_bars(model, capsys):
     assert fit(model, capsys, verbose=0)[1] == ""
     own = Progress(batch_size=4, verbose=2, log_name="images_per_second")
@@ -122,6 +126,7 @@ def test_no_step_waits_for_its_numbers():
     assert keras.callbacks.CallbackList(callbacks)._async_train == by_itself
 
 
+@ONCE
 def test_steps_out_of_order_and_of_unknown_number(capsys):
     callback = Progress(verbose=2)
     callback.set_params({"epochs": 1, "steps": None})
@@ -134,6 +139,7 @@ def test_steps_out_of_order_and_of_unknown_number(capsys):
     assert re.match(r"epoch 1/1  loss 1.0000  [\d,.]+ steps/s\n", output)
 
 
+@ONCE
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

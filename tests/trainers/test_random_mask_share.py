@@ -4,13 +4,16 @@ import keras
 import numpy as np
 import pytest
 
+from tests.once import ONCE
 from tests.tiny_models import compiled_clmae
 from tests.tiny_models import tiny_clmae
 from tests.tiny_models import tiny_images
 from tests.tiny_models import to_numpy
 
 
-@pytest.mark.parametrize("batch", [7, 2, 1])
+@pytest.mark.parametrize(
+    "batch", [7, *(pytest.param(n, marks=ONCE) for n in (2, 1))]
+)
 def test_shares_of_batches_of_any_size(batch):
     model = compiled_clmae(random_mask_share=0.5)
     logs = model.train_on_batch(tiny_images(batch), return_dict=True)

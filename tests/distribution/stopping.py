@@ -1,6 +1,4 @@
-"""One of several processes that train until SIGTERM reaches one of them.
-
-    python stop_worker.py DIRECTORY
+"""Train in one of several processes until SIGTERM reaches one of them.
 
 Ends with status 143 once its checkpoint, restored, is the interrupted state.
 """
@@ -15,7 +13,6 @@ import keras
 import numpy as np
 import pytest
 
-import keras_clmae
 from keras_clmae import callbacks
 from keras_clmae.data import ArrayDataset
 from tests.tiny_models import assert_same_bits
@@ -54,19 +51,14 @@ def restore(model, directory):
     return callbacks.restore_newest(model, directory)
 
 
-def main():
-    directory = sys.argv[1]
-    plan = keras_clmae.distribution.setup(
-        simulated_devices=1 if ON_JAX else None
-    )
-    assert plan.process_count == plan.num_devices == 2, plan
+def train_until_stopped(directory, plan):
     keras.utils.set_random_seed(0)
     model = compiled()
     # No epoch ends: only a stop can save.
-    images = np.tile(tiny_images(8), (4000, 1, 1, 1))
+    images = np.tile(tiny_images(8), (8000, 1, 1, 1))
     try:
         model.fit(
-            ArrayDataset(images, batch_size=plan.local_batch_size(2)),
+            ArrayDataset(images, batch_size=plan.local_batch_size(4)),
             shuffle=False,
             verbose=0,
             callbacks=[Ready(), make_checkpoint(directory)],
@@ -109,7 +101,3 @@ def check_wrong_checkpoints(model, directory, plan):
     multihost_utils.sync_global_devices("it is damaged")
     with pytest.raises(ValueError, match="must hold, whole"):
         restore(model, directory)
-
-
-if __name__ == "__main__":
-    main()
