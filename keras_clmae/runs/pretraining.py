@@ -24,6 +24,9 @@ from keras_clmae.runs.settings import settings_to_run
 from keras_clmae.runs.settings import write_settings
 from keras_clmae.runs.stopping import StopRequest
 from keras_clmae.runs.summary import print_opening
+from keras_clmae.saving import atomic_folder
+from keras_clmae.saving import atomic_write
+from keras_clmae.saving.preset_files import write_preset
 from keras_clmae.trainers import keep_freed_memory
 
 # Figures of each gallery in a run, unless the settings say otherwise.
@@ -118,8 +121,7 @@ def run(settings, resume=False, clock=None):
             for callback in chosen:
                 if isinstance(callback, RunLog):
                     callback.close()
-        folder = RunFolder(settings.run_dir)
-        save_model(model, folder.model)
+        save_model(model, settings.run_dir, train.normalization)
         if distribution.is_first_process() and pictures_every(settings):
             draw_run_figures(settings, model, inverse)
         return model
@@ -164,23 +166,32 @@ def prepare_folder(settings, model, normalization, resume):
     return callbacks.TrainingPosition()
 
 
-def save_model(model, path):
-    """Saves a `.keras` file that is whole or absent, in the first process."""
-    from keras_clmae.saving import atomic_write
+def save_model(model, path, normalization):
+    """Saves the whole model, and its encoder with the normalization.
 
+    The first process does; file and folder are whole or absent.
+
+    Args:
+        model: `CLMAE` or `MaskedAutoencoder`.
+        path: str. The run folder.
+        normalization: `PixelNormalization` of the training.
+    """
     if distribution.is_first_process():
-        with (
-            atomic_write(path) as unfinished,
-            distribution.readable_weights(model),
-        ):
-            model.save(unfinished)
+        folder = RunFolder(path)
+        with distribution.readable_weights(model):
+            with atomic_write(folder.model) as unfinished:
+                model.save(unfinished)
+            with atomic_folder(folder.encoder) as unfinished:
+                write_preset(model.encoder, unfinished)
+                RunFolder(unfinished).write_normalization(normalization)
     elif distribution.current_plan().is_over_jax_processes:
         # Reading the weights takes all processes.
         with (
-            tempfile.TemporaryDirectory() as folder,
+            tempfile.TemporaryDirectory() as unused,
             distribution.readable_weights(model),
         ):
-            model.save(os.path.join(folder, "whole.keras"))
+            model.save(os.path.join(unused, "whole.keras"))
+            write_preset(model.encoder, unused)
 
 
 def train_from(position, model, settings, train, validation, chosen):

@@ -135,6 +135,7 @@ def next_commands(settings, has_masks):
         List of str.
     """
     folder, data = settings.run_dir, settings.data
+    encoder = RunFolder(folder).encoder
     scored = f"{folder} {data}"
     if data != "digits" and isinstance(settings.validation, str):
         if settings.validation != "test":
@@ -143,6 +144,8 @@ def next_commands(settings, has_masks):
         f"keras-clmae knn {scored}",
         f"keras-clmae linear-probe {scored}",
         f"keras-clmae finetune {scored}",
+        f"keras-clmae embed {encoder} {data} --output features.npz",
+        f"keras-clmae export {folder} onnx",
         f"keras-clmae visualize reconstructions {folder}",
         f"keras-clmae visualize attention {folder}",
     ]
@@ -150,7 +153,7 @@ def next_commands(settings, has_masks):
         lines.append(f"keras-clmae visualize animation {folder}")
     lines.append(
         'python -c "import keras_clmae; encoder = keras_clmae.evaluation.'
-        f"load_encoder('{folder}')\""
+        f"load_encoder('{encoder}')\""
     )
     return lines
 

@@ -46,6 +46,7 @@ def test_run_folder(undisturbed):
         "checkpoints",
         "config.yaml",
         "curriculum.png",
+        "encoder",
         "log.csv",
         "masks",
         "masks.png",
