@@ -10,7 +10,9 @@ from keras_clmae.runs.folder import RunFolder
 from keras_clmae.trainers.progress import duration
 
 
-def print_opening(settings, plan, model, train, position, learning_rate):
+def print_opening(
+    settings, plan, model, train, position, learning_rate, chosen=()
+):
     """Prints what is about to run, as one table.
 
     Args:
@@ -20,14 +22,40 @@ def print_opening(settings, plan, model, train, position, learning_rate):
         train: the training batches.
         position: `TrainingPosition` from which the run goes on.
         learning_rate: float. The highest of the run.
+        chosen: list of `Choice`s. Settings that were left out.
     """
     table = Table(show_header=False, title=settings.title, title_style="bold")
     table.add_column(style="cyan")
     table.add_column()
     rows = opening_rows(settings, plan, model, train, position, learning_rate)
+    print_rows(table, {**rows, **choice_rows(chosen)})
+
+
+def print_rows(table, rows):
+    """Prints a table of names and texts.
+
+    Args:
+        table: `rich.table.Table` with two columns.
+        rows: dict from name to text.
+    """
     for name, value in rows.items():
         table.add_row(name, value)
     Console().print(table)
+
+
+def choice_rows(chosen):
+    """Words the rows of settings that were chosen, with their reasons.
+
+    Args:
+        chosen: list of `Choice`s.
+
+    Returns:
+        dict from name to text.
+    """
+    return {
+        f"chosen: --{choice.name}": f"{choice.value} ({choice.reason})"
+        for choice in chosen
+    }
 
 
 def opening_rows(settings, plan, model, train, position, learning_rate):
