@@ -60,11 +60,14 @@ def __getattr__(name):
         return importlib.import_module(f"{__name__}.{name}")
     if name in _CURRICULA:
         return getattr(importlib.import_module(f"{__name__}.curriculum"), name)
+    if name == "pretrain":
+        # Not imported with the package: a run needs an extra.
+        return importlib.import_module(f"{__name__}.runs").pretrain
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__():
-    return sorted({*globals(), *__all__})
+    return sorted({*globals(), *__all__, "pretrain"})
 
 
 if TYPE_CHECKING or not _is_command():

@@ -26,6 +26,7 @@ SUBCOMMANDS = {
     "study": "compare methods over seeds, from one file",
     "report": "collect scores of several runs into one table",
     "visualize": "draw masks, reconstructions, attention, curriculum",
+    "export": "write the encoder of a run for serving or for other libraries",
     "convert": "convert weights from and to other libraries",
     "check-data": "find damaged images in a folder before a long run",
     "recipes": "list the recipes, or print one",

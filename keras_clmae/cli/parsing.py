@@ -43,12 +43,13 @@ def make_parser(subcommand, description):
     )
 
 
-def parse(parser, arguments):
+def parse(parser, arguments, defaults=True):
     """Parses, and says in one line what is wrong.
 
     Args:
         parser: what `make_parser` gave.
         arguments: list of str. Options may be spelled with `-` for `_`.
+        defaults: bool. Whether to fill in what is not given.
 
     Returns:
         dict from names to values, without `config`.
@@ -58,7 +59,9 @@ def parse(parser, arguments):
     """
     arguments = _with_underscores(arguments)
     try:
-        values = parser.parse_args(_with_recipes(arguments)).as_dict()
+        values = parser.parse_args(
+            _with_recipes(arguments), defaults=defaults
+        ).as_dict()
     except (argparse.ArgumentError, jsonargparse.ArgumentError) as error:
         raise UsageError(_worded(parser, arguments, error)) from error
     values.pop("config", None)

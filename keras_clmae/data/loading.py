@@ -89,12 +89,23 @@ def load(
         return SOURCES[kind](place, split, image_size, batch_size, **arguments)
     if kind == "tfds":
         return tfds_dataset(place, split, image_size, batch_size, **arguments)
-    place = _split_folder(place, split)
+    place = split_folder(place, split)
     return image_folder(place, image_size, batch_size, **arguments)
 
 
-def _split_folder(place, split):
-    """Finds the folder of a split; for `"train"` it may be the whole folder."""
+def split_folder(place, split):
+    """Finds the folder of a split; for `"train"` it may be the whole folder.
+
+    Args:
+        place: str. The folder of the images.
+        split: str.
+
+    Returns:
+        str. Path of a folder.
+
+    Raises:
+        ValueError: if there is none for the split.
+    """
     part = os.path.join(place, split)
     if not os.path.isdir(part):
         if split == "train":

@@ -4,12 +4,13 @@ import keras
 
 from keras_clmae.evaluation.prediction import predict_dataset
 from keras_clmae.evaluation.prediction import predict_stream
+from keras_clmae.models.exporting import ServingExportMixin
 from keras_clmae.models.pooling import check_pooling
 from keras_clmae.models.pooling import pool_tokens
 
 
 @keras.saving.register_keras_serializable(package="keras_clmae")
-class FeatureExtractor(keras.Model):
+class FeatureExtractor(ServingExportMixin, keras.Model):
     """Model from images to one feature vector per image.
 
     Keep one where features are extracted several times (during training, for

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from keras_clmae.runs.evaluating import knn
     from keras_clmae.runs.evaluating import linear_probe
     from keras_clmae.runs.evaluating import mask_statistics
+    from keras_clmae.runs.exporting import export
     from keras_clmae.runs.pretraining import pretrain
     from keras_clmae.runs.recipes import load_recipe
     from keras_clmae.runs.recipes import recipe_names
@@ -31,6 +32,7 @@ _MODULES = {
     "check_data": "data_check",
     "convert_checkpoint": "converting",
     "embed": "embedding",
+    "export": "exporting",
     "finetune": "evaluating",
     "knn": "evaluating",
     "linear_probe": "evaluating",

@@ -23,6 +23,8 @@ class RunFolder:
         masks: str. Folder of figures and arrays of masks over training.
         reconstructions: str. Folder of figures of reconstructions.
         model: str. The whole model at the end.
+        encoder: str. Folder of the encoder alone, as a preset, and of the
+            normalization of its images.
         curriculum_figure: str. Losses, curriculum and difficulty.
         masks_figure: str. Masks at start, middle and end.
         masks_now: str. Figure of the masks of the newest state.
@@ -41,6 +43,7 @@ class RunFolder:
         self.masks = self.join("masks")
         self.reconstructions = self.join("reconstructions")
         self.model = self.join("model.keras")
+        self.encoder = self.join("encoder")
         self.curriculum_figure = self.join("curriculum.png")
         self.masks_figure = self.join("masks.png")
         self.masks_now = self.join("masks_now.png")
@@ -59,7 +62,9 @@ class RunFolder:
     def contents(self):
         """Dict. What lies in the folder, from path to its meaning."""
         meanings = {
-            self.model: "the whole model; its encoder is what you keep",
+            self.encoder: "what you keep: the encoder, and how its images are "
+            "standardized",
+            self.model: "the whole model, to go on with",
             self.log: "every number of every epoch",
             self.tensorboard: "the same and the figures, for tensorboard "
             "--logdir",

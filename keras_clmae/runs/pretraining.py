@@ -16,6 +16,11 @@ from keras_clmae.runs.building import compile_model
 from keras_clmae.runs.building import highest_learning_rate
 from keras_clmae.runs.building import precision
 from keras_clmae.runs.building import settle_precision
+from keras_clmae.runs.checks import data_spec
+from keras_clmae.runs.choices import choose
+from keras_clmae.runs.choices import find_device
+from keras_clmae.runs.choices import list_images
+from keras_clmae.runs.dry_run import print_dry_run
 from keras_clmae.runs.folder import RunFolder
 from keras_clmae.runs.loading import NUM_SHOWN_IMAGES
 from keras_clmae.runs.loading import load_data
@@ -23,33 +28,45 @@ from keras_clmae.runs.online_knn import labeled_images
 from keras_clmae.runs.parts import import_classes
 from keras_clmae.runs.run_figures import draw_run_figures
 from keras_clmae.runs.run_log import RunLog
+from keras_clmae.runs.settings import needs_choices
 from keras_clmae.runs.settings import settings_to_run
 from keras_clmae.runs.settings import write_settings
 from keras_clmae.runs.stopping import StopRequest
 from keras_clmae.runs.summary import print_opening
+from keras_clmae.saving import atomic_folder
+from keras_clmae.saving import atomic_write
+from keras_clmae.saving.preset_files import write_preset
 from keras_clmae.trainers import keep_freed_memory
 
 # Figures of each gallery in a run, unless the settings say otherwise.
 NUM_GALLERIES = 20
 
 
-def pretrain(run_dir, resume=False, **settings):
+def pretrain(data=None, run_dir=None, resume=False, dry_run=False, **settings):
     """Pretrains CL-MAE, or plain MAE, into a run folder.
 
     The same as `keras-clmae pretrain`: the same settings, files and resume.
     The first Ctrl-C, or SIGTERM, saves the state and ends the training; a
     second Ctrl-C ends it at once.
 
+    Where `data` is a folder and neither `preset` nor the sizes in `model` are
+    given, what is left out is chosen from the images and the device, and
+    printed with its reasons.
+
     Args:
+        data: str. Folder of images, or as in `Settings`. Defaults to `None`:
+            that of `Settings`.
         run_dir: str. Folder of the run. It must not hold another run.
         resume: bool. Whether to go on from the newest checkpoint of the folder,
             with the settings stored there, whatever else is given. Defaults to
             `False`.
-        **settings: the other fields of `Settings`, such as `data="digits"` or
-            `epochs=60`. `load_recipe` gives those of a recipe.
+        dry_run: bool. Whether to print what would run, with its counted hours,
+            and write nothing. Defaults to `False`.
+        **settings: the other fields of `Settings`, such as `epochs=60`.
+            `load_recipe` gives those of a recipe.
 
     Returns:
-        The trained `CLMAE` or `MaskedAutoencoder`.
+        The trained `CLMAE` or `MaskedAutoencoder`; `None` for `dry_run`.
 
     Raises:
         ValueError: if a setting is unknown or wrong, the folder holds a run
@@ -60,26 +77,55 @@ def pretrain(run_dir, resume=False, **settings):
     Example:
 
     ```python
+    model = keras_clmae.runs.pretrain("photos", run_dir="runs/photos")
+
     recipe = keras_clmae.runs.load_recipe("digits")
     recipe["run_dir"] = "runs/mine"
     model = keras_clmae.runs.pretrain(**recipe)
     ```
     """
+    values = {**settings, "run_dir": run_dir}
+    if data is not None:
+        values["data"] = data
+    values, chosen = complete(values, resume)
     return run(
-        settings_to_run({**settings, "run_dir": run_dir}, resume), resume
+        settings_to_run(values, resume), resume, chosen=chosen, dry_run=dry_run
     )
 
 
-def run(settings, resume=False, clock=None):
+def complete(values, resume=False):
+    """Chooses the settings that are left out, where there is a need to.
+
+    Args:
+        values: dict. Arguments of `Settings` that were given.
+        resume: bool. Whether a run is resumed, whose settings are stored.
+
+    Returns:
+        A pair: the dict, completed, and the list of `Choice`s.
+
+    Raises:
+        ValueError: if the images cannot be read.
+    """
+    if resume or not needs_choices(values):
+        return values, []
+    images = list_images(data_spec(values["data"]), values.get("channels"))
+    device = find_device(values.get("simulated_devices"))
+    return choose(values, images, device)
+
+
+def run(settings, resume=False, clock=None, chosen=(), dry_run=False):
     """Pretrains as checked settings say.
 
     Args:
         settings: `Settings`.
         resume: bool. Whether to go on from the newest checkpoint.
         clock: callback that comes before all others. Defaults to `None`.
+        chosen: list of `Choice`s, for the opening table. Defaults to `()`.
+        dry_run: bool. Whether to print the opening table and end. Defaults to
+            `False`.
 
     Returns:
-        The trained `CLMAE` or `MaskedAutoencoder`.
+        The trained `CLMAE` or `MaskedAutoencoder`; `None` for `dry_run`.
     """
     _check_installed()
     import_classes(settings)
@@ -100,6 +146,9 @@ def run(settings, resume=False, clock=None):
         train, validation = load_data(settings)
         images = data.example_images(validation or train, NUM_SHOWN_IMAGES)
         model = build_model(settings, images.shape[1:])
+        if dry_run:
+            print_dry_run(settings, plan, model, train, chosen)
+            return None
         compile_model(model, settings, train.steps_per_epoch)
         knn = make_online_knn(settings, train.normalization)
         position = prepare_folder(settings, model, train.normalization, resume)
@@ -113,22 +162,22 @@ def run(settings, resume=False, clock=None):
                 position,
                 highest_learning_rate(settings),
                 reason,
+                chosen,
             )
         stop = StopRequest()
-        chosen = make_callbacks(
+        hooks = make_callbacks(
             settings, model, images, inverse, resume, position, stop, knn
         )
         if clock is not None:
-            chosen.insert(0, clock)
+            hooks.insert(0, clock)
         try:
             with stop.set_by_signals():
-                train_from(position, model, settings, train, validation, chosen)
+                train_from(position, model, settings, train, validation, hooks)
         finally:
-            for callback in chosen:
+            for callback in hooks:
                 if isinstance(callback, RunLog):
                     callback.close()
-        folder = RunFolder(settings.run_dir)
-        save_model(model, folder.model)
+        save_model(model, settings.run_dir, train.normalization)
         if distribution.is_first_process() and pictures_every(settings):
             draw_run_figures(settings, model, inverse)
         return model
@@ -173,23 +222,32 @@ def prepare_folder(settings, model, normalization, resume):
     return callbacks.TrainingPosition()
 
 
-def save_model(model, path):
-    """Saves a `.keras` file that is whole or absent, in the first process."""
-    from keras_clmae.saving import atomic_write
+def save_model(model, path, normalization):
+    """Saves the whole model, and its encoder with the normalization.
 
+    The first process does; file and folder are whole or absent.
+
+    Args:
+        model: `CLMAE` or `MaskedAutoencoder`.
+        path: str. The run folder.
+        normalization: `PixelNormalization` of the training.
+    """
     if distribution.is_first_process():
-        with (
-            atomic_write(path) as unfinished,
-            distribution.readable_weights(model),
-        ):
-            model.save(unfinished)
+        folder = RunFolder(path)
+        with distribution.readable_weights(model):
+            with atomic_write(folder.model) as unfinished:
+                model.save(unfinished)
+            with atomic_folder(folder.encoder) as unfinished:
+                write_preset(model.encoder, unfinished)
+                RunFolder(unfinished).write_normalization(normalization)
     elif distribution.current_plan().is_over_jax_processes:
         # Reading the weights takes all processes.
         with (
-            tempfile.TemporaryDirectory() as folder,
+            tempfile.TemporaryDirectory() as unused,
             distribution.readable_weights(model),
         ):
-            model.save(os.path.join(folder, "whole.keras"))
+            model.save(os.path.join(unused, "whole.keras"))
+            write_preset(model.encoder, unused)
 
 
 def train_from(position, model, settings, train, validation, chosen):

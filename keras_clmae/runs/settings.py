@@ -1,6 +1,7 @@
 """The settings of a pretraining run, checked without importing Keras."""
 
 import dataclasses
+import os
 from typing import Any
 from typing import Literal
 
@@ -273,6 +274,48 @@ def write_settings(settings):
     write_yaml(RunFolder(settings.run_dir).config, dataclasses.asdict(settings))
 
 
+def needs_choices(values):
+    """Tells whether a run is of a folder, with no word on sizes.
+
+    Args:
+        values: dict. Arguments of `Settings` that were given.
+
+    Returns:
+        bool.
+    """
+    model = values.get("model") or {}
+    data = data_spec(values.get("data") or "digits")
+    folder = data.removeprefix("folder:")
+    return (
+        data != folder
+        and os.path.isdir(folder)
+        and values.get("preset") is None
+        and not all(name in model for name in _SIZES)
+    )
+
+
+def check_new_run(values):
+    """Makes settings of a run in a new folder.
+
+    Args:
+        values: dict. Arguments of `Settings`.
+
+    Returns:
+        A `Settings`.
+
+    Raises:
+        ValueError: if the folder holds a run already, or a value is wrong.
+    """
+    settings = make_settings(values)
+    if RunFolder(settings.run_dir).has_run():
+        raise ValueError(
+            "`run_dir` holds a run already: choose another folder, or "
+            "resume it (--resume, `resume=True`). Received: "
+            f"run_dir={settings.run_dir!r}"
+        )
+    return settings
+
+
 def settings_to_run(values, resume=False):
     """Settles what is to run, and refuses what cannot.
 
@@ -297,13 +340,7 @@ def settings_to_run(values, resume=False):
             )
         settings = read_settings(run_dir)
     else:
-        settings = make_settings(values)
-        if RunFolder(settings.run_dir).has_run():
-            raise ValueError(
-                "`run_dir` holds a run already: choose another folder, or "
-                "resume it (--resume, `resume=True`). Received: "
-                f"run_dir={settings.run_dir!r}"
-            )
+        settings = check_new_run(values)
     missing = [name for name in _SIZES if name not in settings.model]
     if settings.preset is None and missing:
         raise ValueError(

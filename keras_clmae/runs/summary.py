@@ -11,7 +11,14 @@ from keras_clmae.trainers.progress import duration
 
 
 def print_opening(
-    settings, plan, model, train, position, learning_rate, reason=None
+    settings,
+    plan,
+    model,
+    train,
+    position,
+    learning_rate,
+    reason=None,
+    chosen=(),
 ):
     """Prints what is about to run, as one table.
 
@@ -24,6 +31,7 @@ def print_opening(
         learning_rate: float. The highest of the run.
         reason: str. Why the precision was chosen. Defaults to `None`: it was
             asked for.
+        chosen: list of `Choice`s. Settings that were left out.
     """
     table = Table(show_header=False, title=settings.title, title_style="bold")
     table.add_column(style="cyan")
@@ -31,9 +39,34 @@ def print_opening(
     rows = opening_rows(
         settings, plan, model, train, position, learning_rate, reason
     )
+    print_rows(table, {**rows, **choice_rows(chosen)})
+
+
+def print_rows(table, rows):
+    """Prints a table of names and texts.
+
+    Args:
+        table: `rich.table.Table` with two columns.
+        rows: dict from name to text.
+    """
     for name, value in rows.items():
         table.add_row(name, value)
     Console().print(table)
+
+
+def choice_rows(chosen):
+    """Words the rows of settings that were chosen, with their reasons.
+
+    Args:
+        chosen: list of `Choice`s.
+
+    Returns:
+        dict from name to text.
+    """
+    return {
+        f"chosen: --{choice.name}": f"{choice.value} ({choice.reason})"
+        for choice in chosen
+    }
 
 
 def opening_rows(
@@ -144,6 +177,7 @@ def next_commands(settings, has_masks):
         List of str.
     """
     folder, data = settings.run_dir, settings.data
+    encoder = RunFolder(folder).encoder
     scored = f"{folder} {data}"
     if data != "digits" and isinstance(settings.validation, str):
         if settings.validation != "test":
@@ -152,6 +186,8 @@ def next_commands(settings, has_masks):
         f"keras-clmae knn {scored}",
         f"keras-clmae linear-probe {scored}",
         f"keras-clmae finetune {scored}",
+        f"keras-clmae embed {encoder} {data} --output features.npz",
+        f"keras-clmae export {folder} onnx",
         f"keras-clmae visualize reconstructions {folder}",
         f"keras-clmae visualize attention {folder}",
     ]
@@ -159,7 +195,7 @@ def next_commands(settings, has_masks):
         lines.append(f"keras-clmae visualize animation {folder}")
     lines.append(
         'python -c "import keras_clmae; encoder = keras_clmae.evaluation.'
-        f"load_encoder('{folder}')\""
+        f"load_encoder('{encoder}')\""
     )
     return lines
 

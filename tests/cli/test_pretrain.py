@@ -52,6 +52,7 @@ def test_run_folder(undisturbed):
         "checkpoints",
         "config.yaml",
         "curriculum.png",
+        "encoder",
         "log.csv",
         "masks",
         "masks.png",

@@ -137,7 +137,7 @@ def test_classes_of_the_users_own(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "own_parts.py").write_text(textwrap.dedent(OWN))
     runs.pretrain(
-        "run",
+        run_dir="run",
         model=SIZES,
         objective={"class_path": "own_parts.Flat", "init_args": {"weight": 2}},
         masking_module={"class_path": "own_parts.OneLayer"},

@@ -25,16 +25,16 @@ SIZES = {
 def test_a_run_and_its_resume(tmp_path):
     run_dir = str(tmp_path / "run")
     settings = {"model": SIZES, "method": "mae", "batch_size": 512}
-    model = runs.pretrain(run_dir, epochs=2, verbose=0, **settings)
+    model = runs.pretrain(run_dir=run_dir, epochs=2, verbose=0, **settings)
     with pytest.raises(ValueError, match="`run_dir` holds a run already"):
-        runs.pretrain(run_dir, **settings)
+        runs.pretrain(run_dir=run_dir, **settings)
     # Nothing is left to do: the model comes back as it was.
-    again = runs.pretrain(run_dir, resume=True)
+    again = runs.pretrain(run_dir=run_dir, resume=True)
     for one, other in zip(model.variables, again.variables, strict=True):
         assert keras.ops.all(one.value == other.value)
     assert runs.read_settings(run_dir).epochs == 2
     with pytest.raises(ValueError, match="of the run to resume"):
-        runs.pretrain(str(tmp_path / "none"), resume=True)
+        runs.pretrain(run_dir=str(tmp_path / "none"), resume=True)
 
 
 @ONCE

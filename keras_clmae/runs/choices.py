@@ -1,0 +1,320 @@
+"""Choose the settings of a run from the images, and say why.
+
+The rules are tables. Those of the size of the images and of the model are ours
+and rest on no measurement: they keep a run between what too few images can fill
+and what a device can hold.
+"""
+
+import dataclasses
+import math
+import os
+
+import numpy as np
+
+# Up to this shorter side, in pixels: side of the images, patch. About 64 tokens
+# for small images, as CIFAR-10's 32 pixels with patches of 4.
+IMAGE_SIZES = (
+    (12, 8, 2),
+    (24, 16, 2),
+    (48, 32, 4),
+    (112, 64, 8),
+    (180, 128, 16),
+    (math.inf, 224, 16),
+)
+# Largest side that is chosen where there is no GPU.
+LARGEST_ON_CPU = 64
+# Below this number of images: size of the model.
+MODEL_SIZES = ((20_000, "tiny"), (200_000, "small"), (math.inf, "base"))
+# Below this number of images: epochs. Fewer images are seen more often.
+EPOCHS = ((10_000, 400), (math.inf, 200))
+EPOCHS_ON_CPU = 100
+# As published, for 200 epochs: a fifth, at most 40.
+LONGEST_WARMUP = 40
+LARGEST_BATCH, SMALLEST_BATCH = 256, 8
+# Steps that an epoch should have.
+MIN_STEPS = 8
+# Share of the memory that a step may take by its count.
+MEMORY_SHARE = 0.6
+# Of the speed of a large matrix product, what a step of training reaches.
+UTILIZATION = 0.4
+# Recipes by size of the model, and what is taken from them.
+RECIPES = {"tiny": "cifar10", "small": "cifar10", "base": "imagenet_base"}
+FROM_RECIPE = ("base_learning_rate", "weight_decay", "curriculum")
+# Files that are looked at.
+SAMPLES = 64
+
+
+@dataclasses.dataclass(frozen=True)
+class ImageListing:
+    """What the choices depend on of the images.
+
+    Attributes:
+        count: int. Images.
+        side: int. The median of their shorter sides, in pixels.
+        channels: int. What `image_folder` would give them.
+    """
+
+    count: int
+    side: int
+    channels: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Device:
+    """What the choices depend on of the machine.
+
+    Attributes:
+        is_gpu: bool. Whether there is a GPU, or a TPU.
+        memory: int. Bytes that a step may use.
+    """
+
+    is_gpu: bool
+    memory: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Choice:
+    """A chosen setting.
+
+    Attributes:
+        name: str. The setting.
+        value: its value.
+        reason: str.
+    """
+
+    name: str
+    value: object
+    reason: str
+
+
+def choose(given, images, device):
+    """Chooses the settings that are not given.
+
+    Args:
+        given: dict. Arguments of `Settings` that were given.
+        images: `ImageListing`.
+        device: `Device`.
+
+    Returns:
+        A pair: the dict of all arguments, and the list of `Choice`s. What was
+        given is never chosen.
+    """
+    values, choices = dict(given), []
+    values["model"] = dict(given.get("model") or {})
+
+    def add(name, value, reason):
+        if values.get(name) is None:
+            values[name] = value
+            choices.append(Choice(name, value, reason))
+
+    _choose_images(values, choices, add, images, device)
+    size = _choose_model(values, add, images, device)
+    _choose_training(values, add, images, device, size)
+    return values, choices
+
+
+def _choose_images(values, choices, add, images, device):
+    if images.channels in (1, 3, 4):
+        add("channels", images.channels, "as the files have")
+    if images.channels not in (1, 3):
+        add("statistics", "from_data", "ImageNet's fit 1 or 3 channels")
+    place = "" if device.is_gpu else ", without a GPU at most 64"
+    largest = math.inf if device.is_gpu else LARGEST_ON_CPU
+    side, _ = _image_size(min(images.side, largest))
+    add(
+        "image_size",
+        side,
+        f"shorter sides are {images.side} pixels in the median{place}",
+    )
+    side = values["image_size"]
+    model = values["model"]
+    # A named size brings a patch along, and so does a patch of one's own.
+    if values.get("preset") is None and "patch_size" not in model:
+        _, patch = _image_size(side)
+        model["patch_size"] = patch = math.gcd(patch, side)
+        tokens = (side // patch) ** 2
+        choices.append(
+            Choice("model.patch_size", patch, f"{tokens} tokens per image")
+        )
+
+
+def _choose_model(values, add, images, device):
+    size = next(name for most, name in MODEL_SIZES if images.count < most)
+    reason = f"for {images.count:,} images"
+    if not device.is_gpu:
+        size, reason = "tiny", "without a GPU"
+    add("preset", f"{size}_patch16_224", reason)
+    return str(values["preset"]).partition("_")[0]
+
+
+def _choose_training(values, add, images, device, size):
+    from keras_clmae.runs.recipes import load_recipe
+
+    name = RECIPES.get(size, "imagenet_base")
+    recipe = load_recipe(name)
+    for each in FROM_RECIPE:
+        if each in recipe:
+            add(each, recipe[each], f"as the recipe {name}")
+    if device.is_gpu:
+        add("precision", "mixed_bfloat16", "twice as fast on GPUs")
+    most = batch_that_fits(values, images, device)
+    even = _power_of_two(images.count // MIN_STEPS)
+    batch = max(min(most, even, LARGEST_BATCH), SMALLEST_BATCH)
+    batch = min(batch, images.count)
+    why = {
+        LARGEST_BATCH: "as MAE's learning rate counts",
+        most: f"fits {device.memory / 2**30:.0f} GB of memory",
+        even: f"{MIN_STEPS} steps per epoch",
+    }
+    add("batch_size", batch, why.get(batch, "no smaller"))
+    epochs = next(number for most, number in EPOCHS if images.count < most)
+    reason = f"for {images.count:,} images"
+    if not device.is_gpu:
+        epochs, reason = EPOCHS_ON_CPU, "without a GPU"
+    add("epochs", epochs, reason)
+    warmup = min(LONGEST_WARMUP, values["epochs"] // 5)
+    add("warmup_epochs", warmup, "a fifth of the epochs, at most 40")
+
+
+def batch_that_fits(values, images, device):
+    """Largest power of two of images whose step fits into the memory.
+
+    Args:
+        values: dict. Arguments of `Settings` with all sizes.
+        images: `ImageListing`.
+        device: `Device`.
+
+    Returns:
+        int, 1 at least.
+    """
+    from keras_clmae.runs.step_size import STATE_BYTES
+
+    size = counted_step(values, images.channels)
+    width = 2 if values.get("precision") == "mixed_bfloat16" else 4
+    checkpointed = bool(values["model"].get("gradient_checkpointing"))
+    parameters = size.autoencoder_parameters + size.masking_parameters
+    room = MEMORY_SHARE * device.memory - STATE_BYTES * parameters
+    return _power_of_two(room / size.bytes_per_image[checkpointed, width])
+
+
+def counted_step(values, channels):
+    """Counts the work of a step; see `step_size`.
+
+    Args:
+        values: dict. Arguments of `Settings` with all sizes.
+        channels: int. Of the images.
+
+    Returns:
+        A `StepSize`.
+    """
+    from keras_clmae.runs.step_size import step_size
+
+    side = values["image_size"]
+    name = values.get("preset")
+    name = name and name.removeprefix("clmae_").removeprefix("mae_")
+    sizes = {**values["model"], "image_shape": (side, side, channels)}
+    return step_size(name, **sizes)
+
+
+def list_images(data, channels=None):
+    """Looks at the images of a folder.
+
+    Args:
+        data: str. `folder:PATH`.
+        channels: int. To which they are to be converted, or `None`.
+
+    Returns:
+        An `ImageListing`.
+    """
+    from keras_clmae.data.folder_source import make_decoder
+    from keras_clmae.data.listing import list_pictures
+    from keras_clmae.data.loading import split_folder
+
+    place = split_folder(data.partition(":")[2], "train")
+    pictures = list_pictures(place)
+    found = make_decoder(pictures, channels).channels
+    paths = pictures.paths
+    chosen = paths[:: max(len(paths) // SAMPLES, 1)]
+    sides = [side for side in map(_shorter_side, chosen) if side]
+    return ImageListing(len(paths), int(np.median(sides)), found)
+
+
+def _shorter_side(path):
+    """Shorter side of an image in pixels; `None` where it is damaged."""
+    from PIL import Image
+
+    from keras_clmae.data.decoding import read_pixels
+
+    try:
+        # Reads the head of the file only.
+        with Image.open(path) as image:
+            return min(image.size)
+    except (OSError, ValueError, SyntaxError):
+        pass
+    try:
+        with open(path, "rb") as file:
+            return min(read_pixels(file.read()).shape[:2])
+    # Whatever a decoder raises for a damaged file, which is named later.
+    except Exception:
+        return None
+
+
+def find_device(simulated_devices=None):
+    """Finds the device of Keras's backend and its memory.
+
+    Args:
+        simulated_devices: int. As in `Settings`: the CPU is split then, and
+            must not be looked at before.
+
+    Returns:
+        A `Device`.
+
+    Raises:
+        ValueError: if this is one of several processes, which must not look at
+            devices before they are joined.
+    """
+    from keras_clmae import distribution
+
+    if distribution.launched_process().world_size > 1:
+        raise ValueError(
+            "Settings must be given, or a recipe, where several processes run "
+            "together: `--dry_run` in one process prints those that it would "
+            "choose."
+        )
+    memory = None if simulated_devices else _gpu_memory()
+    if memory is not None:
+        return Device(True, memory)
+    pages, size = (os.sysconf(n) for n in ("SC_PHYS_PAGES", "SC_PAGE_SIZE"))
+    return Device(False, pages * size)
+
+
+def _gpu_memory():
+    """Bytes of a GPU or TPU; `None` where the backend has none."""
+    import keras
+
+    backend = keras.backend.backend()
+    if backend == "torch":
+        import torch
+
+        available = torch.cuda.is_available()
+        return torch.cuda.mem_get_info()[1] if available else None
+    if backend == "jax":
+        import jax
+
+        device = jax.devices()[0]
+        if device.platform == "cpu":
+            return None
+        return (device.memory_stats() or {}).get("bytes_limit", 16 * 2**30)
+    import tensorflow as tf
+
+    # TensorFlow does not tell how large it is.
+    return 16 * 2**30 if tf.config.list_physical_devices("GPU") else None
+
+
+def _image_size(side):
+    """Side of the images and of a patch, for a shorter side in pixels."""
+    return next(row[1:] for row in IMAGE_SIZES if side <= row[0])
+
+
+def _power_of_two(number):
+    return 2 ** int(math.log2(number)) if number >= 1 else 1

@@ -1,0 +1,167 @@
+"""Settings that are chosen from the images and the device."""
+
+import pytest
+
+import keras_clmae
+from keras_clmae import cli
+from keras_clmae import runs
+from keras_clmae.runs import choices
+from keras_clmae.runs.choices import Device
+from keras_clmae.runs.choices import ImageListing
+from keras_clmae.runs.choices import choose
+from keras_clmae.runs.choices import find_device
+from keras_clmae.runs.choices import list_images
+from keras_clmae.runs.settings import needs_choices
+from tests.data.pictures import save_picture
+from tests.once import ONCE
+
+for module in ("jsonargparse", "rich", "tensorflow", "matplotlib"):
+    pytest.importorskip(module)
+
+pytestmark = ONCE
+GPU = Device(True, 80 * 2**30)
+CPU = Device(False, 16 * 2**30)
+
+
+def chosen(images, device, **given):
+    values, reasons = choose(given, images, device)
+    assert all(choice.reason for choice in reasons)
+    return values
+
+
+@pytest.mark.parametrize(
+    "listing, device, expected",
+    [
+        # (count, side, channels), then preset, side, patch, batch, epochs.
+        ((1_000_000, 375, 3), GPU, ("base", 224, 16, 256, 200)),
+        ((100_000, 375, 3), GPU, ("small", 224, 16, 256, 200)),
+        ((5_000, 32, 3), GPU, ("tiny", 32, 4, 256, 400)),
+        ((500, 64, 1), GPU, ("tiny", 64, 8, 32, 400)),
+        ((1_000_000, 375, 3), CPU, ("tiny", 64, 8, 256, 100)),
+        ((30, 8, 1), CPU, ("tiny", 8, 2, 8, 100)),
+        ((5, 20, 3), CPU, ("tiny", 16, 2, 5, 100)),
+    ],
+)
+def test_table(listing, device, expected):
+    values = chosen(ImageListing(*listing), device)
+    assert (
+        values["preset"].partition("_")[0],
+        values["image_size"],
+        values["model"]["patch_size"],
+        values["batch_size"],
+        values["epochs"],
+    ) == expected
+    assert values["channels"] == listing[2]
+    assert values["warmup_epochs"] == min(40, values["epochs"] // 5)
+    assert (values.get("precision") == "mixed_bfloat16") == device.is_gpu
+
+
+def test_batch_follows_the_memory():
+    images = ImageListing(1_000_000, 375, 3)
+    batches = [
+        chosen(images, Device(True, gigabytes * 2**30))["batch_size"]
+        for gigabytes in (8, 16, 80)
+    ]
+    assert batches == sorted(batches)
+    assert batches[0] < batches[1] <= batches[2] == 256
+
+
+def test_recipe_follows_the_size():
+    large = chosen(ImageListing(1_000_000, 375, 3), GPU)
+    assert large["curriculum"] == "linear_per_epoch"
+    small = chosen(ImageListing(1_000, 375, 3), GPU)
+    assert "curriculum" not in small and small["weight_decay"] == 0.05
+
+
+def test_other_channels_are_measured():
+    values = chosen(ImageListing(1_000, 64, 7), GPU)
+    assert values["statistics"] == "from_data" and "channels" not in values
+
+
+def test_what_is_given_stays():
+    given = {
+        "channels": 1,
+        "image_size": 48,
+        "preset": "base_patch16_224",
+        "batch_size": 10,
+        "epochs": 3,
+        "warmup_epochs": 0,
+        "precision": "float32",
+        "weight_decay": 0.1,
+        "base_learning_rate": 1e-2,
+        "curriculum": "cosine",
+    }
+    values, reasons = choose(given, ImageListing(500, 32, 1), GPU)
+    assert {name: values[name] for name in given} == given
+    assert reasons == []
+    assert given.get("model") is None
+    # A side of one's own gets a patch that divides it.
+    values = chosen(ImageListing(500, 32, 1), GPU, image_size=100)
+    assert 100 % values["model"]["patch_size"] == 0
+
+
+def test_when_there_is_a_need(tmp_path):
+    folder = str(tmp_path)
+    assert needs_choices({"data": folder})
+    assert needs_choices({"data": f"folder:{folder}", "epochs": 3})
+    assert not needs_choices({"data": folder, "preset": "tiny_patch4_32"})
+    assert not needs_choices({"data": "digits"})
+    assert not needs_choices({})
+    assert needs_choices({"data": folder, "model": {"num_layers": 8}})
+    sizes = {"num_layers": 1, "decoder_num_layers": 1}
+    for name in ("patch_size", "hidden_dim", "num_heads"):
+        sizes |= {name: 2, f"decoder_{name}": 2}
+    assert not needs_choices({"data": folder, "model": sizes})
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("photos")
+    for seed in range(17):
+        save_picture(folder / f"{seed}.png", "L", seed, size=(20, 30))
+    return folder
+
+
+def test_listing_of_a_folder(photos):
+    assert list_images(f"folder:{photos}") == ImageListing(17, 20, 1)
+    device = find_device()
+    assert device.memory > 2**28
+
+
+def test_choosing_takes_one_process(monkeypatch):
+    for name, value in ("RANK", "0"), ("WORLD_SIZE", "2"):
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("MASTER_ADDR", "localhost")
+    monkeypatch.setenv("MASTER_PORT", "1234")
+    monkeypatch.setenv("LOCAL_RANK", "0")
+    with pytest.raises(ValueError, match="several processes"):
+        find_device()
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_folder_is_all_it_takes(photos, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "160")
+    monkeypatch.setattr(choices, "_gpu_memory", lambda: None)
+    run_dir = tmp_path / "out"
+    arguments = ["pretrain", str(photos), f"--run_dir={run_dir}"]
+    assert cli.run([*arguments, "--dry_run"]) is None
+    printed = capsys.readouterr().out
+    assert "chosen: --preset" in printed and "without a GPU" in printed
+    assert "chosen: --image_size" in printed and "20 pixels" in printed
+    assert "operations counted" in printed
+    assert not run_dir.exists()
+    # A network that trains at once; what is given is not chosen.
+    short = ["--epochs=1", "--pictures_every=0", "--masking_module.width=8"]
+    short += ["--model.num_layers=1", "--model.decoder_num_layers=1"]
+    model = cli.run([*arguments, *short, "--masking_module.num_layers=1"])
+    printed = capsys.readouterr().out
+    assert "chosen: --epochs" not in printed
+    assert "encoder" in printed
+    assert model.encoder.image_shape == (16, 16, 1)
+    assert (run_dir / "encoder" / "normalization.json").exists()
+    stored = runs.read_settings(run_dir)
+    assert (stored.image_size, stored.batch_size) == (16, 8)
+    with pytest.raises(SystemExit):
+        cli.run([*arguments, "--data=digits"])
+    assert "must not both be given" in capsys.readouterr().err
+    assert keras_clmae.pretrain is runs.pretrain
