@@ -231,7 +231,8 @@ def read_pixels(contents):
         # Many channels, 16 bits. Pillow reads the rest, and all of them where
         # tifffile is not installed.
         with contextlib.suppress(ImportError, ValueError):
-            return read_tiff(contents) * np.float32(255)
+            pixels = read_tiff(contents, pages_as_channels=False)
+            return pixels * np.float32(255)
     return _read_with_pillow(contents)
 
 

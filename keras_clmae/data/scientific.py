@@ -14,9 +14,10 @@ _DICOM_SIGNATURE = (128, b"DICM")
 _MIN_IS_WHITE = 0
 _PALETTE = 3
 _ORIENTATION = 274
-# Axes of `tifffile` that are channels: samples, channels, and what a file
-# gives no meaning. Of the others (time, depth, ...) the first one is taken.
-_CHANNEL_AXES = "SCQI"
+# Axes of `tifffile` that are channels: samples and channels, and pages to which
+# a file gives no meaning. Of the others (time, depth, ...) the first is taken.
+_CHANNEL_AXES = "SC"
+_PAGE_AXES = "QI"
 
 
 def is_dicom(contents):
@@ -148,7 +149,7 @@ def _window(pixels, file, values):
     return np.clip(levels, 0, 1)
 
 
-def read_tiff(contents):
+def read_tiff(contents, pages_as_channels=True):
     """Reads the first image of a TIFF file, with all of its channels.
 
     Channels may lie in the samples of each pixel, in planes, or in pages of
@@ -160,6 +161,9 @@ def read_tiff(contents):
 
     Args:
         contents: bytes of a file.
+        pages_as_channels: bool. Whether pages of one size are channels where
+            the file does not say what they are; otherwise the first page is
+            taken. Defaults to `True`.
 
     Returns:
         A float32 array of shape `(height, width, channels)`.
@@ -184,21 +188,22 @@ def read_tiff(contents):
     # tifffile raises errors of many kinds for what a damaged file lacks.
     except Exception as error:
         raise ValueError(f"the TIFF data cannot be read: {error}") from error
-    values = _upright(_channels_last(values, axes), turn)
+    channel_axes = _CHANNEL_AXES + _PAGE_AXES * pages_as_channels
+    values = _upright(_channels_last(values, axes, channel_axes), turn)
     if kind == _PALETTE and palette is not None:
         return np.float32(np.moveaxis(palette, 0, -1)[values[..., 0]] / 65535)
     levels = _unit_range(values, bits)
     return 1 - levels if kind == _MIN_IS_WHITE else levels
 
 
-def _channels_last(values, axes):
+def _channels_last(values, axes, channel_axes):
     """Brings values to (height, width, channels), by the letters of axes."""
     order = []
     for position in reversed(range(len(axes))):
         letter = axes[position]
         if letter in "YX":
             continue
-        if letter in _CHANNEL_AXES:
+        if letter in channel_axes:
             order.insert(0, letter)
         else:
             values = np.take(values, 0, axis=position)
