@@ -274,6 +274,7 @@ def find_device(simulated_devices=None):
             devices before they are joined.
     """
     from keras_clmae import distribution
+    from keras_clmae.distribution import device_memory
 
     if distribution.launched_process().world_size > 1:
         raise ValueError(
@@ -281,34 +282,11 @@ def find_device(simulated_devices=None):
             "together: `--dry_run` in one process prints those that it would "
             "choose."
         )
-    memory = None if simulated_devices else _gpu_memory()
+    memory = None if simulated_devices else device_memory.accelerator_memory()
     if memory is not None:
         return Device(True, memory)
     pages, size = (os.sysconf(n) for n in ("SC_PHYS_PAGES", "SC_PAGE_SIZE"))
     return Device(False, pages * size)
-
-
-def _gpu_memory():
-    """Bytes of a GPU or TPU; `None` where the backend has none."""
-    import keras
-
-    backend = keras.backend.backend()
-    if backend == "torch":
-        import torch
-
-        available = torch.cuda.is_available()
-        return torch.cuda.mem_get_info()[1] if available else None
-    if backend == "jax":
-        import jax
-
-        device = jax.devices()[0]
-        if device.platform == "cpu":
-            return None
-        return (device.memory_stats() or {}).get("bytes_limit", 16 * 2**30)
-    import tensorflow as tf
-
-    # TensorFlow does not tell how large it is.
-    return 16 * 2**30 if tf.config.list_physical_devices("GPU") else None
 
 
 def _image_size(side):

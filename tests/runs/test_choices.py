@@ -5,7 +5,7 @@ import pytest
 import keras_clmae
 from keras_clmae import cli
 from keras_clmae import runs
-from keras_clmae.runs import choices
+from keras_clmae.distribution import device_memory
 from keras_clmae.runs.choices import Device
 from keras_clmae.runs.choices import ImageListing
 from keras_clmae.runs.choices import choose
@@ -141,7 +141,7 @@ def test_choosing_takes_one_process(monkeypatch):
 @pytest.mark.filterwarnings("ignore")
 def test_a_folder_is_all_it_takes(photos, tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "160")
-    monkeypatch.setattr(choices, "_gpu_memory", lambda: None)
+    monkeypatch.setattr(device_memory, "accelerator_memory", lambda: None)
     run_dir = tmp_path / "out"
     arguments = ["pretrain", str(photos), f"--run_dir={run_dir}"]
     assert cli.run([*arguments, "--dry_run"]) is None
