@@ -17,6 +17,10 @@ PUBLISHED = {
     "clmae_small_patch16_224": ((96, 96, 3), 8.51),
     "clmae_base_patch16_224": ((224, 224, 3), 210.42),
 }
+# PyTorch counts while it computes: the largest would take long.
+COUNTED = list(PUBLISHED)
+if keras.backend.backend() == "torch":
+    COUNTED.remove("clmae_base_patch16_224")
 BATCH_SIZE = 2
 
 
@@ -64,16 +68,15 @@ def traced(model, images):
 @pytest.mark.skipif(
     keras.backend.backend() == "tensorflow", reason="it counts nothing"
 )
-@pytest.mark.parametrize("preset", PUBLISHED)
+@pytest.mark.parametrize("preset", COUNTED)
 def test_matrix_products(preset):
     model, images, published = model_and_images(preset)
     assert count(model, images) < 0.95 * published
 
 
 @pytest.mark.skipif(keras.backend.backend() != "jax", reason="XLA's counter")
-@pytest.mark.parametrize("preset", PUBLISHED)
-def test_work_by_the_cost_analysis_of_xla(preset):
-    model, images, published = model_and_images(preset)
+def test_work_by_the_cost_analysis_of_xla():
+    model, images, published = model_and_images("clmae_small_patch16_224")
     # XLA's own count has all that is not a matrix product besides: softmax,
     # normalizations, activations, optimizers.
     cost = traced(model, images).lower().cost_analysis()
