@@ -6,6 +6,7 @@ import pytest
 
 from keras_clmae import CurriculumSchedule
 from tests.once import ONCE
+from tests.tiny_models import QUICK
 from tests.tiny_models import adamw
 from tests.tiny_models import assert_same_bits
 from tests.tiny_models import compiled_clmae
@@ -14,8 +15,6 @@ from tests.tiny_models import tiny_images
 from tests.tiny_models import to_numpy
 
 BACKEND = keras.backend.backend()
-# Where the subject is no compiled step: TensorFlow traces for seconds.
-QUICK = {"run_eagerly": BACKEND == "tensorflow"}
 VALIDATION_LOGS = {"loss", "random_mask_loss", "mask_difficulty"}
 
 

@@ -17,10 +17,6 @@ PUBLISHED = {
     "clmae_small_patch16_224": ((96, 96, 3), 8.51),
     "clmae_base_patch16_224": ((224, 224, 3), 210.42),
 }
-# PyTorch counts while it computes: the largest would take long.
-COUNTED = list(PUBLISHED)
-if keras.backend.backend() == "torch":
-    COUNTED.remove("clmae_base_patch16_224")
 BATCH_SIZE = 2
 
 
@@ -68,7 +64,8 @@ def traced(model, images):
 @pytest.mark.skipif(
     keras.backend.backend() == "tensorflow", reason="it counts nothing"
 )
-@pytest.mark.parametrize("preset", COUNTED)
+# `test_times_the_work_of_mae` counts the largest.
+@pytest.mark.parametrize("preset", [*PUBLISHED][:2])
 def test_matrix_products(preset):
     model, images, published = model_and_images(preset)
     assert count(model, images) < 0.95 * published
@@ -127,7 +124,11 @@ def test_times_the_work_of_mae():
             objective=None if objective is None else objective(),
         )
         model.compile(keras.optimizers.SGD(), curriculum=1.0, **arguments)
-        measured = count(model, images) / mae
+        counted = count(model, images)
+        if name == "published":
+            _, published = PUBLISHED["clmae_base_patch16_224"]
+            assert counted < 0.95 * published * 1e9 * BATCH_SIZE
+        measured = counted / mae
         print(name, measured)
         assert 0.9 * ratio < measured < ratio, name
 
