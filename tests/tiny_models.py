@@ -25,6 +25,11 @@ SIZES = {
 }
 
 
+# For `compile` where no compiled step is the subject: TensorFlow traces for
+# seconds.
+QUICK = {"run_eagerly": keras.backend.backend() == "tensorflow"}
+
+
 def tiny_clmae(head="class_token", **overrides):
     return CLMAE.from_sizes(
         masking_module=MaskingModule(
@@ -83,9 +88,9 @@ def compiled_clmae(optimizer=None, model=None, total_steps=6, **arguments):
     return model
 
 
-def compiled_mae():
+def compiled_mae(**arguments):
     model = tiny_autoencoder()
-    model.compile(adamw())
+    model.compile(adamw(), **arguments)
     return model
 
 

@@ -22,7 +22,7 @@ def output_of(program, *arguments):
         [sys.executable, str(SCRIPTS / program), *arguments],
         capture_output=True,
         text=True,
-        timeout=500,
+        timeout=1500,
         # Rich would cut lines to the width of a terminal.
         env={**os.environ, "COLUMNS": "200"},
     )

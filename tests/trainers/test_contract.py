@@ -6,6 +6,7 @@ import pytest
 
 from keras_clmae import CurriculumSchedule
 from tests.once import ONCE
+from tests.tiny_models import QUICK
 from tests.tiny_models import adamw
 from tests.tiny_models import assert_same_bits
 from tests.tiny_models import compiled_clmae
@@ -14,8 +15,6 @@ from tests.tiny_models import tiny_images
 from tests.tiny_models import to_numpy
 
 BACKEND = keras.backend.backend()
-# Where the subject is no compiled step: TensorFlow traces for seconds.
-QUICK = {"run_eagerly": BACKEND == "tensorflow"}
 VALIDATION_LOGS = {"loss", "random_mask_loss", "mask_difficulty"}
 
 
@@ -270,8 +269,10 @@ def test_biases_norms_and_tables_are_not_decayed():
 
 def test_mixed_bfloat16_follows_float32():
     full, half = (
-        fit(compiled_clmae(model=tiny_clmae(dtype=dtype)), epochs=1)
-        for dtype in ("float32", "mixed_bfloat16")
+        fit(
+            compiled_clmae(model=tiny_clmae(dtype=dtype), **arguments), epochs=1
+        )
+        for dtype, arguments in (("float32", QUICK), ("mixed_bfloat16", {}))
         if keras.utils.set_random_seed(0) is None
     )
     for name in ("loss", "gaussian_loss", "kl_loss", "diversity_loss"):
@@ -305,7 +306,7 @@ def torch_loader():
 
 def test_all_kinds_of_input_give_the_same():
     inputs = [tiny_images(), Batches(), tf_data(), torch_loader()]
-    model = compiled_clmae()
+    model = compiled_clmae(**QUICK)
     weights = model.get_weights()
     state = to_numpy(model.optimizer.variables)
     losses = []
@@ -345,7 +346,7 @@ def test_a_loss_that_is_not_finite_stops_with_term_and_step():
     images[9] = np.nan
     with pytest.raises(FloatingPointError, match="`loss` is nan at step 2 of"):
         fit(compiled_clmae(), images)
-    model = compiled_clmae(curriculum=NotFiniteFromStep(1))
+    model = compiled_clmae(curriculum=NotFiniteFromStep(1), **QUICK)
     with pytest.raises(
         FloatingPointError, match="`curriculum_factor` is inf at step 1 of"
     ):

@@ -64,16 +64,16 @@ def traced(model, images):
 @pytest.mark.skipif(
     keras.backend.backend() == "tensorflow", reason="it counts nothing"
 )
-@pytest.mark.parametrize("preset", PUBLISHED)
+# `test_times_the_work_of_mae` counts the largest.
+@pytest.mark.parametrize("preset", [*PUBLISHED][:2])
 def test_matrix_products(preset):
     model, images, published = model_and_images(preset)
     assert count(model, images) < 0.95 * published
 
 
 @pytest.mark.skipif(keras.backend.backend() != "jax", reason="XLA's counter")
-@pytest.mark.parametrize("preset", PUBLISHED)
-def test_work_by_the_cost_analysis_of_xla(preset):
-    model, images, published = model_and_images(preset)
+def test_work_by_the_cost_analysis_of_xla():
+    model, images, published = model_and_images("clmae_small_patch16_224")
     # XLA's own count has all that is not a matrix product besides: softmax,
     # normalizations, activations, optimizers.
     cost = traced(model, images).lower().cost_analysis()
@@ -124,7 +124,11 @@ def test_times_the_work_of_mae():
             objective=None if objective is None else objective(),
         )
         model.compile(keras.optimizers.SGD(), curriculum=1.0, **arguments)
-        measured = count(model, images) / mae
+        counted = count(model, images)
+        if name == "published":
+            _, published = PUBLISHED["clmae_base_patch16_224"]
+            assert counted < 0.95 * published * 1e9 * BATCH_SIZE
+        measured = counted / mae
         print(name, measured)
         assert 0.9 * ratio < measured < ratio, name
 

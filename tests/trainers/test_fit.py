@@ -7,6 +7,7 @@ import pytest
 from keras_clmae.trainers import WatchCurriculum
 from keras_clmae.trainers import follows_curriculum
 from tests.once import ONCE
+from tests.tiny_models import QUICK
 from tests.tiny_models import assert_same_bits
 from tests.tiny_models import compiled_clmae
 from tests.tiny_models import compiled_mae
@@ -33,9 +34,11 @@ def test_weights_of_samples_are_refused(make):
         model.train_on_batch(images, np.zeros(4), sample_weight=np.ones(4))
 
 
-@pytest.mark.parametrize("make", [compiled_clmae, compiled_mae])
+@pytest.mark.parametrize(
+    "make", [compiled_clmae, pytest.param(compiled_mae, marks=ONCE)]
+)
 def test_batches_of_dicts(make):
-    model, images = make(), tiny_images(4)
+    model, images = make(**QUICK), tiny_images(4)
     weights = model.get_weights()
     expected = model.train_on_batch(images, return_dict=True)["loss"]
     for batch in (
