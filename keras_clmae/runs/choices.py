@@ -227,13 +227,13 @@ def list_images(data, channels=None):
         An `ImageListing`.
     """
     from keras_clmae.data.folder_source import make_decoder
-    from keras_clmae.data.listing import list_pictures
+    from keras_clmae.data.listing import list_images as list_files
     from keras_clmae.data.loading import split_folder
 
     place = split_folder(data.partition(":")[2], "train")
-    pictures = list_pictures(place)
-    found = make_decoder(pictures, channels).channels
-    paths = pictures.paths
+    images = list_files(place)
+    found = make_decoder(images, channels).channels
+    paths = images.paths
     chosen = paths[:: max(len(paths) // SAMPLES, 1)]
     sides = [side for side in map(_shorter_side, chosen) if side]
     return ImageListing(len(paths), int(np.median(sides)), found)

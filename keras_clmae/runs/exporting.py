@@ -153,7 +153,7 @@ def input_description(settings):
 
 def _check_backend(settings):
     """Refuses formats that the backend cannot write."""
-    backend = keras.backend.backend()
+    backend = keras.config.backend()
     needed = {"saved-model": ("tensorflow", "jax"), "torch": ("torch",)}
     backends = needed.get(settings.format, (backend,))
     if backend not in backends:

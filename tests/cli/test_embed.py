@@ -22,7 +22,7 @@ pytest.importorskip("tensorflow")
 # Of the damaged one among the photos.
 pytestmark = [
     pytest.mark.filterwarnings(f"ignore:{start}:UserWarning")
-    for start in ("The picture", "Skipped 1 of 5")
+    for start in ("The image", "Skipped 1 of 5")
 ]
 
 
