@@ -9,7 +9,7 @@ def accelerator_memory():
     Returns:
         int, in bytes; `None` where the backend has none.
     """
-    backend = keras.backend.backend()
+    backend = keras.config.backend()
     if backend == "torch":
         import torch
 
