@@ -187,7 +187,7 @@ class _TfdsSource:
     ):
         self._tf = require("tensorflow", "`tfds_dataset`")
         self.name = f"{builder.name}, {split}"
-        place = builder.data_dir
+        place = self._place = builder.data_dir
         self._identity = f"{builder.info.full_name}, {split}, {place}"
         self.sampler = sampler
         self.decoder = decoder
@@ -226,7 +226,8 @@ class _TfdsSource:
         os.makedirs(folder, exist_ok=True)
         # A file of its own for every split, and every process's share of it.
         index, count = self.sampler.process_index, self.sampler.process_count
-        content = f"{self._identity}, {index} of {count}"
+        stamp = _stamp_of_files(self._place)
+        content = f"{self._identity}, {stamp}, {index} of {count}"
         name = hashlib.blake2b(content.encode(), digest_size=16).hexdigest()
         return share.cache(os.path.join(folder, name))
 
@@ -291,6 +292,19 @@ def _get_builder(name, data_dir, download):
     if download:
         builder.download_and_prepare()
     return builder
+
+
+def _stamp_of_files(folder):
+    """Changes when a file below a folder does: by names, sizes and times."""
+    stamp = hashlib.blake2b(digest_size=16)
+    for place, folders, names in os.walk(folder):
+        folders.sort()
+        for name in sorted(names):
+            path = os.path.join(place, name)
+            status = os.stat(path)
+            entry = (path, status.st_size, status.st_mtime_ns)
+            stamp.update(repr(entry).encode())
+    return stamp.hexdigest()
 
 
 def _has_subsplits(builder):

@@ -1,7 +1,7 @@
 """Check losses and images in Keras's own training, for plain MAE."""
 
 from keras_clmae.trainers.batches import check_fit_arguments
-from keras_clmae.trainers.batches import warn_of_raw_pixels
+from keras_clmae.trainers.batches import watch_for_raw_pixels
 from keras_clmae.trainers.terminate_on_non_finite import terminating_callbacks
 
 
@@ -44,8 +44,10 @@ class BaseMAETrainer:
             ValueError: If `sample_weight` or `class_weight` is given.
         """
         check_fit_arguments(kwargs)
-        warn_of_raw_pixels(x)
+        watching = watch_for_raw_pixels(x)
         callbacks = terminating_callbacks(callbacks, self, self.log_terms)
+        if isinstance(callbacks, list):
+            callbacks += watching
         callbacks, verbose = self._callbacks_of_fit(
             callbacks, verbose, x, batch_size
         )

@@ -11,6 +11,8 @@ from keras_clmae.batches import unpack_batch
 _LARGEST_NORMALIZED = 50.0
 # Images looked at.
 _SAMPLE = 16
+# A mean squared error: near 1 for normalized images, near 10,000 for raw ones.
+_LARGEST_LOSS = 500.0
 
 
 def images_of(data):
@@ -61,31 +63,56 @@ def check_fit_arguments(arguments):
             )
 
 
-def warn_of_raw_pixels(x):
+def watch_for_raw_pixels(x):
     """Warns once where images are floats of 0 to 255.
 
-    Only arrays and `keras.utils.PyDataset`s are looked at: of other data sets
-    reading a batch may take long, or use it up.
+    Arrays and `keras.utils.PyDataset`s are looked at before anything runs. Of
+    other data sets reading a batch may take long, or use it up: there the loss
+    of the first step tells.
 
     Args:
         x: arrays or a data set, as `fit` takes them.
+
+    Returns:
+        list of callbacks that `fit` needs for it.
     """
     if isinstance(x, keras.utils.PyDataset):
         if hasattr(x, "normalization") or len(x) == 0:
-            return
+            return []
         x, _ = unpack_batch(x[0])
     elif isinstance(x, dict):
         x, _ = unpack_batch(x)
+    if hasattr(x, "normalization"):
+        return []
     if not hasattr(x, "shape") or not hasattr(x, "dtype"):
-        return
-    if "float" not in str(x.dtype):
-        return
-    sample = keras.ops.convert_to_numpy(x[:_SAMPLE]).astype("float32")
-    largest = float(np.abs(sample).max()) if sample.size else 0.0
-    if largest > _LARGEST_NORMALIZED:
-        warnings.warn(
-            "The images do not look normalized: their pixels reach "
-            f"{largest:.6g}. Bring them near 0 with a standard deviation near "
-            "1, for instance by `images / 127.5 - 1`.",
-            stacklevel=3,
-        )
+        return [_FirstLoss()]
+    if "float" in str(x.dtype):
+        sample = keras.ops.convert_to_numpy(x[:_SAMPLE]).astype("float32")
+        largest = float(np.abs(sample).max()) if sample.size else 0.0
+        if largest > _LARGEST_NORMALIZED:
+            _warn(f"their pixels reach {largest:.6g}")
+    return []
+
+
+class _FirstLoss(keras.callbacks.Callback):
+    """Warns where the loss of the first step is that of raw pixels."""
+
+    def __init__(self):
+        super().__init__()
+        self._seen = False
+
+    def on_train_batch_end(self, batch, logs=None):
+        if self._seen:
+            return
+        self._seen = True
+        loss = float((logs or {}).get("loss", 0.0))
+        if loss > _LARGEST_LOSS:
+            _warn(f"the loss of the first step is {loss:.6g}")
+
+
+def _warn(reason):
+    warnings.warn(
+        f"The images do not look normalized: {reason}. Bring them near 0 with "
+        "a standard deviation near 1, for instance by `images / 127.5 - 1`.",
+        stacklevel=4,
+    )

@@ -1,5 +1,8 @@
 """TensorFlow Datasets, with made-up examples and with a local folder."""
 
+import os
+import pathlib
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -76,7 +79,7 @@ def test_data_set_without_labels():
     assert images.shape == (4, 32, 32, 3)
 
 
-def test_grey_pictures():
+def test_gray_images():
     with tfds.testing.mock_data(num_examples=4):
         images = next(iter(tfds_dataset("mnist", "train", 28, 4)))
         assert images.shape == (4, 28, 28, 1)
@@ -110,6 +113,12 @@ def test_prepared_folder(prepared):
         cached = make(split, cache=folder)
         for _ in range(2):
             assert len(epoch_numbers(cached)) == number
+    # Files that have changed since are not taken from the cache.
+    kept = set(os.listdir(folder))
+    (record, *_) = pathlib.Path(prepared).rglob("*.tfrecord*")
+    os.utime(record, (0, 0))
+    assert len(epoch_numbers(make(cache=folder))) == 22
+    assert set(os.listdir(folder)) > kept
 
     for arguments in ({}, {"shuffle": True, "drop_remainder": False}):
         shares = [

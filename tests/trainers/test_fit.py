@@ -77,6 +77,24 @@ def test_raw_pixels_are_warned_of_once(make):
 
 
 @ONCE
+@pytest.mark.parametrize("make", [compiled_clmae, compiled_mae])
+def test_raw_pixels_of_a_loader_are_warned_of_by_the_first_loss(make):
+    torch = pytest.importorskip("torch")
+
+    def loader(scale):
+        images = torch.tensor(scale * np.abs(tiny_images()))
+        return torch.utils.data.DataLoader(
+            torch.utils.data.TensorDataset(images), batch_size=4
+        )
+
+    model = make()
+    model.fit(loader(1), verbose=0)
+    with pytest.warns(UserWarning, match="loss of the first step") as warned:
+        model.fit(loader(200), verbose=0)
+    assert sum("normalized" in str(each.message) for each in warned) == 1
+
+
+@ONCE
 def test_a_curriculum_that_cannot_be_saved_is_told_at_compile():
     with pytest.warns(UserWarning, match="`curriculum` is a function that"):
         model = compiled_clmae(curriculum=lambda step: 1.0 - step)
