@@ -88,9 +88,9 @@ def test_raw_pixels_of_a_loader_are_warned_of_by_the_first_loss(make):
         )
 
     model = make()
-    model.fit(loader(1), verbose=0)
+    model.fit(loader(1), shuffle=False, verbose=0)
     with pytest.warns(UserWarning, match="loss of the first step") as warned:
-        model.fit(loader(200), verbose=0)
+        model.fit(loader(200), shuffle=False, verbose=0)
     assert sum("normalized" in str(each.message) for each in warned) == 1
 
 
