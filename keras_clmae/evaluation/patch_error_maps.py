@@ -114,7 +114,8 @@ class _PatchErrors(keras.Model):
     """Images and keep scores in, the errors of removed patches out."""
 
     def __init__(self, autoencoder):
-        super().__init__()
+        # TensorFlow refuses names that begin with an underscore.
+        super().__init__(name="patch_errors")
         self.autoencoder = autoencoder
         self.built = True
 

@@ -99,6 +99,7 @@ class CLMAELosses:
         )
         loss = ops.mean(errors)
         drawn_errors, learned_errors = self._split(errors, num_drawn)
+        own_errors = ops.stop_gradient(learned_errors)
         _, learned_mask = self._split(selection.mask, num_drawn)
         logs = {
             "loss": loss,
@@ -106,6 +107,11 @@ class CLMAELosses:
             "mask_overlap": mask_overlap(global_batch(learned_mask)),
         }
         if drawn is not None:
+            # Of all replicas: the ratio of means is no mean of ratios.
+            drawn_errors, learned_errors = (
+                global_batch(ops.stop_gradient(each))
+                for each in (drawn_errors, learned_errors)
+            )
             logs["learned_mask_loss"] = ops.mean(learned_errors)
             # A batch of one image has none under random masks.
             count = ops.sum(ops.ones_like(drawn_errors))
@@ -115,9 +121,7 @@ class CLMAELosses:
                 loss,
             )
         _, removed_indices = self._split(selection.removed_indices, num_drawn)
-        removed = RemovedErrors(
-            ops.stop_gradient(learned_errors), removed_indices
-        )
+        removed = RemovedErrors(own_errors, removed_indices)
         return loss, logs, removed
 
     def _split(self, values, num_drawn):
