@@ -88,7 +88,7 @@ def _judge():
     names = " and ".join(unit.upper() for unit in units)
     if any(unit in backend_kernels.FAST_BFLOAT16_UNITS for unit in units):
         return True, f"{backend} uses this processor's bfloat16 units, {names}"
-    return False, f"{backend} is not known to gain from {names}"
+    return False, f"{backend} is not known to be faster in bfloat16 by {names}"
 
 
 @functools.cache

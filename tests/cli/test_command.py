@@ -196,6 +196,7 @@ def test_recipes(capsys):
     assert [line.split()[0] for line in lines] == [
         "cifar10",
         "digits",
+        "digits_published",
         "imagenet_base",
     ]
     assert all(20 < len(line) < 100 for line in lines)

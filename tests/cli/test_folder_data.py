@@ -66,17 +66,12 @@ def run(pictures, tmp_path_factory):
     return run_dir
 
 
-def test_pretraining_needs_a_choice_of_channels(pictures, tmp_path, capsys):
-    with pytest.raises(SystemExit):
-        cli.run(
-            [
-                "pretrain",
-                *SMALL,
-                f"--data=folder:{pictures}",
-                f"--run_dir={tmp_path}/run",
-            ]
-        )
-    assert "`channels` must be given" in capsys.readouterr().err
+def test_gray_among_color_becomes_rgb(pictures, tmp_path, capsys):
+    arguments = [f"--data=folder:{pictures}", f"--run_dir={tmp_path}/run"]
+    with pytest.warns(UserWarning, match="Converted all images .* to RGB"):
+        cli.run(["pretrain", *SMALL, *arguments, "--dry_run"])
+    assert "16 x 16 x 3" in capsys.readouterr().out
+    assert not (tmp_path / "run").exists()
 
 
 def test_the_run_keeps_its_normalization(pictures, run):

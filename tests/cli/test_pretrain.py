@@ -199,7 +199,7 @@ def test_how_to_go_on(name, tmp_path, capsys, monkeypatch):
     """What a run that was stopped says, and its exit status."""
     number = getattr(signal, name)
 
-    def stopped(settings, resume):
+    def stopped(settings, resume, **options):
         interruption = TrainingInterrupted("Stopped on request")
         interruption.signal = number
         raise interruption

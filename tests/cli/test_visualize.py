@@ -6,6 +6,7 @@ import pytest
 from keras_clmae import cli
 from keras_clmae.runs.folder import RunFolder
 from tests.once import ONCE
+from tests.tiny_models import tiny_autoencoder
 
 for module in ("jsonargparse", "matplotlib", "sklearn", "tensorboardX"):
     pytest.importorskip(module)
@@ -48,6 +49,7 @@ def runs(tmp_path_factory):
         config.replace("method: clmae", "method: mae")
     )
     (mae / "log.csv").write_text("epoch,loss\n0,2.0\n1,1.0\n")
+    tiny_autoencoder(image_shape=(8, 8, 1)).save(mae / "model.keras")
     return folder
 
 
@@ -125,7 +127,7 @@ def test_animation(runs, tmp_path):
 @pytest.mark.parametrize(
     ("command", "message"),
     [
-        (["masks", "mae"], "plain MAE learns no masks"),
+        (["masks", "mae"], "`run_dir` must be a run that learns masks"),
         (["masks", "none"], "`run_dir` must be the folder of a run"),
         (["curriculum", "none"], "`run_dir` must be the folder of a run"),
         (["attention", "clmae", "--epoch=9"], "`epoch` must be one of"),

@@ -216,7 +216,7 @@ def test_labels_come_back(encoder, tmp_path):
     to_huggingface(classifier, tmp_path / "a", _half(2))
     config = json.loads((tmp_path / "a" / "config.json").read_text())
     assert config["id2label"]["2"] == "LABEL_2"
-    assert not hasattr(from_huggingface(tmp_path / "a"), "class_names")
+    assert from_huggingface(tmp_path / "a").class_names is None
     config["id2label"] = {"0": "ant", "1": "bee", "2": "cat"}
     (tmp_path / "a" / "config.json").write_text(json.dumps(config))
     model = from_huggingface(tmp_path / "a")
