@@ -34,7 +34,7 @@ def _table(source, statistics):
 
 
 def _grid(visible):
-    """How often each position is visible, in percent."""
+    """Words how often each position is visible, in percent."""
     from rich.table import Table
 
     table = Table(title="Visible, % of images", show_header=False, box=None)

@@ -96,7 +96,7 @@ class MaskingObjective:
 
     @property
     def has_own_selection(self):
-        """Bool. Whether other scores than the masker's choose the tokens."""
+        """True if other scores than the masker's choose the tokens."""
         base = MaskingObjective.selection_scores
         return type(self).selection_scores is not base
 

@@ -72,7 +72,7 @@ def check_data_exists(data):
 
 
 def _files_exist(place):
-    """Whether a path or a pattern has files; braces are not looked into."""
+    """Tells whether a path or pattern has files; braces are not expanded."""
     if "{" in place or "://" in place:
         return True
     return bool(place and glob.glob(place))

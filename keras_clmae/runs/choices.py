@@ -46,7 +46,7 @@ SAMPLES = 64
 
 @dataclasses.dataclass(frozen=True)
 class ImageListing:
-    """What the choices depend on of the images.
+    """Properties of the images that decide the choices.
 
     Attributes:
         count: int. Images.
@@ -61,7 +61,7 @@ class ImageListing:
 
 @dataclasses.dataclass(frozen=True)
 class Device:
-    """What the choices depend on of the machine.
+    """Properties of the machine that decide the choices.
 
     Attributes:
         is_gpu: bool. Whether there is a GPU, or a TPU.

@@ -117,7 +117,7 @@ def convert(settings):
 
 
 def given_normalization(mean, std):
-    """What the options `mean` and `std` say, or `None`."""
+    """Reads the options `mean` and `std`; `None` without them."""
     if (mean is None) != (std is None):
         raise ValueError(
             "`mean` and `std` must be given together. "

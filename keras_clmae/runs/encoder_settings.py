@@ -114,7 +114,7 @@ class EmbedSettings(ImageSettings):
 
 @dataclasses.dataclass
 class _SearchArguments:
-    """What a search cannot do without, in the order of the command."""
+    """Required arguments of a search, in the order of the command."""
 
     source: str
     data: str

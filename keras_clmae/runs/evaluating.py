@@ -244,7 +244,7 @@ def _describe_masks(settings):
 
 
 def _warnings_of_log(folder):
-    """What the log of the run says about its masks, as a list of str."""
+    """Lists what the log of the run says about its masks."""
     if not os.path.isfile(folder.log):
         return []
     log = read_log(folder.log)
@@ -312,7 +312,7 @@ def default_output(source, label, record):
 
 
 def _holds(path, record):
-    """Whether a file has the results of `record` already."""
+    """Tells whether a file has the results of `record` already."""
     results = ("scores", "statistics")
     record = json.loads(json.dumps(record))
     with contextlib.suppress(OSError, ValueError, AttributeError):

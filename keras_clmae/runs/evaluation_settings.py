@@ -97,7 +97,7 @@ class KNNSettings(EvaluationSettings):
     temperature: float = 0.07
 
     def protocol_label(self):
-        """Str. What is measured, for the report."""
+        """Name of the measurement for the report, a str."""
         from keras_clmae.evaluation.knn import KNN_PROTOCOLS
 
         k = (self.k or [KNN_PROTOCOLS[self.protocol]])[0]
@@ -139,7 +139,7 @@ class LinearProbeSettings(EvaluationSettings):
     warmup_epochs: int = 10
 
     def protocol_label(self):
-        """Str. What is measured, for the report."""
+        """Name of the measurement for the report, a str."""
         if self.few_shot:
             return f"few-shot {self.shots[-1]} a class {self.pooling}"
         augmented = " augmented" if self.augment else ""
@@ -229,7 +229,7 @@ class FineTuneSettings(EvaluationSettings):
             )
 
     def protocol_label(self):
-        """Str. What is measured, for the report."""
+        """Name of the measurement for the report, a str."""
         if self.task == "segmentation":
             return "segmentation, pixel accuracy"
         few = f" {self.images_per_class} a class" * bool(self.images_per_class)
@@ -298,5 +298,5 @@ class MaskStatisticsSettings:
         check_data_exists(self.data)
 
     def protocol_label(self):
-        """Str. What is measured."""
+        """Name of the measurement, a str."""
         return "mask statistics"

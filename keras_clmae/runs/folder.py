@@ -56,11 +56,11 @@ class RunFolder:
         return os.path.join(self.path, *names)
 
     def has_run(self):
-        """Bool. Whether a run was started in the folder."""
+        """Tells whether a run was started in the folder."""
         return os.path.isfile(self.config)
 
     def contents(self):
-        """Dict. What lies in the folder, from path to its meaning."""
+        """Contents of the folder: a dict from path to its meaning."""
         meanings = {
             self.encoder: "what you keep: the encoder, and how its images are "
             "standardized",

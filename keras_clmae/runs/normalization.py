@@ -46,7 +46,7 @@ def source_normalization(source, channels):
 
 
 def _read_processor(source, folder):
-    """What the configuration of an image processor holds, or `{}`."""
+    """Reads the configuration of an image processor; `{}` without one."""
     path = folder.join(_PROCESSOR)
     if source.startswith("hf://"):
         path = _download_processor(source)

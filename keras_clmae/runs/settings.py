@@ -202,7 +202,7 @@ class Settings:
 
     @property
     def title(self):
-        """Str. The method, and the masks of one that learns none."""
+        """The method, and the masks of one that learns none, a str."""
         if self.method == "clmae":
             return "CL-MAE"
         path, _ = part_of("masker", self.masker or "random")
@@ -212,7 +212,7 @@ class Settings:
 
     @property
     def num_warmup_epochs(self):
-        """Int. Epochs of warm-up, where `warmup_epochs` leaves them open."""
+        """Epochs of warm-up where `warmup_epochs` leaves them open, an int."""
         asked = self.warmup_epochs
         if asked is None or asked >= self.epochs:
             return min(PUBLISHED_WARMUP, self.epochs // 5)

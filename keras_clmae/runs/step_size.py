@@ -21,7 +21,7 @@ KEPT_CHECKPOINTED = 1
 
 @dataclasses.dataclass
 class StepSize:
-    """What one training step of CL-MAE takes.
+    """Parameters, work and memory of one training step of CL-MAE.
 
     Attributes:
         autoencoder_parameters: int. Trainable ones.

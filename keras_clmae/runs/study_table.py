@@ -16,7 +16,7 @@ _TITLES = {
 
 
 class Difference(NamedTuple):
-    """How far a method is above another one, seed by seed.
+    """Differences between two methods, seed by seed.
 
     Attributes:
         mean: float. Mean of the differences.

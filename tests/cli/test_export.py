@@ -1,4 +1,4 @@
-"""What a run leaves for keeps: `encoder/`, and `export` of it."""
+"""A run leaves `encoder/` for keeps, and `export` writes it."""
 
 import json
 import os
@@ -29,7 +29,7 @@ IMAGES = np.random.default_rng(0).normal(size=(3, 8, 8, 1)).astype("float32")
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    """What the end of a run saves."""
+    """The end of a run saves the encoder."""
     folder = tmp_path_factory.mktemp("run")
     model = tiny_clmae(image_shape=(8, 8, 1))
     RunFolder(folder).write_normalization(data.digits_normalization())

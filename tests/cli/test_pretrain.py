@@ -196,7 +196,7 @@ def test_a_damaged_checkpoint_is_named(undisturbed, tmp_path, capsys):
 @ONCE
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
 def test_how_to_go_on(name, tmp_path, capsys, monkeypatch):
-    """What a run that was stopped says, and its exit status."""
+    """A stopped run says how to go on, and exits with its signal."""
     number = getattr(signal, name)
 
     def stopped(settings, resume, **options):

@@ -152,7 +152,7 @@ def train(folder, name, processes, setup, plan, methods):
 
 
 def read(path):
-    """What a worker wrote."""
+    """Reads the arrays that a worker wrote."""
     with np.load(path) as arrays:
         found = dict(arrays)
     saved = pathlib.Path(f"{path}.keras")

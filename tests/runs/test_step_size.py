@@ -1,4 +1,4 @@
-"""What `runs.step_size` computes, against models that are built."""
+"""`runs.step_size` against models that are built."""
 
 import importlib
 import pathlib

@@ -1,4 +1,4 @@
-"""What a run says before it starts."""
+"""The table that a run prints before it starts."""
 
 import keras
 import pytest
