@@ -244,7 +244,12 @@ def make_paths(words):
             (folder / "config.yaml").write_text(
                 f"run_dir: {folder}\npreset: tiny_patch4_32\n"
             )
+        if (ROOT / path).is_file() and path.parts[:1] == ("docs",):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes((ROOT / path).read_bytes())
         if command == "convert" and path.suffix:
+            path.touch()
+        elif command == "search" and path.suffix == ".jpg":
             path.touch()
         elif command == "check-data" and not word.startswith("-"):
             path.mkdir(parents=True, exist_ok=True)
@@ -270,7 +275,14 @@ def test_recipes(page, tmp_path, monkeypatch):
         recipe.write_text(code)
         data = re.findall(r"^data: (folder:.*)$", code, re.M)
         make_paths(["pretrain", *data])
-        parse(["pretrain", f"--config={recipe}", "--run_dir=new"], monkeypatch)
+        if re.search(r"^methods:", code, re.M):
+            parse(["study", str(recipe)], monkeypatch)
+            continue
+        words = ["pretrain", f"--config={recipe}", "--run_dir=new"]
+        if not re.search(r"^(preset|model):", code, re.M):
+            # It shows other settings than the sizes.
+            words.append("--preset=tiny_patch4_32")
+        parse(words, monkeypatch)
 
 
 @ONCE
