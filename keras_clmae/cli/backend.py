@@ -9,6 +9,7 @@ import sys
 import tempfile
 
 from keras_clmae.cli.command import UsageError
+from keras_clmae.freed_memory import keep_freed_memory
 from keras_clmae.runs.suggestions import did_you_mean
 
 # In the order in which an installed one is taken.
@@ -68,6 +69,8 @@ def load_package(computes=True):
         UsageError: as `choose_backend`.
     """
     choose_backend()
+    if computes:
+        keep_freed_memory()
     with _without_chatter():
         import keras_clmae
 

@@ -4,6 +4,7 @@ import os
 import platform
 import subprocess
 import sys
+import threading
 
 import keras
 import pytest
@@ -15,13 +16,18 @@ PROGRAM = """
 import resource
 import sys
 
-import jax
-import jax.numpy as jnp
-
-from keras_clmae.trainers import keep_freed_memory
+# The package is imported as the command does it: no Keras and no pyarrow yet.
+sys.argv[0] = "keras-clmae"
+from keras_clmae.freed_memory import keep_freed_memory
 
 if sys.argv[1] == "kept":
     assert keep_freed_memory()
+
+import keras_clmae
+import jax
+import jax.numpy as jnp
+
+assert keras_clmae.trainers  # Loads Keras, and whatever that imports.
 
 
 @jax.jit
@@ -55,11 +61,31 @@ def test_steps_take_no_memory_anew():
             capture_output=True,
             text=True,
             check=True,
-            env={**os.environ, "JAX_PLATFORMS": "cpu"},
+            env={
+                **os.environ,
+                "KERAS_BACKEND": "jax",
+                "JAX_PLATFORMS": "cpu",
+            },
         )
         return int(done.stdout)
 
     assert new_pages("kept") < 100 < 10_000 < new_pages("given back")
+
+
+@pytest.mark.skipif(
+    keras.backend.backend() != "jax" or platform.libc_ver()[0] != "glibc",
+    reason="is for JAX with glibc",
+)
+def test_other_threads_make_it_too_late(monkeypatch):
+    monkeypatch.setenv("JAX_PLATFORMS", "cpu")
+    stop = threading.Event()
+    thread = threading.Thread(target=stop.wait)
+    thread.start()
+    try:
+        assert not keep_freed_memory()
+    finally:
+        stop.set()
+        thread.join()
 
 
 @pytest.mark.skipif(

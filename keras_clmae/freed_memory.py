@@ -1,12 +1,11 @@
 """Keep freed memory between the steps of JAX on CPUs."""
 
 import ctypes
+import importlib
 import importlib.metadata
 import importlib.util
 import os
 import platform
-
-import keras
 
 # Of glibc's malloc.h: one arena for all threads (those of other threads map
 # large blocks anew whatever the rest says), no block mapped by itself, and
@@ -21,12 +20,15 @@ def keep_freed_memory():
     XLA takes the buffers of a step from the system and gives them back at its
     end, and the system clears every page anew: a fifth of the processor time of
     a step of ViT-Ti (`docs/performance.md`). This tells the C library to
-    keep what is freed, for the whole process and until it ends. Call it before
-    JAX computes anything; `keras_clmae.runs` does.
+    keep what is freed, for the whole process and until it ends. It holds in
+    full only if no other thread runs yet: call it before JAX computes anything
+    and before pyarrow is imported, which pandas does, and so Keras. The command
+    calls it first of all; `keras_clmae.runs.pretrain` when it begins.
 
     Returns:
-        bool. Whether anything was set: only on JAX without an accelerator, on
-        Linux with glibc.
+        bool. Whether every later step keeps its memory: only on JAX without an
+        accelerator, on Linux with glibc, and without other threads. With other
+        threads it is set all the same, and some of the memory is kept.
 
     Example:
 
@@ -37,13 +39,21 @@ def keep_freed_memory():
     ```
     """
     if (
-        keras.backend.backend() != "jax"
+        _backend() != "jax"
         or _may_have_accelerator()
         or platform.libc_ver()[0] != "glibc"
     ):
         return False
     mallopt = ctypes.CDLL(None).mallopt
-    return all([mallopt(name, value) for name, value in _SETTINGS.items()])
+    is_set = all([mallopt(name, value) for name, value in _SETTINGS.items()])
+    return is_set and len(os.listdir("/proc/self/task")) == 1
+
+
+def _backend():
+    # Importing Keras may start threads.
+    if "KERAS_BACKEND" in os.environ:
+        return os.environ["KERAS_BACKEND"]
+    return importlib.import_module("keras").backend.backend()
 
 
 def _may_have_accelerator():
