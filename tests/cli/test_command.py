@@ -190,6 +190,28 @@ def test_ctrl_c_saves_first_and_ends_at_once_then(capsys):
     assert signal.getsignal(signal.SIGINT) is before
 
 
+def test_what_stops_the_reading_of_images_is_one_line(monkeypatch, capsys):
+    tf = pytest.importorskip("tensorflow")
+
+    def fails(*_):
+        raise ValueError("`masks_dir` must hold masks. Received: 9")
+
+    def read(arguments):
+        numbers = tf.data.Dataset.range(1)
+        list(numbers.map(lambda _: tf.numpy_function(fails, [], "int64")))
+
+    monkeypatch.setattr(cli.command, "_dispatch", read)
+    line = says(capsys, status=1)
+    assert line == "error: `masks_dir` must hold masks. Received: 9"
+
+    def another(arguments):
+        raise tf.errors.InternalError(None, None, "something else")
+
+    monkeypatch.setattr(cli.command, "_dispatch", another)
+    with pytest.raises(tf.errors.InternalError):
+        cli.run([])
+
+
 def test_recipes(capsys):
     cli.run(["recipes"])
     lines = capsys.readouterr().out.splitlines()
