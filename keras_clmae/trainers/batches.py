@@ -52,7 +52,8 @@ def check_fit_arguments(arguments):
         arguments: dict of keyword arguments of `fit` or `evaluate`.
 
     Raises:
-        ValueError: If `sample_weight` or `class_weight` is there.
+        ValueError: If `sample_weight` or `class_weight` is there, or
+            `validation_data` brings sample weights.
     """
     for name in ("sample_weight", "class_weight"):
         if arguments.get(name) is not None:
@@ -61,6 +62,12 @@ def check_fit_arguments(arguments):
                 f"labels are ignored. Received: {name} of type "
                 f"{type(arguments[name]).__name__}"
             )
+    validation = arguments.get("validation_data")
+    if isinstance(validation, tuple) and len(validation) > 2:
+        raise ValueError(
+            "`validation_data` must be images, or images with labels: every "
+            "image counts alike. Received: a tuple with sample weights"
+        )
 
 
 def watch_for_raw_pixels(x):

@@ -202,7 +202,7 @@ def test_what_stops_the_reading_of_images_is_one_line(monkeypatch, capsys):
 
     monkeypatch.setattr(cli.command, "_dispatch", read)
     line = says(capsys, status=1)
-    assert line == "error: `masks_dir` must hold masks. Received: 9"
+    assert line == "error: `masks_dir` must hold masks. Received: 9\n"
 
     def another(arguments):
         raise tf.errors.InternalError(None, None, "something else")
