@@ -5,6 +5,7 @@ import io
 from keras_clmae.saving.atomic_write import atomic_write
 from keras_clmae.visualization.figures import panel_grid
 from keras_clmae.visualization.figures import score_bar
+from keras_clmae.visualization.figures import score_limits
 from keras_clmae.visualization.figures import show_scores
 from keras_clmae.visualization.rgb import visible_image
 
@@ -54,8 +55,19 @@ def mask_animation(
             f"epochs {list(snapshots)}"
         )
     factors = factors or {}
+    limits = score_limits(
+        [arrays["keep_scores"][index] for arrays in snapshots.values()]
+    )
     frames = [
-        _frame(image, arrays, rgb, grid_size, index, epoch, factors.get(epoch))
+        _frame(
+            image,
+            arrays,
+            rgb,
+            grid_size,
+            index,
+            _frame_title(epoch, factors.get(epoch)),
+            limits,
+        )
         for epoch, arrays in snapshots.items()
     ]
     durations = [_FRAME_MS] * len(frames)
@@ -71,19 +83,25 @@ def mask_animation(
         )
 
 
-def _frame(image, arrays, rgb, grid_size, index, epoch, factor):
+def _frame_title(epoch, factor):
+    title = "before training" if epoch == 0 else f"epoch {epoch}"
+    return (
+        title if factor is None else f"{title}, curriculum factor {factor:+.2f}"
+    )
+
+
+def _frame(image, arrays, rgb, grid_size, index, title, limits):
     import PIL.Image
 
-    title = "before training" if epoch == 0 else f"epoch {epoch}"
-    if factor is not None:
-        title += f", curriculum factor {factor:+.2f}"
     figure, axes = panel_grid(
         [""], 4, image.shape[1] / image.shape[0], title, cell=1.6
     )
     shown = rgb(image)
     axes = axes[0]
     axes[0].imshow(shown)
-    heat_map = show_scores(axes[1], arrays["keep_scores"][index], grid_size)
+    heat_map = show_scores(
+        axes[1], arrays["keep_scores"][index], grid_size, limits
+    )
     axes[2].imshow(visible_image(shown, arrays["mask"][index], grid_size))
     axes[3].imshow(rgb(arrays["reconstruction"][index]))
     names = ("image", "keep scores", "visible", "rebuilt")

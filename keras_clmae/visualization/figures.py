@@ -79,14 +79,42 @@ def panel_grid(
     return figure, axes
 
 
-def show_scores(axis, scores, grid_size):
-    """Draws the scores of an image's tokens as a heat map from 0 to 1.
+def score_limits(scores):
+    """Chooses the scale on which scores are drawn.
+
+    Args:
+        scores: float array of any shape: all scores of the figure, or of all
+            frames of an animation.
+
+    Returns:
+        A tuple of two floats, (lowest, highest): (0, 1) for scores between 0
+        and 1, as a sigmoid gives them; else as far below 0 as above it.
+    """
+    scores = np.asarray(scores)
+    if 0 <= scores.min() and scores.max() <= 1:
+        return 0.0, 1.0
+    largest = float(np.abs(scores).max())
+    return -largest, largest
+
+
+def show_scores(axis, scores, grid_size, limits):
+    """Draws the scores of an image's tokens as a heat map.
+
+    Args:
+        axis: matplotlib axes.
+        scores: float array of shape (tokens,).
+        grid_size: tuple of int. (rows, columns) of patches in an image.
+        limits: tuple of float. (lowest, highest), of `score_limits`.
 
     Returns:
         The matplotlib image.
     """
+    lowest, highest = limits
     return axis.imshow(
-        np.reshape(scores, grid_size), vmin=0, vmax=1, cmap="viridis"
+        np.reshape(scores, grid_size),
+        vmin=lowest,
+        vmax=highest,
+        cmap="viridis",
     )
 
 
@@ -99,11 +127,14 @@ def score_bar(figure, heat_map, axes, **options):
         axes: list of axes beside which the scale is drawn.
         **options: Arguments of matplotlib's `Figure.colorbar`.
     """
+    lowest, highest = heat_map.get_clim()
     bar = figure.colorbar(
-        heat_map, ax=axes, ticks=[0, 1], **{"pad": 0.01, **options}
+        heat_map, ax=axes, ticks=[lowest, highest], **{"pad": 0.01, **options}
     )
     bar.outline.set_visible(False)
-    bar.ax.set_yticklabels(["0", "1 stays"], fontsize=8)
+    bar.ax.set_yticklabels(
+        [f"{lowest:.2g}", f"{highest:.2g} stays"], fontsize=8
+    )
 
 
 def save_figure(figure, path):

@@ -5,6 +5,7 @@ import numpy as np
 from keras_clmae.visualization.figures import GRAY
 from keras_clmae.visualization.figures import panel_grid
 from keras_clmae.visualization.figures import score_bar
+from keras_clmae.visualization.figures import score_limits
 from keras_clmae.visualization.figures import show_scores
 from keras_clmae.visualization.rgb import pixel_mask
 from keras_clmae.visualization.rgb import visible_image
@@ -46,12 +47,13 @@ def masks_figure(images, arrays, rgb, grid_size, title=""):
         _aspect(images),
         title,
     )
+    limits = score_limits(arrays["keep_scores"])
     for index, column in enumerate(axes.T):
         shown = rgb(images[index])
         mask = arrays["mask"][index]
         column[0].imshow(shown)
         heat_map = show_scores(
-            column[1], arrays["keep_scores"][index], grid_size
+            column[1], arrays["keep_scores"][index], grid_size, limits
         )
         column[2].imshow(visible_image(shown, mask, grid_size))
         column[3].imshow(rgb(arrays["reconstruction"][index]))
@@ -150,6 +152,7 @@ def masks_over_training_figure(images, snapshots, rgb, grid_size, title=""):
         title,
         gaps=firsts,
     )
+    limits = score_limits([each["keep_scores"] for each in snapshots.values()])
     axes[0, 0].set_title("image", fontsize=9)
     for row, axis in enumerate(axes[:, 0]):
         axis.imshow(rgb(images[row]))
@@ -162,7 +165,7 @@ def masks_over_training_figure(images, snapshots, rgb, grid_size, title=""):
             axis.set_title(part, fontsize=9)
         for row, (scores, visible, rebuilt) in enumerate(block):
             heat_map = show_scores(
-                scores, arrays["keep_scores"][row], grid_size
+                scores, arrays["keep_scores"][row], grid_size, limits
             )
             visible.imshow(
                 visible_image(rgb(images[row]), arrays["mask"][row], grid_size)
