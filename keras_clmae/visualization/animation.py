@@ -3,9 +3,9 @@
 import io
 
 from keras_clmae.saving.atomic_write import atomic_write
+from keras_clmae.visualization.figures import are_shares
 from keras_clmae.visualization.figures import panel_grid
 from keras_clmae.visualization.figures import score_bar
-from keras_clmae.visualization.figures import score_limits
 from keras_clmae.visualization.figures import show_scores
 from keras_clmae.visualization.rgb import visible_image
 
@@ -55,7 +55,7 @@ def mask_animation(
             f"epochs {list(snapshots)}"
         )
     factors = factors or {}
-    limits = score_limits(
+    shares = are_shares(
         [arrays["keep_scores"][index] for arrays in snapshots.values()]
     )
     frames = [
@@ -66,7 +66,7 @@ def mask_animation(
             grid_size,
             index,
             _frame_title(epoch, factors.get(epoch)),
-            limits,
+            shares,
         )
         for epoch, arrays in snapshots.items()
     ]
@@ -90,7 +90,7 @@ def _frame_title(epoch, factor):
     )
 
 
-def _frame(image, arrays, rgb, grid_size, index, title, limits):
+def _frame(image, arrays, rgb, grid_size, index, title, shares):
     import PIL.Image
 
     figure, axes = panel_grid(
@@ -100,14 +100,14 @@ def _frame(image, arrays, rgb, grid_size, index, title, limits):
     axes = axes[0]
     axes[0].imshow(shown)
     heat_map = show_scores(
-        axes[1], arrays["keep_scores"][index], grid_size, limits
+        axes[1], arrays["keep_scores"][index], grid_size, shares
     )
     axes[2].imshow(visible_image(shown, arrays["mask"][index], grid_size))
     axes[3].imshow(rgb(arrays["reconstruction"][index]))
     names = ("image", "keep scores", "visible", "rebuilt")
     for axis, name in zip(axes, names, strict=True):
         axis.set_title(name, fontsize=9)
-    score_bar(figure, heat_map, axes[1], shrink=0.8)
+    score_bar(figure, heat_map, axes[1], shares, shrink=0.8)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=75)
     frame = PIL.Image.open(buffer).convert("RGB")

@@ -79,37 +79,34 @@ def panel_grid(
     return figure, axes
 
 
-def score_limits(scores):
-    """Chooses the scale on which scores are drawn.
+def are_shares(scores):
+    """Tells whether scores lie between 0 and 1, as a sigmoid gives them.
 
     Args:
         scores: float array of any shape: all scores of the figure, or of all
             frames of an animation.
 
     Returns:
-        A tuple of two floats, (lowest, highest): (0, 1) for scores between 0
-        and 1, as a sigmoid gives them; else as far below 0 as above it.
+        bool. If `False`, each image is drawn on a scale of its own.
     """
     scores = np.asarray(scores)
-    if 0 <= scores.min() and scores.max() <= 1:
-        return 0.0, 1.0
-    largest = float(np.abs(scores).max())
-    return -largest, largest
+    return bool(0 <= scores.min() and scores.max() <= 1)
 
 
-def show_scores(axis, scores, grid_size, limits):
+def show_scores(axis, scores, grid_size, shares):
     """Draws the scores of an image's tokens as a heat map.
 
     Args:
         axis: matplotlib axes.
         scores: float array of shape (tokens,).
         grid_size: tuple of int. (rows, columns) of patches in an image.
-        limits: tuple of float. (lowest, highest), of `score_limits`.
+        shares: bool. Whether the scale goes from 0 to 1; else from the lowest
+            score of this image to its highest.
 
     Returns:
         The matplotlib image.
     """
-    lowest, highest = limits
+    lowest, highest = (0, 1) if shares else (np.min(scores), np.max(scores))
     return axis.imshow(
         np.reshape(scores, grid_size),
         vmin=lowest,
@@ -118,22 +115,25 @@ def show_scores(axis, scores, grid_size, limits):
     )
 
 
-def score_bar(figure, heat_map, axes, **options):
+def score_bar(figure, heat_map, axes, shares, **options):
     """Draws the scale of `show_scores` beside some axes.
 
     Args:
         figure: matplotlib figure.
         heat_map: matplotlib image, as `show_scores` returns it.
         axes: list of axes beside which the scale is drawn.
+        shares: bool. As in `show_scores`.
         **options: Arguments of matplotlib's `Figure.colorbar`.
     """
-    lowest, highest = heat_map.get_clim()
     bar = figure.colorbar(
-        heat_map, ax=axes, ticks=[lowest, highest], **{"pad": 0.01, **options}
+        heat_map,
+        ax=axes,
+        ticks=heat_map.get_clim(),
+        **{"pad": 0.01, **options},
     )
     bar.outline.set_visible(False)
     bar.ax.set_yticklabels(
-        [f"{lowest:.2g}", f"{highest:.2g} stays"], fontsize=8
+        ["0", "1 stays"] if shares else ["lowest", "highest stays"], fontsize=8
     )
 
 
