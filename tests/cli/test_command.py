@@ -126,6 +126,19 @@ def says(capsys, *words, status=2):
             "`epochs` must be of type int. Received: epochs=two",
         ),
         (["visualize", "mask"], "Did you mean 'masks'?"),
+        (
+            ["knn", ".", "digits", "--k=zero"],
+            "`k` must be list[int] or None. Received: k=zero",
+        ),
+        (
+            ["knn", ".", "digits", "--statistics=mine"],
+            "`statistics` must be 'imagenet', 'from_data' or "
+            "list[list[float]] or None. Received: statistics=mine",
+        ),
+        (
+            ["pretrain", "folder:nowhere", "--run_dir=r"],
+            "files that exist. Received: data='folder:nowhere'",
+        ),
     ],
 )
 def test_what_was_meant(words, expected, capsys):
