@@ -13,6 +13,8 @@ from tests.tiny_models import tiny_images
 
 pytest.importorskip("tensorboardX")
 
+pytestmark = pytest.mark.usefixtures("untraced")
+
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):

@@ -21,6 +21,8 @@ from tests.tiny_models import tiny_images
 pytest.importorskip("matplotlib")
 PIL_Image = pytest.importorskip("PIL.Image")
 
+pytestmark = pytest.mark.usefixtures("untraced")
+
 
 @pytest.fixture(scope="module")
 def model():

@@ -15,6 +15,8 @@ from tests.once import ONCE
 from tests.tiny_models import rewind
 from tests.tiny_models import state_of
 
+pytestmark = pytest.mark.usefixtures("untraced")
+
 SIZES = {
     "image_shape": (8, 8, 1),
     "patch_size": 2,

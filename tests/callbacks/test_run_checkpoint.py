@@ -22,6 +22,8 @@ from tests.tiny_models import state_of
 from tests.tiny_models import tiny_clmae
 from tests.tiny_models import tiny_images
 
+pytestmark = pytest.mark.usefixtures("untraced")
+
 STEPS = 4
 
 

@@ -20,6 +20,8 @@ pytest.importorskip("sklearn")
 pytest.importorskip("jsonargparse")
 pytest.importorskip("rich")
 
+pytestmark = pytest.mark.usefixtures("untraced")
+
 
 @pytest.fixture
 def run_folder(tmp_path):
@@ -126,6 +128,7 @@ def test_linear_probe_on_images(run_folder):
     assert record["scores"]["pretrained"]["accuracy"] > 0.3
 
 
+@ONCE
 def test_finetune_and_its_classifier(run_folder, tmp_path):
     saved = tmp_path / "classifier.keras"
     record = cli.run(

@@ -6,7 +6,6 @@ import sys
 import keras
 import numpy as np
 import pytest
-import tensorflow_datasets as tfds
 
 from keras_clmae import optional_imports
 from keras_clmae.curriculum import LinearCurriculum
@@ -51,6 +50,7 @@ def test_pretraining_from_the_cifar10_folder(cifar10):
 
 @ONCE
 def test_pretraining_from_imagenet_examples():
+    tfds = pytest.importorskip("tensorflow_datasets")
     with tfds.testing.mock_data(num_examples=8):
         dataset = load("tfds:imagenet2012", 32, batch_size=4)
         _, logs = pretrain(dataset)
