@@ -10,6 +10,7 @@ from tests.tiny_models import QUICK
 from tests.tiny_models import adamw
 from tests.tiny_models import assert_same_bits
 from tests.tiny_models import compiled_clmae
+from tests.tiny_models import shared_clmae
 from tests.tiny_models import tiny_clmae
 from tests.tiny_models import tiny_images
 from tests.tiny_models import to_numpy
@@ -28,7 +29,7 @@ def fit(model, images=None, **arguments):
 
 
 def test_logs_and_validation():
-    model = compiled_clmae()
+    model = shared_clmae()
     history = fit(model, validation_data=(tiny_images(6, seed=1),))
     assert set(history) == {
         *model.log_terms,
@@ -331,7 +332,7 @@ def test_all_kinds_of_input_give_the_same():
 
 
 def test_predict():
-    model = compiled_clmae()
+    model = shared_clmae()
     outputs = model.predict(tiny_images(), batch_size=5, verbose=0)
     assert {name: value.shape for name, value in outputs.items()} == {
         "keep_scores": (12, 6),
