@@ -26,7 +26,7 @@ def trained(tmp_path_factory):
     }
     model = shared_clmae()
     model.fit(
-        tiny_images(8),
+        tiny_images(4),
         batch_size=4,
         epochs=4,
         verbose=0,

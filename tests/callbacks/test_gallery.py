@@ -32,7 +32,7 @@ def model():
 
 def fit(model, callbacks, epochs=3):
     return model.fit(
-        tiny_images(8),
+        tiny_images(4),
         batch_size=4,
         epochs=epochs,
         verbose=0,
