@@ -250,6 +250,11 @@ def test_mask_statistics(run_folder, capsys):
         ("knn", ["nowhere", "digits"], "`source`.*source='nowhere'"),
         ("knn", ["{run}", "folder:nowhere"], "nowhere"),
         ("finetune", ["{run}", "digits", "--images_per_class=999"], "999"),
+        (
+            "knn",
+            ["{run}", "digits", "--batch_size=0"],
+            "`batch_size` must be .*=0",
+        ),
         ("report", ["nowhere"], "`paths`.*'nowhere'"),
     ],
 )
