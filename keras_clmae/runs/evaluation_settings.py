@@ -106,7 +106,8 @@ class FineTuneSettings(EvaluationSettings):
             a folder of images with `masks`.
         masks: Folder of masks, whose paths are those of the images. Both have
             folders of the splits in them; without, a fifth of the images,
-            drawn by the seed, is scored.
+            drawn by the seed, is scored. `data_arguments` may then be
+            `num_classes`, `class_names`, `ignore_label` and `mask_suffix`.
         epochs: Passes over the images.
         base_learning_rate: Highest learning rate of the head for a batch of
             256 images; it scales with the batch size. Defaults to 5e-4, and to
@@ -163,6 +164,11 @@ class FineTuneSettings(EvaluationSettings):
                 "`task=segmentation` needs a folder of images as `data` and "
                 f"one of masks as `masks`. Received: data={self.data!r}, "
                 f"masks={self.masks!r}"
+            )
+        if self.masks and not segments:
+            raise ValueError(
+                "`masks` must be left out with `task=classification`. "
+                f"Received: masks={self.masks!r}"
             )
         if segments and self.images_per_class:
             raise ValueError(

@@ -37,6 +37,9 @@ class SourceSettings:
         batch_size: Images in a batch.
         num_heads: Attention heads of the encoder, for `.pth` files.
         decoder_num_heads: Attention heads of the decoder, for `.pth` files.
+        key: Which weights of a `.pth` file are meant, such as `teacher`.
+        prefix: Start of the names that are meant in a `.pth` or `.safetensors`
+            file, such as `backbone.`.
         seed: Seed of everything that is drawn.
         verbose: 1 a progress bar, 0 nothing.
     """
@@ -52,13 +55,16 @@ class SourceSettings:
     batch_size: int = 256
     num_heads: int | None = None
     decoder_num_heads: int | None = None
+    key: str | None = None
+    prefix: str = ""
     seed: int = 0
     verbose: int = 1
 
     def __post_init__(self):
         self.source = os.fspath(self.source)
         self.data = data_spec(self.data)
-        check_data_arguments(self.data, self.data_arguments)
+        kind = "masks" if getattr(self, "masks", None) else None
+        check_data_arguments(self.data, self.data_arguments, kind)
         check_literals(self)
         check_positive_integer("batch_size", self.batch_size)
 
