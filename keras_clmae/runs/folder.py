@@ -7,6 +7,8 @@ import csv
 import json
 import os
 
+from keras_clmae.file_names import RUN_MODEL
+
 
 class RunFolder:
     """The files of a pretraining run.
@@ -42,7 +44,7 @@ class RunFolder:
         self.checkpoints = self.join("checkpoints")
         self.masks = self.join("masks")
         self.reconstructions = self.join("reconstructions")
-        self.model = self.join("model.keras")
+        self.model = self.join(RUN_MODEL)
         self.encoder = self.join("encoder")
         self.curriculum_figure = self.join("curriculum.png")
         self.masks_figure = self.join("masks.png")

@@ -21,6 +21,8 @@ pytest.importorskip("sklearn")
 pytest.importorskip("jsonargparse")
 pytest.importorskip("rich")
 
+pytestmark = pytest.mark.usefixtures("untraced")
+
 
 @pytest.fixture
 def run_folder(tmp_path):
@@ -127,6 +129,7 @@ def test_linear_probe_on_images(run_folder):
     assert record["scores"]["pretrained"]["accuracy"] > 0.3
 
 
+@ONCE
 def test_finetune_and_its_classifier(run_folder, tmp_path):
     saved = tmp_path / "classifier.keras"
     record = cli.run(
@@ -265,6 +268,11 @@ def test_mask_statistics(run_folder, capsys):
         ("knn", ["nowhere", "digits"], "`source`.*source='nowhere'"),
         ("knn", ["{run}", "folder:nowhere"], "nowhere"),
         ("finetune", ["{run}", "digits", "--images_per_class=999"], "999"),
+        (
+            "knn",
+            ["{run}", "digits", "--batch_size=0"],
+            "`batch_size` must be .*=0",
+        ),
         ("report", ["nowhere"], "`paths`.*'nowhere'"),
     ],
 )

@@ -9,14 +9,14 @@ from keras_clmae.callbacks import Progress
 from keras_clmae.trainers import TerminateOnNonFinite
 from keras_clmae.trainers import progress
 from tests.once import ONCE
-from tests.tiny_models import compiled_clmae
+from tests.tiny_models import shared_clmae
 from tests.tiny_models import tiny_images
 
 
 @pytest.fixture(scope="module")
 def model():
     """Trained by all tests: compiling takes longer than what they show."""
-    return compiled_clmae()
+    return shared_clmae()
 
 
 def fit(model, capsys, **arguments):
