@@ -5,8 +5,10 @@ import os
 from typing import Any
 from typing import Literal
 
+from keras_clmae.runs.checks import DEFAULT_EVALUATION_CROP
 from keras_clmae.runs.checks import check_data_arguments
 from keras_clmae.runs.checks import check_data_exists
+from keras_clmae.runs.checks import check_image_options
 from keras_clmae.runs.checks import check_literals
 from keras_clmae.runs.checks import check_positive_integer
 from keras_clmae.runs.checks import check_source
@@ -31,6 +33,8 @@ class ImageSettings:
             whole.
         image_size: Side of the images in pixels. Defaults to the model's.
         channels: 1, 3 or 4, to convert the images. Defaults to the model's.
+        evaluation_crop: Share of the sides of a resized image that is shown,
+            from its middle; 1 cuts nothing off the shorter side.
         statistics: How pixels are standardized: `imagenet`, `from_data`, or
             the lists [mean, std] of one number per channel. Defaults to what
             the folder of the model says, else to `imagenet`.
@@ -48,6 +52,7 @@ class ImageSettings:
     split: str = "train"
     image_size: int | None = None
     channels: int | None = None
+    evaluation_crop: float = DEFAULT_EVALUATION_CROP
     statistics: Statistics | None = None
     cache: str | None = None
     data_dir: str | None = None
@@ -67,6 +72,7 @@ class ImageSettings:
         self.source = os.fspath(self.source)
         self.data = data_spec(self.data)
         check_data_arguments(self.data, self.data_arguments)
+        check_image_options(self)
         check_literals(self)
         check_positive_integer("batch_size", self.batch_size)
 

@@ -5,8 +5,10 @@ import os
 from typing import Any
 from typing import Literal
 
+from keras_clmae.runs.checks import DEFAULT_EVALUATION_CROP
 from keras_clmae.runs.checks import check_data_arguments
 from keras_clmae.runs.checks import check_data_exists
+from keras_clmae.runs.checks import check_image_options
 from keras_clmae.runs.checks import check_literals
 from keras_clmae.runs.checks import check_source
 from keras_clmae.runs.checks import data_spec
@@ -34,6 +36,8 @@ class EvaluationSettings:
         image_size: Side of the images in pixels. Defaults to the encoder's.
         channels: 1, 3 or 4, to convert the images of folders and TFDS.
             Defaults to the encoder's.
+        evaluation_crop: Share of the sides of a resized image that is shown,
+            from its middle; 1 cuts nothing off the shorter side.
         statistics: How pixels are standardized: `imagenet`, `from_data` (by
             the training split), or the lists [mean, std] of one number per
             channel. Defaults to what the run has in its folder, or
@@ -56,6 +60,7 @@ class EvaluationSettings:
     name: str | None = None
     image_size: int | None = None
     channels: int | None = None
+    evaluation_crop: float = DEFAULT_EVALUATION_CROP
     statistics: Statistics | None = None
     cache: str | None = None
     data_dir: str | None = None
@@ -71,6 +76,7 @@ class EvaluationSettings:
     def __post_init__(self):
         self.data = data_spec(self.data)
         check_data_arguments(self.data, self.data_arguments)
+        check_image_options(self)
         check_literals(self)
 
     def check_paths(self):
@@ -254,6 +260,8 @@ class MaskStatisticsSettings:
         split: Split of the data.
         image_size: Side of the images in pixels. Defaults to the model's.
         channels: 1, 3 or 4, to convert the images. Defaults to the model's.
+        evaluation_crop: Share of the sides of a resized image that is shown,
+            from its middle; 1 cuts nothing off the shorter side.
         statistics: How pixels are standardized: `imagenet`, `from_data`, or
             the lists [mean, std] of one number per channel. Defaults to what
             the run, or the folder of Hugging Face, says, else to `imagenet`.
@@ -273,6 +281,7 @@ class MaskStatisticsSettings:
     split: str = "test"
     image_size: int | None = None
     channels: int | None = None
+    evaluation_crop: float = DEFAULT_EVALUATION_CROP
     statistics: Statistics | None = None
     cache: str | None = None
     data_dir: str | None = None
@@ -291,6 +300,7 @@ class MaskStatisticsSettings:
     def __post_init__(self):
         self.data = data_spec(self.data)
         check_data_arguments(self.data, self.data_arguments)
+        check_image_options(self)
 
     def check_paths(self):
         """Raises `ValueError` where `source` or `data` does not exist."""
