@@ -14,6 +14,10 @@ _VALUE = re.compile(
     r'.*Parser key "([\w.]+)": Expected a (?:typing\.Literal\[(.*?)\]'
     r"|<class '(\w+)'>)\. Got value: (.*)"
 )
+_UNION = re.compile(
+    r'.*Parser key "([\w.]+)": Does not validate against any of the Union '
+    r"subtypes Subtypes: \[(.*?)\] Errors: .* Given value: (.*)"
+)
 _OPTION = re.compile(r"(--[\w.-]+)(=.*)?", re.DOTALL)
 
 
@@ -137,4 +141,10 @@ def _worded(parser, arguments, error):
         return (
             f"`{name}` must be {expected}. Received: {name}={value}{suggestion}"
         )
+    found = _UNION.fullmatch(message)
+    if found:
+        name, types, value = found.groups()
+        types = re.sub(r"<class '(?:\w+\.)*(\w+)'>", r"\1", types)
+        expected = types.replace(", NoneType", "").replace(", ", " or ")
+        return f"`{name}` must be of type {expected}. Received: {name}={value}"
     return message

@@ -154,7 +154,10 @@ def print_normalization(console, normalization, channels):
 
 def print_report(console, model, read, wrote, names):
     """Prints which weight became which, what was left over, what is missing."""
-    table = Table(f"source: {names[0]}", "keras_clmae", f"target: {names[1]}")
+    table = Table()
+    for title in (f"source: {names[0]}", "keras_clmae", f"target: {names[1]}"):
+        # Names of weights are long words, which would lose their ends.
+        table.add_column(title, overflow="fold")
     theirs = {}
     for side, report in enumerate((read, wrote)):
         for row in report.mapped:
