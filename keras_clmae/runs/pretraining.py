@@ -213,7 +213,7 @@ def run(
             # Before anything is written, not in the first step.
             pixels = train.normalization.inverse(images[0]).astype("float32")
             augment_image(augmentation, pixels, np.random.default_rng(0))
-        own = [*own_callbacks(settings), *own]
+        own = own_callbacks(settings, own)
         model = build_model(settings, images.shape[1:])
         if dry_run:
             print_dry_run(settings, plan, model, train, chosen)

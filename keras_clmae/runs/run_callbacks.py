@@ -36,13 +36,14 @@ def make_online_knn(settings, normalization):
     )
 
 
-def own_callbacks(settings):
+def own_callbacks(settings, given=()):
     """Makes the callbacks that `callbacks` of the settings names.
 
     The first process has them; the others have none.
 
     Args:
         settings: `Settings`.
+        given: sequence of callbacks that come behind them. Defaults to `()`.
 
     Returns:
         List of callbacks.
@@ -74,7 +75,7 @@ def own_callbacks(settings):
                     f"callbacks={name!r}, which returned {each!r}"
                 )
         made += found
-    return made
+    return [*made, *given]
 
 
 def _takes_argument(function):

@@ -115,8 +115,9 @@ def test_the_digits_have_none(tmp_path):
             load_data(settings)
 
 
-def test_exact_resume(pictures, tmp_path, capsys):
+def test_exact_resume(pictures, tmp_path, capsys, monkeypatch):
     """All draws of options and function come back."""
+    monkeypatch.setenv("COLUMNS", "200")
     options = {
         **SMALL,
         "data": pictures,

@@ -93,6 +93,9 @@ def test_weights_and_biases_offline(tmp_path, monkeypatch):
 
 
 @ONCE
+# Of what MLflow itself asks of its database.
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:sqlalchemy.*")
+@pytest.mark.filterwarnings("ignore:The ``noload`` loader")
 def test_mlflow_and_callbacks_by_name(tmp_path, monkeypatch):
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     monkeypatch.chdir(tmp_path)
