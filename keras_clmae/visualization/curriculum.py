@@ -234,6 +234,7 @@ def _limits(axis):
         fontsize=8,
         color=GRAY,
         transform=axis.transAxes,
+        bbox={"facecolor": "white", "alpha": 0.7, "linewidth": 0, "pad": 1},
     )
 
 
