@@ -62,6 +62,8 @@ def test_the_source_distribution_is_whole(tmp_path):
 
 def test_the_dockerfile_passes_its_linter():
     linter = pathlib.Path(sys.executable).with_name("hadolint")
+    if not linter.exists():
+        pytest.skip("needs hadolint: pip install -e '.[lint]'")
     checked = subprocess.run(
         [str(linter), "Dockerfile"], cwd=ROOT, capture_output=True, text=True
     )
