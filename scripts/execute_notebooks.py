@@ -14,7 +14,7 @@ import nbclient
 import nbformat
 
 # Sets the resolution before the first figure; it is not kept.
-_SMALL = "%config InlineBackend.print_figure_kwargs = {'dpi': 60}"
+_SMALL = "%config InlineBackend.print_figure_kwargs = {'dpi': 72}"
 ROOT = pathlib.Path(__file__).parents[1]
 
 
