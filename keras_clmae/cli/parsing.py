@@ -10,13 +10,14 @@ from keras_clmae.runs.recipes import recipe_path
 from keras_clmae.runs.suggestions import did_you_mean
 
 # How jsonargparse words a value of another type.
+# What jsonargparse says of a value that is of none of several types.
+_UNION = re.compile(
+    r'Parser key "(\w+)": Does not validate against any of the Union subtypes '
+    r"Subtypes: \[(.+)\] Errors: .* Given value: (.*)"
+)
 _VALUE = re.compile(
     r'.*Parser key "([\w.]+)": Expected a (?:typing\.Literal\[(.*?)\]'
     r"|<class '(\w+)'>)\. Got value: (.*)"
-)
-_UNION = re.compile(
-    r'.*Parser key "([\w.]+)": Does not validate against any of the Union '
-    r"subtypes Subtypes: \[(.*?)\] Errors: .* Given value: (.*)"
 )
 _OPTION = re.compile(r"(--[\w.-]+)(=.*)?", re.DOTALL)
 
@@ -143,8 +144,11 @@ def _worded(parser, arguments, error):
         )
     found = _UNION.fullmatch(message)
     if found:
-        name, types, value = found.groups()
-        types = re.sub(r"<class '(?:\w+\.)*(\w+)'>", r"\1", types)
-        expected = types.replace(", NoneType", "").replace(", ", " or ")
-        return f"`{name}` must be of type {expected}. Received: {name}={value}"
+        name, kinds, value = found.groups()
+        kinds = re.sub(r"<class '(\w+)'>", r"\1", kinds)
+        kinds = kinds.replace("], ", "] or ").replace(", NoneType", " or None")
+        kinds = re.sub(r"typing\.Literal\[(.*?)\]", r"\1", kinds)
+        kinds = kinds.replace("NoneType", "None")
+        kinds = re.sub(r"(\w), (?=\w)", r"\1 or ", kinds)
+        return f"`{name}` must be {kinds}. Received: {name}={value}"
     return message

@@ -207,6 +207,13 @@ def test_mixed_precision_gives_float32():
 
 
 @ONCE
+def test_raw_pixels_are_warned_of(encoder):
+    for data in (200 * IMAGES, (200 * IMAGES, LABELS)):
+        with pytest.warns(UserWarning, match="do not look normalized"):
+            extract_features(encoder, data, verbose=0)
+
+
+@ONCE
 def test_errors(encoder):
     with pytest.raises(ValueError, match="`pooling`.*pooling='max'"):
         extract_features(encoder, IMAGES, pooling="max")
