@@ -107,6 +107,7 @@ def test_fenced_examples_call_what_there_is():
 
 # What nobody calls: tuples with names, an error, and bases of classes.
 WITHOUT_EXAMPLE = {
+    "ExperimentLogger",
     "BaseCLMAETrainer",
     "BaseMAETrainer",
     "DistributionPlan",

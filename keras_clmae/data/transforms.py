@@ -1,6 +1,8 @@
 """Crop, resize and flip images between their file and the model."""
 
 from keras_clmae.data import crops
+from keras_clmae.data.augmentation import augment_batch
+from keras_clmae.data.augmentation import jitter_colors
 from keras_clmae.data.decoding import exif_orientation
 from keras_clmae.data.decoding import reverse
 from keras_clmae.data.decoding import transpose
@@ -102,6 +104,8 @@ class EvaluationTransform(ImageTransform):
 class PretrainTransform(ImageTransform):
     """Random resized crop and horizontal flip: MAE's augmentation.
 
+    Jitter of the colors and a function of your own may follow.
+
     Of a JPEG file only the window is decoded, and a window more than twice
     as large as the result is reduced by 2, 4 or 8 while it is decoded. The
     rest of the way is plain bicubic interpolation. A window of another kind
@@ -114,8 +118,19 @@ class PretrainTransform(ImageTransform):
             image's area. Defaults to `(0.2, 1.0)`.
         aspect_ratio: pair of float. Least and largest width /
             height of the window. Defaults to `(3 / 4, 4 / 3)`.
-        flip: bool. Whether to mirror every other image. Defaults to
+        flip: bool or float in [0, 1]. Whether to mirror every other image
+            from left to right, or the share of images to mirror. Defaults to
             `True`.
+        color_jitter: float in [0, 1]. Brightness, contrast and, of RGB images,
+            saturation are multiplied by numbers that differ from 1 by at most
+            so much. Defaults to `0.0`: colors stay.
+        augmentation: callable, or `None`. Called for each image, after the
+            above, as `augmentation(image, generator)`: a float32 NumPy array
+            of shape `(height, width, channels)`, where 0 is black and 255
+            white, and a `numpy.random.Generator`. It returns an array of the
+            same shape. What it draws from the generator depends on the seed of
+            the data set, the epoch and the place in it only. It runs in Python,
+            one image at a time. Defaults to `None`.
 
     Reference:
 
@@ -127,7 +142,13 @@ class PretrainTransform(ImageTransform):
     Example:
 
     ```python
-    transform = keras_clmae.data.PretrainTransform(224, scale=(0.5, 1.0))
+    def add_noise(image, generator):
+        return image + generator.normal(0, 5, image.shape)
+
+
+    transform = keras_clmae.data.PretrainTransform(
+        224, scale=(0.5, 1.0), color_jitter=0.4, augmentation=add_noise
+    )
     dataset = keras_clmae.data.image_folder(
         "photos", image_size=224, batch_size=64, transform=transform
     )
@@ -142,6 +163,8 @@ class PretrainTransform(ImageTransform):
         scale=(0.2, 1.0),
         aspect_ratio=(3 / 4, 4 / 3),
         flip=True,
+        color_jitter=0.0,
+        augmentation=None,
     ):
         super().__init__(image_size)
         scale = tuple(scale)
@@ -156,9 +179,25 @@ class PretrainTransform(ImageTransform):
                 "`aspect_ratio` must be a pair of increasing "
                 f"positive numbers. Received: aspect_ratio={aspect_ratio}"
             )
+        for name, value in (("flip", flip), ("color_jitter", color_jitter)):
+            if not 0 <= value <= 1:
+                raise ValueError(
+                    f"`{name}` must be a number in [0, 1]. "
+                    f"Received: {name}={value}"
+                )
+        if augmentation is not None and not callable(augmentation):
+            raise ValueError(
+                "`augmentation` must be a function of an image and a "
+                f"`numpy.random.Generator`. Received: {augmentation!r}"
+            )
         self.scale = scale
         self.aspect_ratio = aspect_ratio
-        self.flip = flip
+        # Share of images that are mirrored.
+        self.flip = flip / 2 if isinstance(flip, bool) else flip
+        self.color_jitter = color_jitter
+        self.augmentation = augmentation
+        # Functions of the user's own see pixels from 0 to 255.
+        self.takes_standardized = augmentation is None
 
     def example(self, contents, decoder, seed):
         tf = require("tensorflow", "Transforming images")
@@ -193,15 +232,22 @@ class PretrainTransform(ImageTransform):
         pixels = crops.resize_window(
             transpose(pixels, orientation), self.image_size
         )
-        mirror = self.flip & (
-            tf.random.stateless_uniform((), seed + (1, 0)) < 0.5
-        )
+        mirror = tf.random.stateless_uniform((), seed + (1, 0)) < self.flip
         pixels = reverse(pixels, orientation, mirror)
         # Bicubic interpolation overshoots at edges.
         pixels = tf.raw_ops.ClipByValue(
             t=pixels, clip_value_min=0.0, clip_value_max=255.0
         )
-        return tf.ensure_shape(pixels, (*self.image_size, decoder.channels))
+        pixels = tf.ensure_shape(pixels, (*self.image_size, decoder.channels))
+        if self.color_jitter:
+            pixels = jitter_colors(pixels, self.color_jitter, seed)
+        return pixels
+
+    def batch(self, images, labels, normalization, num_classes, seed):
+        if self.augmentation is None:
+            return images, labels
+        images = augment_batch(self.augmentation, images, seed)
+        return normalize(images, normalization), labels
 
     def _decode_window(self, contents, decoder, window):
         tf = require("tensorflow", "Transforming images")

@@ -68,16 +68,22 @@ def load_split(settings, encoder, split, transform="evaluation", **arguments):
     Returns:
         Batches `(images, labels)`.
     """
+    image_size = image_shape(settings, encoder)[:2]
+    shuffle = transform != "evaluation"
     if settings.data != "digits":
         arguments = {"statistics": settings.statistics, **arguments}
+        if not shuffle:
+            transform = data.EvaluationTransform(
+                image_size, settings.evaluation_crop
+            )
     return data.load(
         settings.data,
-        image_size=image_shape(settings, encoder)[:2],
+        image_size=image_size,
         batch_size=settings.batch_size,
         split=split,
         transform=transform,
         seed=settings.seed,
-        shuffle=transform != "evaluation",
+        shuffle=shuffle,
         **{"labels": True, **source_arguments(settings), **arguments},
     )
 

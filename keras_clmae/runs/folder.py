@@ -70,6 +70,9 @@ class RunFolder:
             self.log: "every number of every epoch",
             self.tensorboard: "the same and the figures, for tensorboard "
             "--logdir",
+            self.join("wandb"): "the same for Weights & Biases: wandb sync",
+            self.join("mlflow.db"): "the same for MLflow: mlflow ui "
+            "--backend-store-uri sqlite:///...",
             self.curriculum_figure: "losses, curriculum and mask difficulty on "
             "one page",
             self.masks_figure: "masks and reconstructions at start, middle and "

@@ -4,8 +4,10 @@ import dataclasses
 import os
 from typing import Any
 
+from keras_clmae.runs.checks import DEFAULT_EVALUATION_CROP
 from keras_clmae.runs.checks import check_data_arguments
 from keras_clmae.runs.checks import check_data_exists
+from keras_clmae.runs.checks import check_image_options
 from keras_clmae.runs.checks import check_literals
 from keras_clmae.runs.checks import check_positive_integer
 from keras_clmae.runs.checks import check_source
@@ -28,6 +30,8 @@ class SourceSettings:
             such as `{image_column: photo}` of parquet files.
         image_size: Side of the images in pixels. Defaults to the model's.
         channels: 1, 3 or 4, to convert the images. Defaults to the model's.
+        evaluation_crop: Share of the sides of a resized image that is shown,
+            from its middle; 1 cuts nothing off the shorter side.
         statistics: How pixels are standardized: `imagenet`, `from_data` (by
             the split to learn from, if there is one), or the lists [mean, std]
             of one number per channel. Defaults to what the folder of the model
@@ -48,6 +52,7 @@ class SourceSettings:
     data: str
     image_size: int | None = None
     channels: int | None = None
+    evaluation_crop: float = DEFAULT_EVALUATION_CROP
     statistics: Statistics | None = None
     cache: str | None = None
     data_dir: str | None = None
@@ -65,6 +70,7 @@ class SourceSettings:
         self.data = data_spec(self.data)
         kind = "masks" if getattr(self, "masks", None) else None
         check_data_arguments(self.data, self.data_arguments, kind)
+        check_image_options(self)
         check_literals(self)
         check_positive_integer("batch_size", self.batch_size)
 

@@ -166,6 +166,7 @@ def score(study, planned, encoder, normalization):
         "cache": settings.cache,
         "data_dir": settings.data_dir,
         "data_arguments": settings.data_arguments,
+        "evaluation_crop": settings.evaluation_crop,
         "seed": planned.seed,
         "verbose": 0,
         **study.evaluation,

@@ -101,6 +101,22 @@ def test_the_time_is_announced_after_the_first_steps(
 
 
 @ONCE
+def test_a_line_within_long_epochs(capsys):
+    for minutes, expected in ((1e-9, 3), (5.0, 1)):
+        shown = Progress(batch_size=4, verbose=2, line_minutes=minutes)
+        shown.set_params({"epochs": 1, "steps": 2})
+        shown.on_train_begin()
+        shown.on_epoch_begin(0)
+        for batch in range(2):
+            shown.on_train_batch_end(batch, {"loss": 1.0})
+        shown.on_epoch_end(0, {"loss": 1.0})
+        lines = capsys.readouterr().out.splitlines()
+        assert len(lines) == expected
+        assert all("loss 1.0000" in line for line in lines)
+        assert "1/2" in lines[0] or expected == 1
+
+
+@ONCE
 def test_silence_and_other_bars(model, capsys):
     assert fit(model, capsys, verbose=0)[1] == ""
     own = Progress(batch_size=4, verbose=2, log_name="images_per_second")
