@@ -2,11 +2,11 @@
 
 import keras
 
+from keras_clmae.freed_memory import keep_freed_memory
 from keras_clmae.trainers.base import NO_WEIGHT_DECAY
 from keras_clmae.trainers.base import BaseCLMAETrainer
 from keras_clmae.trainers.base_mae import BaseMAETrainer
 from keras_clmae.trainers.batches import images_of
-from keras_clmae.freed_memory import keep_freed_memory
 from keras_clmae.trainers.mask_health import WatchCurriculum
 from keras_clmae.trainers.mask_health import follows_curriculum
 from keras_clmae.trainers.term_means import TermMeans
