@@ -1,10 +1,16 @@
 """Crop, resize and flip images between their file and the model."""
 
 from keras_clmae.data import crops
-from keras_clmae.data.decoding import exif_orientation
-from keras_clmae.data.decoding import reverse
-from keras_clmae.data.decoding import transpose
+from keras_clmae.data.decoding import REDUCTIONS
+from keras_clmae.data.orientation import exif_orientation
+from keras_clmae.data.orientation import reverse
+from keras_clmae.data.orientation import reversed_axes
+from keras_clmae.data.orientation import transpose
 from keras_clmae.optional_imports import require
+
+# A JPEG is reduced while it is decoded as far as leaves so many times the
+# pixels of the result along each side, for the kernel that follows.
+_CLEAN = 2
 
 
 class ImageTransform:
@@ -62,6 +68,10 @@ class ImageTransform:
 class EvaluationTransform(ImageTransform):
     """Resizes the short side to 256 / 224 of the target, cuts the center out.
 
+    A JPEG file that is far larger than the result is reduced by 2, 4 or 8
+    while it is decoded, which changes its pixels by less than one of 255 levels
+    in the mean.
+
     Args:
         image_size: int, or pair of int (height, width).
         crop_fraction: float in (0, 1]. Share of the resized image's short
@@ -91,9 +101,39 @@ class EvaluationTransform(ImageTransform):
 
     def example(self, contents, decoder, seed):
         tf = require("tensorflow", "Transforming images")
-        pixels = crops.central_resize(
-            decoder.decode(contents), self.image_size, self.crop_fraction
+
+        def size_of(shape):
+            return crops.covering_size(
+                shape, self.image_size, self.crop_fraction
+            )
+
+        def read_jpeg():
+            shape = tf.io.extract_jpeg_shape(contents)[:2]
+            orientation = exif_orientation(contents)
+            upright = tf.where(orientation >= 5, shape[::-1], shape)
+            size = size_of(upright)
+            index = crops.reduction_index(upright, _CLEAN * size)
+            pixels = decoder.decode_reduced_jpeg(contents, index)
+            pixels = transpose(pixels, orientation)
+            reduction = tf.gather(REDUCTIONS, index)
+            # Of what was the last pixel and is the first one now.
+            missing = tf.where(
+                tf.stack(reversed_axes(orientation)),
+                -upright % reduction,
+                0,
+            )
+            pixels = reverse(pixels, orientation)
+            return pixels, size, upright, reduction, missing
+
+        def read_other():
+            pixels = decoder.decode_other(contents)
+            shape = tf.shape(pixels)[:2]
+            return pixels, size_of(shape), shape, 1, tf.zeros(2, "int32")
+
+        pixels, *geometry = tf.cond(
+            decoder.is_jpeg(contents), read_jpeg, read_other
         )
+        pixels = crops.central_resize(pixels, self.image_size, *geometry)
         # Bicubic interpolation overshoots at edges.
         pixels = tf.clip_by_value(pixels, 0.0, 255.0)
         return tf.ensure_shape(pixels, (*self.image_size, decoder.channels))
@@ -207,14 +247,14 @@ class PretrainTransform(ImageTransform):
         tf = require("tensorflow", "Transforming images")
         index = crops.reduction_index(window[2:], self.image_size)
 
-        window //= tf.gather(crops.REDUCTIONS, index)
+        window //= tf.gather(REDUCTIONS, index)
 
         def decode(reduction):
             return lambda: decoder.decode_jpeg_window(
                 contents, window, reduction
             )
 
-        pixels = tf.switch_case(index, [decode(r) for r in crops.REDUCTIONS])
+        pixels = tf.switch_case(index, [decode(r) for r in REDUCTIONS])
         return tf.cast(pixels, "float32")
 
 

@@ -41,6 +41,9 @@ class EvaluationSettings:
         cache: `memory`, or a folder for copies on a faster disk.
         data_dir: Where TFDS keeps its data sets.
         batch_size: Images in a batch.
+        precision: `float32`, `mixed_bfloat16`, or `auto`: the latter where
+            device and backend are faster with it. Features are float32 in any
+            case. Defaults to the encoder's own.
         train_split: Split to learn from.
         test_split: Split to score.
         num_heads: Attention heads of the encoder, for `.pth` files.
@@ -61,6 +64,7 @@ class EvaluationSettings:
     data_dir: str | None = None
     data_arguments: dict[str, Any] = dataclasses.field(default_factory=dict)
     batch_size: int = 256
+    precision: Literal["float32", "mixed_bfloat16", "auto"] | None = None
     train_split: str = "train"
     test_split: str = "test"
     num_heads: int | None = None
