@@ -106,22 +106,27 @@ def central_resize(pixels, image_size, size, shape, reduction, missing):
     return resized[0]
 
 
-def resize_window(pixels, image_size):
+def resize_window(pixels, image_size, window=None):
     """Resizes a window of an image, bicubic, as fast as TensorFlow can.
 
-    A window more than twice as large as the result gets the wider kernel that
-    is slower and keeps fine patterns from turning into coarse ones. A JPEG's
-    has been reduced while it was decoded, and is not as large.
+    A window at least twice as large as the result gets the wider kernel that
+    is slower and keeps fine patterns from turning into coarse ones.
 
     Args:
         pixels: float32 tensor of shape `(height, width, channels)`; from
             bytes the kernel is slower, by more than the cast takes.
         image_size: pair of int. Height and width of the result.
+        window: float32 tensor `(top, left, height, width)` in `pixels`, not
+            whole where these have been reduced, which leaves a window at least
+            twice as large as the result. Defaults to `None`: all `pixels`.
 
     Returns:
         A float32 tensor of shape `(*image_size, channels)`.
     """
     tf = require("tensorflow", "Cropping images")
+    if window is None:
+        shape = tf.cast(tf.shape(pixels)[:2], "float32")
+        window = tf.concat([[0.0, 0.0], shape], axis=0)
 
     def resize():
         resized = tf.raw_ops.ResizeBicubic(
@@ -130,9 +135,18 @@ def resize_window(pixels, image_size):
         return resized[0]
 
     def reduce():
-        return tf.image.resize(pixels, image_size, "bicubic", antialias=True)
+        scale = image_size / window[2:]
+        reduced = tf.raw_ops.ScaleAndTranslate(
+            images=pixels[tf.newaxis],
+            size=image_size,
+            scale=scale,
+            translation=-scale * window[:2],
+            kernel_type="keyscubic",
+            antialias=True,
+        )
+        return reduced[0]
 
-    is_large = tf.reduce_all(tf.shape(pixels)[:2] > 2 * np.array(image_size))
+    is_large = tf.reduce_all(window[2:] >= 2 * np.array(image_size, "float32"))
     return tf.cond(is_large, reduce, resize)
 
 

@@ -142,11 +142,12 @@ class EvaluationTransform(ImageTransform):
 class PretrainTransform(ImageTransform):
     """Random resized crop and horizontal flip: MAE's augmentation.
 
-    Of a JPEG file only the window is decoded, and a window more than twice
-    as large as the result is reduced by 2, 4 or 8 while it is decoded. The
-    rest of the way is plain bicubic interpolation. A window of another kind
-    of file that is more than twice as large gets the wider kernel, which
-    keeps fine patterns from turning into coarse ones.
+    Of a JPEG file only the window is decoded, and a window that is far larger
+    than the result is reduced by 2, 4 or 8 while it is decoded, which changes
+    pixels by less than one of 255 levels in the mean. A window at least twice
+    as large as the result gets bicubic interpolation with the wider kernel,
+    which keeps fine patterns from turning into coarse ones, a smaller one the
+    plain kernel.
 
     Args:
         image_size: int, or pair of int (height, width).
@@ -225,13 +226,16 @@ class PretrainTransform(ImageTransform):
             self.aspect_ratio,
         )
         window = tf.where(is_lying, tf.gather(window, (1, 0, 3, 2)), window)
-        pixels = tf.cond(
+        pixels, place = tf.cond(
             is_jpeg,
-            lambda: self._decode_window(contents, decoder, window),
+            lambda: self._decode_window(
+                contents, decoder, window, shape, is_lying
+            ),
             lambda: _cut(pixels, window),
         )
+        place = tf.where(is_lying, tf.gather(place, (1, 0, 3, 2)), place)
         pixels = crops.resize_window(
-            transpose(pixels, orientation), self.image_size
+            transpose(pixels, orientation), self.image_size, place
         )
         mirror = self.flip & (
             tf.random.stateless_uniform((), seed + (1, 0)) < 0.5
@@ -243,24 +247,36 @@ class PretrainTransform(ImageTransform):
         )
         return tf.ensure_shape(pixels, (*self.image_size, decoder.channels))
 
-    def _decode_window(self, contents, decoder, window):
+    def _decode_window(self, contents, decoder, window, shape, is_lying):
         tf = require("tensorflow", "Transforming images")
-        index = crops.reduction_index(window[2:], self.image_size)
-
-        window //= tf.gather(REDUCTIONS, index)
+        size = _CLEAN * tf.constant(self.image_size)
+        size = tf.where(is_lying, size[::-1], size)
+        index = crops.reduction_index(window[2:], size)
+        reduction = tf.gather(REDUCTIONS, index)
+        # The pixels that hold the window, of which it may begin and end within
+        # one; the last one may reach beyond the image.
+        start = window[:2] // reduction
+        end = -(-tf.minimum(window[:2] + window[2:], shape) // reduction)
+        reduced = tf.concat([start, end - start], axis=0)
 
         def decode(reduction):
             return lambda: decoder.decode_jpeg_window(
-                contents, window, reduction
+                contents, reduced, reduction
             )
 
         pixels = tf.switch_case(index, [decode(r) for r in REDUCTIONS])
-        return tf.cast(pixels, "float32")
+        place = tf.cast(window, "float32") / tf.cast(reduction, "float32")
+        place -= tf.cast(tf.pad(start, [[0, 2]]), "float32")
+        return tf.cast(pixels, "float32"), place
 
 
 def _cut(pixels, window):
+    """Cuts a window out; it fills what is left."""
+    tf = require("tensorflow", "Transforming images")
     top, left, height, width = (window[index] for index in range(4))
-    return pixels[top : top + height, left : left + width]
+    cut = pixels[top : top + height, left : left + width]
+    place = tf.stack([0, 0, height, width])
+    return cut, tf.cast(place, "float32")
 
 
 def normalize(images, normalization):
