@@ -29,7 +29,8 @@ def _table(source, statistics):
 
     table = Table("statistic", "value", "meaning", title=f"Masks of {source}")
     for name, meaning in _MEANINGS.items():
-        table.add_row(name, f"{statistics[name]:.4f}", meaning)
+        if name in statistics:
+            table.add_row(name, f"{statistics[name]:.4f}", meaning)
     return table
 
 

@@ -27,6 +27,7 @@ from keras_clmae.saving.keras_files import is_keras_clmae_folder
 from keras_clmae.saving.keras_files import load_keras_model
 from keras_clmae.saving.preset_hub import download_preset
 from keras_clmae.saving.preset_hub import is_handle
+from keras_clmae.saving.pretrained import find_pretrained
 from keras_clmae.saving.weight_files import TORCH_ENDINGS
 from keras_clmae.saving.weight_files import open_weights
 
@@ -40,7 +41,7 @@ def local_source(source):
     Args:
         source: str. Path of a file, of a folder, or of the folder of a run; or
             an `hf://` or `kaggle://` handle, of which the preset's files are
-            downloaded.
+            downloaded; or the name of a pretrained model of the package.
 
     Returns:
         The path of the file or folder; the handle itself where it names a
@@ -56,7 +57,11 @@ def local_source(source):
             return folder
         return source
     run_model = os.path.join(source, RUN_MODEL)
-    return run_model if os.path.isfile(run_model) else source
+    if os.path.isfile(run_model):
+        return run_model
+    return (
+        source if os.path.exists(source) else find_pretrained(source) or source
+    )
 
 
 def guess_source_format(source, key=None, prefix=""):

@@ -23,8 +23,8 @@ def load_encoder(
             - a `.keras` file of a `CLMAE`, `MaskedAutoencoder`,
               `ImageClassifier` or `ViTEncoder`;
             - a folder that `save_to_preset` wrote, an `hf://` or `kaggle://`
-              handle of one, or a preset's name (whose weights are random, as
-              none are published);
+              handle of one, the name of a pretrained model, or the name of a
+              size, whose weights are random;
             - a published checkpoint, `.pth`, or timm's `.safetensors`;
             - a folder of Hugging Face's ViT or ViTMAE, or of KerasHub's
               `ViTBackbone`; or `"hf://organization/name"`.
@@ -72,10 +72,10 @@ def load_source(
     Raises:
         ValueError: As from `load_encoder`.
     """
-    for model_class in MODEL_CLASSES:
-        if source in model_class.preset_names():
-            return model_class.from_preset(source, load_weights=False)
     place = formats.local_source(source)
+    for model_class in MODEL_CLASSES:
+        if place in model_class.preset_names():
+            return model_class.from_preset(place, load_weights=False)
     if not place.startswith("hf://") and not os.path.exists(place):
         raise _no_source(source, "which does not exist")
     try:

@@ -38,7 +38,8 @@ def mask_statistics(model, dataset, batch_size=256, verbose=0):
         A dict:
 
         - `mask_ratio`: share of removed tokens;
-        - `keep_score_mean`, `keep_score_std`: over images and tokens;
+        - `keep_score_mean`, `keep_score_std`: over images and tokens; these and
+          the next two only of scores between 0 and 1, not of predicted errors;
         - `undecided_share`: share of scores within 0.24 of 0.5, two standard
           deviations of the gaussian loss;
         - `entropy`: mean binary entropy of the scores in bits, 0 (decided) to
@@ -94,11 +95,12 @@ def mask_statistics(model, dataset, batch_size=256, verbose=0):
             "`dataset` must hold at least two images, to compare "
             f"their masks. Received: {sum(sizes)}"
         )
-    statistics = _score_statistics(
-        outputs["keep_scores"],
-        model.autoencoder.num_visible,
-        model.encoder.grid_size,
+    scores = outputs["keep_scores"].astype("float64")
+    statistics = _mask_statistics(
+        scores, model.autoencoder.num_visible, model.encoder.grid_size
     )
+    if not model.objective.has_own_selection:
+        statistics |= _score_statistics(scores)
     learned = float(np.average(outputs["loss"], weights=sizes))
     random = float(np.average(outputs["random_mask_loss"], weights=sizes))
     statistics["learned_mask_loss"] = learned
@@ -108,39 +110,48 @@ def mask_statistics(model, dataset, batch_size=256, verbose=0):
     return statistics
 
 
-def _score_statistics(scores, num_visible, grid_size):
-    scores = scores.astype("float64")
+def _mask_statistics(scores, num_visible, grid_size):
     num_images, num_tokens = scores.shape
     # As the model chooses: the highest scores, the first of equal ones.
     visible = np.argsort(-scores, axis=1, kind="stable")[:, :num_visible]
     times_visible = np.bincount(visible.ravel(), minlength=num_tokens)
     mask = np.ones(scores.shape, "float32")
     np.put_along_axis(mask, visible, 0.0, axis=1)
+    return {
+        "mask_ratio": 1 - num_visible / num_tokens,
+        "mask_overlap": float(mask_overlap(mask)),
+        "visible_share": (times_visible / num_images).reshape(grid_size),
+    }
+
+
+def _score_statistics(scores):
     clipped = np.clip(scores, 1e-12, 1 - 1e-12)
     entropy = -(
         clipped * np.log2(clipped) + (1 - clipped) * np.log2(1 - clipped)
     )
     return {
-        "mask_ratio": 1 - num_visible / num_tokens,
         "keep_score_mean": float(scores.mean()),
         "keep_score_std": float(scores.std()),
         "undecided_share": float(
             np.mean(np.abs(scores - 0.5) < UNDECIDED_DISTANCE)
         ),
         "entropy": float(entropy.mean()),
-        "mask_overlap": float(mask_overlap(mask)),
-        "visible_share": (times_visible / num_images).reshape(grid_size),
     }
 
 
 def _warn_of_collapse(statistics):
     overlap = statistics["mask_overlap"]
-    undecided = statistics["undecided_share"]
+    undecided = statistics.get("undecided_share", 0.0)
     if overlap >= COLLAPSED_OVERLAP:
+        # Predicted errors have no weight of a loss to turn.
+        remedy = (
+            " A larger `diversity_loss_weight` keeps masks apart."
+            if "undecided_share" in statistics
+            else ""
+        )
         warnings.warn(
             "The masks have collapsed: images share "
-            f"{overlap:.1%} of their visible positions. A larger "
-            "`diversity_loss_weight` keeps masks apart.",
+            f"{overlap:.1%} of their visible positions.{remedy}",
             stacklevel=3,
         )
     if undecided >= COLLAPSED_UNDECIDED_SHARE:

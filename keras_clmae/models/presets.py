@@ -8,17 +8,20 @@ import keras
 from keras_clmae.models.exporting import ServingExportMixin
 from keras_clmae.saving.atomic_write import atomic_folder
 from keras_clmae.saving.keras_files import load_keras_model
-from keras_clmae.saving.preset_files import read_preset_config
 from keras_clmae.saving.preset_files import write_preset
 from keras_clmae.saving.preset_hub import download_preset
 from keras_clmae.saving.preset_hub import is_handle
 from keras_clmae.saving.preset_hub import upload_preset
+from keras_clmae.saving.pretrained import find_pretrained
+from keras_clmae.saving.pretrained import pretrained_names
 
 # Encoders: table 1 of https://arxiv.org/abs/2010.11929 (base, large, huge) and
 # table 1 of https://arxiv.org/abs/2012.12877 (tiny, small). Decoders of base,
 # large and huge: appendix A.2 of https://arxiv.org/abs/2111.06377. The smaller
-# decoders are ours: a decoder should be narrower than its encoder.
+# decoders and the micro encoder are ours: a decoder should be narrower than its
+# encoder, and micro trains on a CPU.
 _ENCODERS = {
+    "micro": {"hidden_dim": 96, "num_layers": 4, "num_heads": 4},
     "tiny": {"hidden_dim": 192, "num_layers": 12, "num_heads": 3},
     "small": {"hidden_dim": 384, "num_layers": 12, "num_heads": 6},
     "base": {"hidden_dim": 768, "num_layers": 12, "num_heads": 12},
@@ -27,6 +30,7 @@ _ENCODERS = {
 }
 _PUBLISHED_DECODER = {"hidden_dim": 512, "num_layers": 8, "num_heads": 16}
 _DECODERS = {
+    "micro": {"hidden_dim": 64, "num_layers": 2, "num_heads": 4},
     "tiny": {"hidden_dim": 128, "num_layers": 4, "num_heads": 4},
     "small": {"hidden_dim": 256, "num_layers": 4, "num_heads": 8},
     "base": _PUBLISHED_DECODER,
@@ -36,6 +40,7 @@ _DECODERS = {
 # (size, patch size, side of the image in pixels).
 _SHAPES = (
     ("tiny", 4, 32),
+    ("micro", 4, 32),
     ("tiny", 16, 224),
     ("small", 16, 224),
     ("base", 16, 224),
@@ -75,14 +80,16 @@ class PresetModel(ServingExportMixin, keras.Model):
         """Lists the names that `from_preset` knows.
 
         Returns:
-            A list of str.
+            A list of str: the named sizes, and the pretrained models that come
+            with the package.
 
         Example:
 
         >>> keras_clmae.models.CLMAE.preset_names()[0]
         'clmae_tiny_patch4_32'
         """
-        return [cls.preset_prefix + name for name in PRESETS]
+        sizes = [cls.preset_prefix + name for name in PRESETS]
+        return [*sizes, *pretrained_names(cls.preset_prefix)]
 
     @classmethod
     def from_sizes(cls, **sizes):
@@ -106,13 +113,13 @@ class PresetModel(ServingExportMixin, keras.Model):
         Args:
             preset: str. One of `preset_names()`, with or without the prefix of
                 the class (`"tiny_patch4_32"`); a folder that `save_to_preset`
-                wrote; or where it uploaded one: `hf://USER/MODEL`, with or
+                wrote; where it uploaded one: `hf://USER/MODEL`, with or
                 without `@REVISION`, or
                 `kaggle://OWNER/MODEL/FRAMEWORK/VARIATION`
-                (`pip install keras-clmae[hub]`).
-            load_weights: bool. Whether the weights in the folder are loaded.
-                No weights are published for the named sizes: pass `False`
-                there. Defaults to `True`.
+                (`pip install keras-clmae[hub]`). An encoder is also taken out
+                of a stored `CLMAE` or `MaskedAutoencoder`.
+            load_weights: bool. Whether weights are loaded. The named sizes
+                have none: pass `False` there. Defaults to `True`.
             **overrides: Sizes that replace those of the named size, such as
                 `image_shape=(64, 64, 1)` or `decoder_num_layers=2`.
 
@@ -133,6 +140,8 @@ class PresetModel(ServingExportMixin, keras.Model):
         """
         if is_handle(preset):
             preset = download_preset(preset)
+        elif not os.path.isdir(preset):
+            preset = find_pretrained(preset) or preset
         if os.path.isdir(preset):
             return cls._from_folder(preset, load_weights, overrides)
         name = preset.removeprefix(cls.preset_prefix)
@@ -145,24 +154,26 @@ class PresetModel(ServingExportMixin, keras.Model):
         if load_weights:
             raise ValueError(
                 f"No weights are published for {preset!r}: pass "
-                "`load_weights=False` to start from random ones."
+                "`load_weights=False` to start from random ones, or take one "
+                f"of {', '.join(pretrained_names(cls.preset_prefix))}."
             )
         return cls.from_sizes(**{**PRESETS[name], **overrides})
 
     @classmethod
     def _from_folder(cls, folder, load_weights, overrides):
-        config = read_preset_config(folder)
-        if config.get("class_name") != cls.__name__:
-            raise ValueError(
-                f"`preset` holds a {config.get('class_name')}, not a "
-                f"{cls.__name__}. Received: preset={folder!r}"
-            )
         if overrides:
             raise ValueError(
-                "`overrides` apply to named sizes only, not to a folder. "
+                "`overrides` apply to named sizes only, not to stored models. "
                 f"Received: {', '.join(overrides)} for preset={folder!r}"
             )
-        return load_keras_model(folder, load_weights)
+        model = load_keras_model(folder, load_weights)
+        for part in (model, getattr(model, "encoder", None)):
+            if isinstance(part, cls):
+                return part
+        raise ValueError(
+            f"`preset` holds a {type(model).__name__}, not a {cls.__name__}. "
+            f"Received: preset={folder!r}"
+        )
 
     def save_to_preset(self, preset):
         """Writes config.json, model.weights.h5 and metadata.json.

@@ -149,11 +149,16 @@ def folder_of(source):
     """Finds the run folder that a model may lie in.
 
     Args:
-        source: str. A folder, or a file in one.
+        source: str. A folder, a file in one, or the name of a pretrained
+            model.
 
     Returns:
         A `RunFolder`.
     """
+    from keras_clmae.saving.pretrained import find_pretrained
+
+    if not os.path.exists(source):
+        source = find_pretrained(source) or source
     return RunFolder(
         os.path.dirname(source) if os.path.isfile(source) else source
     )

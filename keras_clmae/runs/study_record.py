@@ -68,6 +68,7 @@ def finish_run(study, planned):
     # Of the run before.
     keras.backend.clear_session()
     gc.collect()
+    planned = _on_this_backend(planned)
     encoder, normalization = _encoder_of(planned)
     settings = planned.settings
     log = _read_training(settings.run_dir) if planned.is_trained else {}
@@ -221,6 +222,13 @@ def processor_name():
         if name.strip() == "model name":
             return value.strip()
     return platform.processor() or platform.machine()
+
+
+def _on_this_backend(planned):
+    """Gives the run a folder that another backend does not go on with."""
+    run_dir = f"{planned.settings.run_dir}_{keras.config.backend()}"
+    settings = dataclasses.replace(planned.settings, run_dir=run_dir)
+    return planned._replace(settings=settings)
 
 
 def _encoder_of(planned):

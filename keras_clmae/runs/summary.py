@@ -94,10 +94,10 @@ def opening_rows(
         "model": f"{settings.title}: {_count(model)} in all",
         "data": f"{settings.data}: {train.num_examples:,} images of "
         f"{height} x {width} x {channels}",
-        "encoder": f"{_count(encoder)}: {encoder.num_layers} layers of width "
+        "encoder": f"{_count(encoder)}: {_layers(encoder)} of width "
         f"{encoder.hidden_dim}, {encoder.num_heads} heads, patches of "
         f"{encoder.patch_size} pixels",
-        "decoder": f"{_count(decoder)}: {decoder.num_layers} layers of width "
+        "decoder": f"{_count(decoder)}: {_layers(decoder)} of width "
         f"{decoder.hidden_dim}, {decoder.num_heads} heads",
     }
     if model.learns_masks:
@@ -121,8 +121,9 @@ def opening_rows(
             if plan.num_devices > 1
             else ""
         ),
-        "steps": f"{steps:,}: {settings.epochs} epochs of "
-        f"{train.steps_per_epoch} steps of {settings.batch_size} images"
+        "steps": f"{steps:,}: {_number(settings.epochs, 'epoch')} of "
+        f"{_number(train.steps_per_epoch, 'step')} of "
+        f"{_number(settings.batch_size, 'image')}"
         + (f", from epoch {position.epoch + 1}" if any(position[:2]) else "")
         + (f", step {position.step + 1}" if position.step else ""),
         "learning rate": f"up to {learning_rate:g}, "
@@ -217,7 +218,7 @@ def _sizes(masking):
         return type(masking).__name__
     width = getattr(masking, "width", None)
     wide = f" of width {width}" if width else ""
-    return f"{masking.num_layers} layers{wide}, {masking.num_heads} heads"
+    return f"{_layers(masking)}{wide}, {masking.num_heads} heads"
 
 
 def _objective(objective):
@@ -234,11 +235,20 @@ def _warmup(settings):
     epochs = settings.num_warmup_epochs
     asked = settings.warmup_epochs
     shortened = "" if asked in (None, epochs) else f" (instead of {asked})"
-    return f"{epochs} epochs{shortened}"
+    return _number(epochs, "epoch") + shortened
 
 
 def _count(part):
     return f"{part.count_params():,} parameters"
+
+
+def _layers(part):
+    return _number(part.num_layers, "layer")
+
+
+def _number(count, thing):
+    """Words a number of things, one or several."""
+    return f"{count:,} {thing}" + "s" * (count != 1)
 
 
 def _curriculum(settings):

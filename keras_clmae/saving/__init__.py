@@ -3,3 +3,4 @@
 from keras_clmae.saving.atomic_write import atomic_folder
 from keras_clmae.saving.atomic_write import atomic_write
 from keras_clmae.saving.keras_files import load_keras_model
+from keras_clmae.saving.pretrained import pretrained_names

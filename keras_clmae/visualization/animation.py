@@ -3,6 +3,7 @@
 import io
 
 from keras_clmae.saving.atomic_write import atomic_write
+from keras_clmae.visualization.figures import are_shares
 from keras_clmae.visualization.figures import panel_grid
 from keras_clmae.visualization.figures import score_bar
 from keras_clmae.visualization.figures import show_scores
@@ -54,8 +55,19 @@ def mask_animation(
             f"epochs {list(snapshots)}"
         )
     factors = factors or {}
+    shares = are_shares(
+        [arrays["keep_scores"][index] for arrays in snapshots.values()]
+    )
     frames = [
-        _frame(image, arrays, rgb, grid_size, index, epoch, factors.get(epoch))
+        _frame(
+            image,
+            arrays,
+            rgb,
+            grid_size,
+            index,
+            _frame_title(epoch, factors.get(epoch)),
+            shares,
+        )
         for epoch, arrays in snapshots.items()
     ]
     durations = [_FRAME_MS] * len(frames)
@@ -71,25 +83,31 @@ def mask_animation(
         )
 
 
-def _frame(image, arrays, rgb, grid_size, index, epoch, factor):
+def _frame_title(epoch, factor):
+    title = "before training" if epoch == 0 else f"epoch {epoch}"
+    return (
+        title if factor is None else f"{title}, curriculum factor {factor:+.2f}"
+    )
+
+
+def _frame(image, arrays, rgb, grid_size, index, title, shares):
     import PIL.Image
 
-    title = "before training" if epoch == 0 else f"epoch {epoch}"
-    if factor is not None:
-        title += f", curriculum factor {factor:+.2f}"
     figure, axes = panel_grid(
         [""], 4, image.shape[1] / image.shape[0], title, cell=1.6
     )
     shown = rgb(image)
     axes = axes[0]
     axes[0].imshow(shown)
-    heat_map = show_scores(axes[1], arrays["keep_scores"][index], grid_size)
+    heat_map = show_scores(
+        axes[1], arrays["keep_scores"][index], grid_size, shares
+    )
     axes[2].imshow(visible_image(shown, arrays["mask"][index], grid_size))
     axes[3].imshow(rgb(arrays["reconstruction"][index]))
     names = ("image", "keep scores", "visible", "rebuilt")
     for axis, name in zip(axes, names, strict=True):
         axis.set_title(name, fontsize=9)
-    score_bar(figure, heat_map, axes[1], shrink=0.8)
+    score_bar(figure, heat_map, axes[1], shares, shrink=0.8)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=75)
     frame = PIL.Image.open(buffer).convert("RGB")

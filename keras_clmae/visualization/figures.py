@@ -79,31 +79,62 @@ def panel_grid(
     return figure, axes
 
 
-def show_scores(axis, scores, grid_size):
-    """Draws the scores of an image's tokens as a heat map from 0 to 1.
+def are_shares(scores):
+    """Tells whether scores lie between 0 and 1, as a sigmoid gives them.
+
+    Args:
+        scores: float array of any shape: all scores of the figure, or of all
+            frames of an animation.
+
+    Returns:
+        bool. If `False`, each image is drawn on a scale of its own.
+    """
+    scores = np.asarray(scores)
+    return bool(0 <= scores.min() and scores.max() <= 1)
+
+
+def show_scores(axis, scores, grid_size, shares):
+    """Draws the scores of an image's tokens as a heat map.
+
+    Args:
+        axis: matplotlib axes.
+        scores: float array of shape (tokens,).
+        grid_size: tuple of int. (rows, columns) of patches in an image.
+        shares: bool. Whether the scale goes from 0 to 1; else from the lowest
+            score of this image to its highest.
 
     Returns:
         The matplotlib image.
     """
+    lowest, highest = (0, 1) if shares else (np.min(scores), np.max(scores))
     return axis.imshow(
-        np.reshape(scores, grid_size), vmin=0, vmax=1, cmap="viridis"
+        np.reshape(scores, grid_size),
+        vmin=lowest,
+        vmax=highest,
+        cmap="viridis",
     )
 
 
-def score_bar(figure, heat_map, axes, **options):
+def score_bar(figure, heat_map, axes, shares, **options):
     """Draws the scale of `show_scores` beside some axes.
 
     Args:
         figure: matplotlib figure.
         heat_map: matplotlib image, as `show_scores` returns it.
         axes: list of axes beside which the scale is drawn.
+        shares: bool. As in `show_scores`.
         **options: Arguments of matplotlib's `Figure.colorbar`.
     """
     bar = figure.colorbar(
-        heat_map, ax=axes, ticks=[0, 1], **{"pad": 0.01, **options}
+        heat_map,
+        ax=axes,
+        ticks=heat_map.get_clim(),
+        **{"pad": 0.01, **options},
     )
     bar.outline.set_visible(False)
-    bar.ax.set_yticklabels(["0", "1 stays"], fontsize=8)
+    bar.ax.set_yticklabels(
+        ["0", "1 stays"] if shares else ["lowest", "highest stays"], fontsize=8
+    )
 
 
 def save_figure(figure, path):

@@ -3,6 +3,7 @@
 import numpy as np
 
 from keras_clmae.visualization.figures import GRAY
+from keras_clmae.visualization.figures import are_shares
 from keras_clmae.visualization.figures import panel_grid
 from keras_clmae.visualization.figures import score_bar
 from keras_clmae.visualization.figures import show_scores
@@ -46,16 +47,17 @@ def masks_figure(images, arrays, rgb, grid_size, title=""):
         _aspect(images),
         title,
     )
+    shares = are_shares(arrays["keep_scores"])
     for index, column in enumerate(axes.T):
         shown = rgb(images[index])
         mask = arrays["mask"][index]
         column[0].imshow(shown)
         heat_map = show_scores(
-            column[1], arrays["keep_scores"][index], grid_size
+            column[1], arrays["keep_scores"][index], grid_size, shares
         )
         column[2].imshow(visible_image(shown, mask, grid_size))
         column[3].imshow(rgb(arrays["reconstruction"][index]))
-    score_bar(figure, heat_map, list(axes[1]))
+    score_bar(figure, heat_map, list(axes[1]), shares)
     return figure
 
 
@@ -150,6 +152,7 @@ def masks_over_training_figure(images, snapshots, rgb, grid_size, title=""):
         title,
         gaps=firsts,
     )
+    shares = are_shares([each["keep_scores"] for each in snapshots.values()])
     axes[0, 0].set_title("image", fontsize=9)
     for row, axis in enumerate(axes[:, 0]):
         axis.imshow(rgb(images[row]))
@@ -162,13 +165,13 @@ def masks_over_training_figure(images, snapshots, rgb, grid_size, title=""):
             axis.set_title(part, fontsize=9)
         for row, (scores, visible, rebuilt) in enumerate(block):
             heat_map = show_scores(
-                scores, arrays["keep_scores"][row], grid_size
+                scores, arrays["keep_scores"][row], grid_size, shares
             )
             visible.imshow(
                 visible_image(rgb(images[row]), arrays["mask"][row], grid_size)
             )
             rebuilt.imshow(rgb(arrays["reconstruction"][row]))
-    score_bar(figure, heat_map, list(axes.flat), shrink=0.4, aspect=30)
+    score_bar(figure, heat_map, list(axes.flat), shares, shrink=0.4, aspect=30)
     return figure
 
 

@@ -10,6 +10,7 @@ from keras_clmae.evaluation import mask_statistics
 from keras_clmae.models import CLMAE
 from keras_clmae.models import MaskedAutoencoder
 from keras_clmae.models import mask_overlap
+from keras_clmae.objectives import PatchErrorObjective
 from tests.once import ONCE
 
 SIZES = {
@@ -90,6 +91,17 @@ def test_masks_of_their_own_do_not_warn():
         warnings.simplefilter("error", UserWarning)
         statistics = mask_statistics(model, (IMAGES, np.arange(30)), 8)
     assert statistics["mask_overlap"] < 0.6
+    assert statistics["visible_share"].sum() == pytest.approx(4)
+
+
+@ONCE
+def test_predicted_errors_are_not_undecided():
+    model = CLMAE.from_sizes(objective=PatchErrorObjective(), **SIZES)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        statistics = mask_statistics(model, IMAGES)
+    assert "undecided_share" not in statistics
+    assert "keep_score_mean" not in statistics
     assert statistics["visible_share"].sum() == pytest.approx(4)
 
 

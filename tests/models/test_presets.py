@@ -34,8 +34,9 @@ def test_published_sizes():
 
 
 # Width, layers and heads of encoder and decoder, and where they are published.
-# The decoders of tiny and small are our own choice.
+# The decoders of tiny and small, and micro as a whole, are our own choice.
 SIZES = {
+    "micro_patch4_32": (4, 32, (96, 4, 4), (64, 2, 4)),
     "tiny_patch4_32": (4, 32, (192, 12, 3), (128, 4, 4)),
     "tiny_patch16_224": (16, 224, (192, 12, 3), (128, 4, 4)),
     "small_patch16_224": (16, 224, (384, 12, 6), (256, 4, 8)),

@@ -114,7 +114,7 @@ def test_runs_skips_and_resumes(tmp_path, monkeypatch):
         with pytest.raises(KeyboardInterrupt):
             runs.study("small.yaml", methods=["mae"])
     # Trained but not scored: nothing is trained again.
-    folder = tmp_path / "runs" / "studies" / "small" / "mae_seed4"
+    folder = tmp_path / "runs" / "studies" / "small" / "mae_seed4_torch"
     assert not (tmp_path / "small").exists() and folder.exists()
     log = (folder / "log.csv").read_text()
     (record,) = runs.study("small.yaml", methods=["mae"])

@@ -73,9 +73,9 @@ def test_the_opening_table_has_its_rows(open_run):
     expected = {
         "model": "CL-MAE",
         "data": "digits: 1,438 images of 8 x 8 x 1",
-        "encoder": "1 layers of width 8, 2 heads, patches of 2",
+        "encoder": "1 layer of width 8, 2 heads, patches of 2",
         "decoder": "2 layers of width 12, 3 heads",
-        "masking module": "1 layers, 4 heads",
+        "masking module": "1 layer, 4 heads",
         "curriculum": "linear, from +1 to -1",
         "tokens": "16, of which 4 stay visible",
         "backend": f"Keras {keras.__version__} on torch",
@@ -83,7 +83,7 @@ def test_the_opening_table_has_its_rows(open_run):
         # Whatever they are called.
         "devices": "",
         "steps": "66: 3 epochs of 22 steps of 64 images",
-        "learning rate": "up to 0.00025, 1 epochs of warm-up",
+        "learning rate": "up to 0.00025, 1 epoch of warm-up",
         "time": "an estimate follows after the first steps",
     }
     for name, text in expected.items():

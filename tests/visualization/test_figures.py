@@ -235,3 +235,38 @@ def test_panels_follow_the_terms_of_the_log():
         log, terms=["patch_error_loss", "patch_error_correlation"]
     )
     assert len(figure.axes) == 5
+
+
+@ONCE
+def test_predicted_errors_have_a_scale_for_each_image():
+    inside, outside = np.array([0.2, 0.9]), np.array([-0.5, 2.0])
+    images = np.random.default_rng(0).random((1, 4, 8, 3), "float32")
+    for scores, scales, names in (
+        ((inside, inside), [(0, 1), (0, 1)], ["0", "1 stays"]),
+        # One kind of scale for all epochs.
+        (
+            (inside, outside),
+            [(0.2, 0.9), (-0.5, 2.0)],
+            ["lowest", "highest stays"],
+        ),
+    ):
+        snapshots = {
+            epoch: {
+                "keep_scores": each[None],
+                "mask": np.array([[1, 0]]),
+                "reconstruction": images,
+            }
+            for epoch, each in enumerate(scores)
+        }
+        figure = visualization.masks_over_training_figure(
+            images, snapshots, visualization.rgb_function(images), (1, 2)
+        )
+        drawn = [
+            each.get_clim()
+            for axis in figure.axes
+            for each in axis.images
+            if each.get_array().shape == (1, 2)
+        ]
+        assert drawn == scales
+        labels = figure.axes[-1].get_yticklabels()
+        assert [text.get_text() for text in labels] == names
