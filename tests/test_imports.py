@@ -79,6 +79,7 @@ def test_only_these_ask_which_backend_runs():
         "data",
         "distribution/__init__.py",
         "evaluation/records.py",
+        "freed_memory.py",
         "kernels/__init__.py",
         "models/exporting.py",
         "optional_imports.py",

@@ -108,7 +108,7 @@ def test_evaluation_equals_pillow(photographs, size):
         [reference_evaluation(path, size) for path in dataset.file_paths]
     )
     error = np.abs(pixels - expected.astype("float32")).mean((1, 2, 3))
-    assert error.max() < 2 and error.mean() < 0.5
+    assert error.max() < 2 and error.mean() < 0.8
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
