@@ -6,6 +6,7 @@ to be good.
 
 import importlib.util
 import os
+import re
 import sys
 
 from keras_clmae.runs.suggestions import did_you_mean
@@ -31,6 +32,12 @@ SUBCOMMANDS = {
     "check-data": "find damaged images in a folder before a long run",
     "recipes": "list the recipes, or print one",
 }
+
+# An error of Python inside of `tf.data`, or a condition that does not hold.
+_READER_ERROR = re.compile(
+    r"(?:ValueError|OSError|FileNotFoundError): (.+)"
+    r"|assertion failed: \[(`.+? Received:)\] (.+)"
+)
 
 
 class UsageError(Exception):
@@ -64,6 +71,19 @@ def run(arguments):
     except KeyboardInterrupt:
         print("Interrupted.", file=sys.stderr)
         leave(INTERRUPTED)
+    except Exception as error:
+        message = _message_of_reader(error)
+        if message is None:
+            raise
+        _end(message, FAILURE)
+
+
+def _message_of_reader(error):
+    """Finds what stopped `tf.data`, which wraps errors in pages of its own."""
+    if not type(error).__module__.startswith("tensorflow."):
+        return None
+    found = _READER_ERROR.search(str(error))
+    return found and (found[1] or f"{found[2]} {found[3]}")
 
 
 def _dispatch(arguments):

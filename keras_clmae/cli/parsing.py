@@ -10,6 +10,11 @@ from keras_clmae.runs.recipes import recipe_path
 from keras_clmae.runs.suggestions import did_you_mean
 
 # How jsonargparse words a value of another type.
+# What jsonargparse says of a value that is of none of several types.
+_UNION = re.compile(
+    r'Parser key "(\w+)": Does not validate against any of the Union subtypes '
+    r"Subtypes: \[(.+)\] Errors: .* Given value: (.*)"
+)
 _VALUE = re.compile(
     r'.*Parser key "([\w.]+)": Expected a (?:typing\.Literal\[(.*?)\]'
     r"|<class '(\w+)'>)\. Got value: (.*)"
@@ -137,4 +142,12 @@ def _worded(parser, arguments, error):
         return (
             f"`{name}` must be {expected}. Received: {name}={value}{suggestion}"
         )
+    found = _UNION.fullmatch(message)
+    if found:
+        name, kinds, value = found.groups()
+        kinds = re.sub(r"<class '(\w+)'>", r"\1", kinds)
+        kinds = kinds.replace("], ", "] or ").replace(", NoneType", " or None")
+        kinds = re.sub(r"typing\.Literal\[(.*?)\]", r"\1", kinds)
+        kinds = kinds.replace("NoneType", "None")
+        return f"`{name}` must be {kinds}. Received: {name}={value}"
     return message

@@ -8,6 +8,8 @@ from keras_clmae.cli.interruption import interruptible
 from keras_clmae.cli.parsing import checked
 from keras_clmae.cli.parsing import make_parser
 from keras_clmae.cli.parsing import parse
+from keras_clmae.runs.checks import check_data_exists
+from keras_clmae.runs.checks import data_spec
 from keras_clmae.runs.folder import RunFolder
 from keras_clmae.runs.settings import Settings
 from keras_clmae.runs.settings import check_new_run
@@ -76,6 +78,8 @@ def parse_settings(arguments):
                 f"{folder!r} and {values['data']!r}"
             )
         values["data"] = folder
+    if not resume and "data" in values:
+        checked(check_data_exists, data_spec(values["data"]))
     if resume or not needs_choices(values):
         # What cannot run is refused at once, before anything is loaded.
         checked(settings_to_run, values, resume)

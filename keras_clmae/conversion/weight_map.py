@@ -270,9 +270,10 @@ def check(table, weights, allow_missing=False):
 
 def no_place_for(names, source, hint=""):
     """Makes the error about weights of a file without a place in the model."""
+    hint = f" {hint}" if hint else ""
     return ValueError(
-        "The checkpoint holds weights that the model has no place for: "
-        f"{_listed(names)}. {hint} Received: {source!r}"
+        "The checkpoint must hold no weights that the model has no place for: "
+        f"{_listed(names)}.{hint} Received: {source!r}"
     )
 
 

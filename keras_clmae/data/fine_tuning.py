@@ -140,8 +140,8 @@ class FineTuneTransform(PretrainTransform):
         elif self._augment is not None:
             warnings.warn(
                 "Left out RandAugment, which changes colors, for images of "
-                f"{images.shape[-1]} channel(s); `channels=3` makes them RGB, "
-                "`magnitude=0` says so without this line.",
+                f"{images.shape[-1]} channel(s). Pass `channels=3` to make "
+                "them RGB, or `magnitude=0` to do so without this line.",
                 stacklevel=2,
             )
         images = normalize(images, normalization)

@@ -4,6 +4,7 @@ import numpy as np
 
 from keras_clmae.data.damage import DamageReport
 from keras_clmae.data.examples import spaced
+from keras_clmae.data.fine_tuning import FineTuneTransform
 from keras_clmae.data.normalization import PixelNormalization
 from keras_clmae.data.normalization import imagenet_normalization
 from keras_clmae.data.transforms import EvaluationTransform
@@ -95,6 +96,8 @@ def make_batches(
     @tf.autograph.experimental.do_not_convert
     def finish(place, images, targets):
         seed = tf.stack([sampler.seed * 2**32 + place[0][0], place[1][0]])
+        if one_hot or isinstance(transform, FineTuneTransform):
+            targets = _checked_labels(targets, labels and num_classes)
         images, targets = transform.batch(
             images,
             targets if labels else None,
@@ -133,6 +136,21 @@ def make_batches(
         source, sampler, transform, decoder, normalization
     )
     return dataset
+
+
+def _checked_labels(labels, num_classes):
+    """Stops at a label of no class, which as a one-hot label is all zeros."""
+    if not num_classes or not labels.dtype.is_integer:
+        return labels
+    tf = require("tensorflow", "A `tf.data` pipeline")
+    in_range = tf.reduce_all((labels >= 0) & (labels < num_classes))
+    message = (
+        f"`labels` must be in [0, {num_classes}) where they become one-hot; "
+        "leave out images without a class, whose label often is -1. Received:"
+    )
+    check = tf.debugging.Assert(in_range, [message, labels], summarize=8)
+    with tf.control_dependencies([check]):
+        return tf.identity(labels)
 
 
 def _examples_of(source, sampler, transform, decoder, normalization):

@@ -130,6 +130,14 @@ def segmentation_folder(
         num_classes = len(class_names)
     if num_classes is None:
         num_classes = find_num_classes(masks.paths, ignore_label)
+        if num_classes == 1:
+            raise ValueError(
+                "`masks_dir` must hold masks of two classes or more, numbered "
+                "from 0 on, or `num_classes` must be given. Received: "
+                f"{masks.root!r}, whose masks hold 0 alone beside "
+                f"`ignore_label`, {ignore_label}; masks of 0 and 255 must "
+                "become 0 and 1"
+            )
     reader = MaskReader(num_classes, ignore_label)
     decoder = make_decoder(images, channels)
     channels = decoder.channels

@@ -9,6 +9,7 @@ from keras_clmae.models.encoder_copy import copy_encoder
 from keras_clmae.models.exporting import ServingExportMixin
 from keras_clmae.models.pooling import check_pooling
 from keras_clmae.models.pooling import pool_tokens
+from keras_clmae.trainers.batches import warn_of_raw_pixels
 
 
 @keras.saving.register_keras_serializable(package="keras_clmae")
@@ -70,6 +71,7 @@ class FeatureExtractor(ServingExportMixin, keras.Model):
             ValueError: If the data set is empty, or a batch has more or fewer
                 labels than images.
         """
+        warn_of_raw_pixels(dataset)
         return predict_dataset(self, dataset, batch_size, verbose)
 
     def stream(self, dataset, batch_size=256):

@@ -20,6 +20,7 @@ from keras_clmae.models.label_checks import foreign_labels
 from keras_clmae.models.pooling import check_pooling
 from keras_clmae.models.pooling import pool_tokens
 from keras_clmae.models.presets import HeadedPresetModel
+from keras_clmae.trainers.batches import warn_of_raw_pixels
 
 
 @keras.saving.register_keras_serializable(package="keras_clmae")
@@ -268,6 +269,7 @@ class ImageClassifier(HeadedPresetModel):
         if self.class_names is None and names is not None:
             self.class_names = list(names)
         check_class_names(self, validation_data)
+        warn_of_raw_pixels(x)
         check = _ForeignLabelCheck()
         if isinstance(callbacks, keras.callbacks.CallbackList):
             callbacks.append(check)
@@ -327,9 +329,10 @@ class ImageClassifier(HeadedPresetModel):
         count = int(self._foreign_labels.result())
         if count:
             raise ValueError(
-                f"Labels must be in [0, {self.num_classes}), as `num_classes` "
-                f"is {self.num_classes}; leave out images without a class "
-                f"(-1). Received: {count} labels outside of it"
+                f"`y` must hold labels in [0, {self.num_classes}), as "
+                f"`num_classes` is {self.num_classes}; leave out images "
+                "without a class, whose label often is -1. Received: "
+                f"{count} labels outside of it"
             )
 
     def get_config(self):

@@ -5,8 +5,10 @@ import numpy as np
 from keras import ops
 
 from keras_clmae.argument_validation import check_positive_integer
+from keras_clmae.batches import unpack_batch
 from keras_clmae.models.encoder import ViTEncoder
 from keras_clmae.models.encoder_copy import copy_encoder
+from keras_clmae.models.label_checks import check_takes_logits
 from keras_clmae.models.mask_checks import check_class_names
 from keras_clmae.models.mask_checks import check_dataset
 from keras_clmae.models.mask_checks import check_ignore_label
@@ -15,6 +17,7 @@ from keras_clmae.models.mask_checks import check_mask_shape
 from keras_clmae.models.mask_checks import check_masks
 from keras_clmae.models.presets import HeadedPresetModel
 from keras_clmae.models.segmentation_metrics import MeanIoU
+from keras_clmae.trainers.batches import warn_of_raw_pixels
 
 # Logits for every fourth pixel are what segmentation networks usually make;
 # bilinear interpolation does the rest.
@@ -226,6 +229,7 @@ class ImageSegmenter(HeadedPresetModel):
         return [*(layer for stage in stages for layer in stage), self.head]
 
     def call(self, images, training=None):
+        images, _ = unpack_batch(images)
         tokens = self.encoder(
             images, training=training and not self.freeze_encoder
         )
@@ -249,6 +253,8 @@ class ImageSegmenter(HeadedPresetModel):
         )
 
     def compute_output_shape(self, input_shape):
+        if isinstance(input_shape, dict):
+            input_shape, _ = unpack_batch(input_shape)
         height, width, _ = self.encoder.image_shape
         return (input_shape[0], height, width, self.num_classes)
 
@@ -267,8 +273,8 @@ class ImageSegmenter(HeadedPresetModel):
             **kwargs: Further arguments of `keras.Model.compile`.
 
         Raises:
-            ValueError: If the loss is a cross-entropy that takes
-                probabilities or does not leave out `ignore_label`.
+            ValueError: If the loss or a metric takes probabilities, or the
+                loss does not leave out `ignore_label`.
         """
         if loss == "auto":
             loss = keras.losses.SparseCategoricalCrossentropy(
@@ -277,6 +283,8 @@ class ImageSegmenter(HeadedPresetModel):
         check_loss(loss, self.ignore_label)
         if metrics == "auto":
             metrics = [MeanIoU(self.num_classes, self.ignore_label)]
+        for value in keras.tree.flatten(metrics):
+            check_takes_logits("metrics", value)
         super().compile(optimizer, loss, metrics=metrics, **kwargs)
 
     def compile_from_config(self, config):
@@ -287,6 +295,7 @@ class ImageSegmenter(HeadedPresetModel):
     def compute_loss(
         self, x=None, y=None, y_pred=None, sample_weight=None, training=True
     ):
+        y = unpack_batch(x)[1] if y is None else y
         check_mask_shape("y", y, self.encoder.image_shape[:2])
         labels = ops.cast(y, "int32")
         known = ops.logical_and(labels >= 0, labels < self.num_classes)
@@ -298,8 +307,13 @@ class ImageSegmenter(HeadedPresetModel):
         loss = super().compute_loss(x, labels, y_pred, sample_weight, training)
         return ops.where(ops.all(known), loss, float("nan"))
 
+    def compute_metrics(self, x, y, y_pred, sample_weight=None):
+        y = unpack_batch(x)[1] if y is None else y
+        return super().compute_metrics(x, y, y_pred, sample_weight)
+
     def fit(self, x=None, y=None, *args, **kwargs):
         self._check_data("y", x, y)
+        warn_of_raw_pixels(x)
         validation = kwargs.get("validation_data")
         if isinstance(validation, tuple | list):
             self._check_data("validation_data", *validation[:2])
@@ -317,6 +331,8 @@ class ImageSegmenter(HeadedPresetModel):
     def _check_data(self, name, x, y):
         """Refuses labels that are no class of the head."""
         check_dataset(name, x, self)
+        if y is None and isinstance(x, dict):
+            _, y = unpack_batch(x)
         if y is None and hasattr(x, "dtype"):
             check_mask_shape(name, None, self.encoder.image_shape[:2])
         # Data sets of arrays show their masks.

@@ -120,8 +120,8 @@ def check_takes_logits(name, value):
     if from_logits is False:
         kind = getattr(value, "__name__", type(value).__name__)
         raise ValueError(
-            f"`{name}` must take logits, which is what an ImageClassifier "
-            "gives, for instance `keras.losses.SparseCategoricalCrossentropy("
+            f"`{name}` must take logits, which is what the model gives, for "
+            "instance `keras.losses.SparseCategoricalCrossentropy("
             f"from_logits=True)`. Received: {kind} with from_logits=False"
         )
 

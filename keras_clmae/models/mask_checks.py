@@ -4,6 +4,7 @@ import keras
 import numpy as np
 
 from keras_clmae.models.label_checks import check_num_classes
+from keras_clmae.models.label_checks import check_takes_logits
 
 # Images whose masks are looked at together, to bound the memory it takes.
 _CHUNK = 64
@@ -60,12 +61,7 @@ def check_loss(loss, ignore_label):
     Raises:
         ValueError: If it takes probabilities, or counts ignored pixels.
     """
-    if isinstance(loss, str) and "crossentropy" in loss.lower():
-        raise ValueError(
-            '`loss` must take logits: pass "auto", or '
-            "`keras.losses.SparseCategoricalCrossentropy(from_logits=True, "
-            f"ignore_class={ignore_label})`. Received: loss={loss!r}"
-        )
+    check_takes_logits("loss", loss)
     if not isinstance(loss, keras.losses.SparseCategoricalCrossentropy):
         return
     if not loss.from_logits or loss.ignore_class != ignore_label:

@@ -15,6 +15,7 @@ from keras_clmae.runs.embedding import progress
 from keras_clmae.runs.encoder_settings import AnomalySettings
 from keras_clmae.runs.evaluation_data import load_split
 from keras_clmae.runs.evaluation_data import settle
+from keras_clmae.runs.loading import weights_arguments
 from keras_clmae.runs.ranking import Highest
 from keras_clmae.saving import atomic_write
 
@@ -66,9 +67,7 @@ def run_anomaly(settings):
     """
     settings.check_paths()
     keras.utils.set_random_seed(settings.seed)
-    model = load_source(
-        settings.source, settings.num_heads, settings.decoder_num_heads
-    )
+    model = load_source(settings.source, **weights_arguments(settings))
     if not hasattr(getattr(model, "autoencoder", model), "decoder"):
         raise ValueError(
             "`source` must hold a whole MaskedAutoencoder or CLMAE, which "

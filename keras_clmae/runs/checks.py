@@ -13,6 +13,13 @@ _KINDS = ("folder", "tfds", "hf-dataset", "webdataset", "parquet")
 # Kind of data -> further arguments of the function that reads it.
 _DATA_ARGUMENTS = {
     "folder": ("on_error",),
+    "masks": (
+        "num_classes",
+        "class_names",
+        "ignore_label",
+        "mask_suffix",
+        "on_error",
+    ),
     "hf-dataset": ("config", "image_column", "label_column", "on_error"),
     "parquet": ("image_column", "label_column", "shuffle_window", "on_error"),
     "webdataset": (
@@ -78,17 +85,19 @@ def _files_exist(place):
     return bool(place and glob.glob(place))
 
 
-def check_data_arguments(data, arguments):
+def check_data_arguments(data, arguments, kind=None):
     """Refuses arguments that the function which reads the data lacks.
 
     Args:
         data: str. What `data_spec` gave.
         arguments: dict.
+        kind: str. `"masks"` for images with masks. Defaults to what `data`
+            says.
 
     Raises:
         ValueError: if the kind of data has no such argument.
     """
-    known = _DATA_ARGUMENTS.get(data.partition(":")[0], ())
+    known = _DATA_ARGUMENTS.get(kind or data.partition(":")[0], ())
     for name in arguments:
         if name not in known:
             raise ValueError(

@@ -15,6 +15,11 @@ class ConversionSettings:
         target_format: One of the same.
         num_heads: Attention heads of the encoder, for .pth and .safetensors.
         decoder_num_heads: Attention heads of the decoder, for .pth files.
+        key: Which weights of a .pth file are meant, such as teacher.
+        prefix: Start of the names that are meant in a .pth or .safetensors
+            file, such as backbone.
+        grid_size: [rows, columns] of patches of such a file, where its learned
+            positions fit several.
         image_shape: [height, width, channels] to which position tables are
             interpolated.
         mean: Mean of the training images, one number per channel, white is 1,
@@ -35,6 +40,9 @@ class ConversionSettings:
     target_format: str | None = None
     num_heads: int | None = None
     decoder_num_heads: int | None = None
+    key: str | None = None
+    prefix: str = ""
+    grid_size: tuple[int, int] | None = None
     image_shape: tuple[int, int, int] | None = None
     mean: list[float] | None = None
     std: list[float] | None = None

@@ -60,7 +60,7 @@ def convert(settings):
     console = Console()
     source = formats.local_source(settings.source)
     source_format = settings.source_format or formats.guess_source_format(
-        source
+        source, settings.key, settings.prefix
     )
     if source_format != "keras":
         console.print(LICENSE_NOTE, style="yellow")
@@ -75,6 +75,9 @@ def convert(settings):
             settings.decoder_num_heads,
             settings.image_shape,
             settings.allow_missing,
+            settings.key,
+            settings.prefix,
+            settings.grid_size,
         )
     if read.missing and not settings.allow_missing:
         raise ValueError(
@@ -101,10 +104,12 @@ def convert(settings):
         print_normalization(console, normalization, sizes_of(model).channels)
     if not settings.check:
         return True
-    # An interpolated model has no counterpart in the source's library.
-    compared = (
-        [] if settings.image_shape else [("source", source, source_format)]
-    )
+    # A part of a file, and an interpolated model, have no counterpart in the
+    # source's library.
+    is_part = settings.key or settings.prefix or settings.grid_size
+    compared = []
+    if not settings.image_shape and not is_part:
+        compared += [("source", source, source_format)]
     compared += [("target", settings.target, target_format)]
     try:
         with warnings.catch_warnings():

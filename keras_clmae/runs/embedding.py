@@ -17,6 +17,7 @@ from keras_clmae.runs.evaluation_data import settle
 from keras_clmae.runs.feature_files import check_can_write
 from keras_clmae.runs.feature_files import open_feature_file
 from keras_clmae.runs.folder import normalization_values
+from keras_clmae.runs.loading import weights_arguments
 
 
 def embed(source, data, output="features.parquet", **settings):
@@ -110,7 +111,7 @@ def load_for_images(settings):
         A pair: `ViTEncoder`, and the settings that `settle` completed.
     """
     encoder = evaluation.load_encoder(
-        settings.source, settings.num_heads, settings.decoder_num_heads
+        settings.source, **weights_arguments(settings)
     )
     settled = settle(settings, encoder)
     sized = models.copy_encoder(

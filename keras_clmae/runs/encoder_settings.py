@@ -39,6 +39,9 @@ class ImageSettings:
         batch_size: Images in a batch.
         num_heads: Attention heads of the encoder, for `.pth` files.
         decoder_num_heads: Attention heads of the decoder, for `.pth` files.
+        key: Which weights of a `.pth` file are meant, such as `teacher`.
+        prefix: Start of the names that are meant in a `.pth` or `.safetensors`
+            file, such as `backbone.`.
         seed: Seed of everything that is drawn.
         verbose: 1 a progress bar, 0 nothing.
     """
@@ -55,6 +58,8 @@ class ImageSettings:
     batch_size: int = 256
     num_heads: int | None = None
     decoder_num_heads: int | None = None
+    key: str | None = None
+    prefix: str = ""
     seed: int = 0
     verbose: int = 1
 

@@ -24,6 +24,7 @@ from keras_clmae.runs.evaluation_settings import MaskStatisticsSettings
 from keras_clmae.runs.folder import RunFolder
 from keras_clmae.runs.folder import folder_of
 from keras_clmae.runs.folder import normalization_values
+from keras_clmae.runs.loading import weights_arguments
 from keras_clmae.runs.parts import import_classes
 from keras_clmae.runs.protocols import score_fine_tuning
 from keras_clmae.runs.protocols import score_knn
@@ -200,7 +201,7 @@ def _score(settings):
     """Scores the encoder, and an untrained one where that is asked for."""
     score = _PROTOCOLS[type(settings)]
     encoder = evaluation.load_encoder(
-        settings.source, settings.num_heads, settings.decoder_num_heads
+        settings.source, **weights_arguments(settings)
     )
     settings, encoder = settle_precision_of(settings, encoder)
     settled = settle(settings, encoder)
@@ -214,9 +215,7 @@ def _score(settings):
 
 def _describe_masks(settings):
     """Measures the masks; their collapse is a result, not only a warning."""
-    model = load_source(
-        settings.source, settings.num_heads, settings.decoder_num_heads
-    )
+    model = load_source(settings.source, **weights_arguments(settings))
     if not getattr(model, "learns_masks", False):
         raise ValueError(
             "`source` must hold a CLMAE, which learns masks. Received: "

@@ -9,6 +9,7 @@ from keras_clmae.data.pipeline import get_normalization
 from keras_clmae.kernels.bfloat16 import settle_precision
 from keras_clmae.runs.loading import source_arguments
 from keras_clmae.runs.normalization import source_normalization
+from keras_clmae.runs.segmentation_data import measure_pairs
 
 
 def settle(settings, encoder):
@@ -42,7 +43,11 @@ def settle(settings, encoder):
         statistics = (
             source_normalization(settings.source, channels) or "imagenet"
         )
-    if statistics == "from_data":
+    if statistics == "from_data" and getattr(settings, "masks", None):
+        normalization = measure_pairs(
+            settings, image_shape(settings, encoder)[:2]
+        )
+    elif statistics == "from_data":
         # In a training order nothing is read yet but what is to be measured.
         train = load_split(settings, encoder, settings.train_split, "pretrain")
         normalization = train.normalization

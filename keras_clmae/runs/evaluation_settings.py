@@ -48,6 +48,9 @@ class EvaluationSettings:
         test_split: Split to score.
         num_heads: Attention heads of the encoder, for `.pth` files.
         decoder_num_heads: Attention heads of the decoder, for `.pth` files.
+        key: Which weights of a `.pth` file are meant, such as `teacher`.
+        prefix: Start of the names that are meant in a `.pth` or `.safetensors`
+            file, such as `backbone.`.
         seed: Seed of everything that is drawn.
         verbose: 1 a progress bar, 0 nothing.
     """
@@ -69,12 +72,15 @@ class EvaluationSettings:
     test_split: str = "test"
     num_heads: int | None = None
     decoder_num_heads: int | None = None
+    key: str | None = None
+    prefix: str = ""
     seed: int = 0
     verbose: int = 1
 
     def __post_init__(self):
         self.data = data_spec(self.data)
-        check_data_arguments(self.data, self.data_arguments)
+        kind = "masks" if getattr(self, "masks", None) else None
+        check_data_arguments(self.data, self.data_arguments, kind)
         check_literals(self)
 
     def check_paths(self):
@@ -159,7 +165,8 @@ class FineTuneSettings(EvaluationSettings):
             a folder of images with `masks`.
         masks: Folder of masks, whose paths are those of the images. Both have
             folders of the splits in them; without, a fifth of the images,
-            drawn by the seed, is scored.
+            drawn by the seed, is scored. `data_arguments` may then be
+            `num_classes`, `class_names`, `ignore_label` and `mask_suffix`.
         epochs: Passes over the images.
         base_learning_rate: Highest learning rate of the head for a batch of
             256 images; it scales with the batch size. Defaults to 5e-4, and to
@@ -217,6 +224,11 @@ class FineTuneSettings(EvaluationSettings):
                 f"one of masks as `masks`. Received: data={self.data!r}, "
                 f"masks={self.masks!r}"
             )
+        if self.masks and not segments:
+            raise ValueError(
+                "`masks` must be left out with `task=classification`. "
+                f"Received: masks={self.masks!r}"
+            )
         if segments and self.images_per_class:
             raise ValueError(
                 "`images_per_class` must be left out with `task=segmentation`. "
@@ -266,6 +278,9 @@ class MaskStatisticsSettings:
         batch_size: Images in a batch.
         num_heads: Attention heads of the encoder, for `.pth` files.
         decoder_num_heads: Attention heads of the decoder, for `.pth` files.
+        key: Which weights of a `.pth` file are meant, such as `teacher`.
+        prefix: Start of the names that are meant in a `.pth` or `.safetensors`
+            file, such as `backbone.`.
         seed: Seed of the random masks that the learned ones are compared with.
         verbose: 1 a progress bar, 0 nothing.
     """
@@ -284,6 +299,8 @@ class MaskStatisticsSettings:
     batch_size: int = 256
     num_heads: int | None = None
     decoder_num_heads: int | None = None
+    key: str | None = None
+    prefix: str = ""
     seed: int = 0
     verbose: int = 1
 

@@ -37,6 +37,9 @@ class ExportSettings:
             `tokens`, all of them. Defaults to `mean`.
         num_heads: Attention heads of the encoder, for `.pth` files.
         decoder_num_heads: Attention heads of the decoder, for `.pth` files.
+        key: Which weights of a `.pth` file are meant, such as `teacher`.
+        prefix: Start of the names that are meant in a `.pth` or `.safetensors`
+            file, such as `backbone.`.
     """
 
     source: str
@@ -49,6 +52,8 @@ class ExportSettings:
     ) = None
     num_heads: int | None = None
     decoder_num_heads: int | None = None
+    key: str | None = None
+    prefix: str = ""
 
     def __post_init__(self):
         self.source = os.fspath(self.source)

@@ -13,6 +13,7 @@ from keras_clmae.runs.export_settings import ENDINGS
 from keras_clmae.runs.export_settings import PROGRAMS
 from keras_clmae.runs.export_settings import ExportSettings
 from keras_clmae.runs.folder import RunFolder
+from keras_clmae.runs.loading import weights_arguments
 from keras_clmae.runs.normalization import source_normalization
 from keras_clmae.saving import atomic_folder
 
@@ -70,14 +71,13 @@ def run_export(settings):
                 settings.source,
                 output,
                 target_format=settings.format.replace("-", "_"),
-                num_heads=settings.num_heads,
-                decoder_num_heads=settings.decoder_num_heads,
+                **weights_arguments(settings),
                 encoder_only=True,
             )
         )
         return output
     model = encoder = evaluation.load_encoder(
-        settings.source, settings.num_heads, settings.decoder_num_heads
+        settings.source, **weights_arguments(settings)
     )
     if settings.pooling != "tokens":
         pooling = settings.pooling or "mean"
@@ -134,7 +134,7 @@ def input_description(settings):
         str. One line, on how images are standardized.
     """
     encoder = evaluation.load_encoder(
-        settings.source, settings.num_heads, settings.decoder_num_heads
+        settings.source, **weights_arguments(settings)
     )
     height, width, channels = encoder.image_shape
     normalization = source_normalization(settings.source, channels)

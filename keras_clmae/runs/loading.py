@@ -44,6 +44,19 @@ def source_arguments(settings):
     return arguments
 
 
+def weights_arguments(settings):
+    """Arguments of `load_encoder` that say what a file of weights does not.
+
+    Args:
+        settings: has `num_heads`, `decoder_num_heads`, `key` and `prefix`.
+
+    Returns:
+        dict.
+    """
+    names = ("num_heads", "decoder_num_heads", "key", "prefix")
+    return {name: getattr(settings, name) for name in names}
+
+
 def data_splits(settings):
     """Arguments of `data.load` for training and for validation, or `None`."""
     if settings.validation is None:

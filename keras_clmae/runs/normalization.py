@@ -1,15 +1,13 @@
 """Find how the images that weights were trained on were standardized."""
 
-import json
 import os
 
 from keras_clmae import data
+from keras_clmae.conversion.image_processor import FILE_NAME
+from keras_clmae.conversion.image_processor import read_image_processor
 from keras_clmae.data.normalization import imagenet_normalization
 from keras_clmae.runs.folder import folder_of
 from keras_clmae.runs.yaml_files import read_yaml
-
-# Of Hugging Face's image processors.
-_PROCESSOR = "preprocessor_config.json"
 
 
 def source_normalization(source, channels):
@@ -28,11 +26,9 @@ def source_normalization(source, channels):
     stored = folder.read_normalization()
     if stored is not None:
         return stored
-    processor = _read_processor(source, folder)
-    if "image_mean" in processor and "image_std" in processor:
-        return data.PixelNormalization(
-            processor["image_mean"], processor["image_std"]
-        )
+    stored = _of_huggingface(source, folder)
+    if stored is not None:
+        return stored
     if not folder.has_run():
         return None
     settings = read_yaml(folder.config)
@@ -45,16 +41,12 @@ def source_normalization(source, channels):
     return None
 
 
-def _read_processor(source, folder):
-    """Reads the configuration of an image processor; `{}` without one."""
-    path = folder.join(_PROCESSOR)
-    if source.startswith("hf://"):
-        path = _download_processor(source)
-    if path is None or not os.path.isfile(path):
-        return {}
-    with open(path, encoding="utf-8") as file:
-        content = json.load(file)
-    return content if isinstance(content, dict) else {}
+def _of_huggingface(source, folder):
+    """Reads the normalization of an image processor; `None` without one."""
+    if not source.startswith("hf://"):
+        return read_image_processor(folder.path)
+    path = _download_processor(source)
+    return None if path is None else read_image_processor(os.path.dirname(path))
 
 
 def _download_processor(handle):
@@ -63,7 +55,7 @@ def _download_processor(handle):
 
     name, _, revision = handle.removeprefix("hf://").partition("@")
     try:
-        return hf_hub_download(name, _PROCESSOR, revision=revision or None)
+        return hf_hub_download(name, FILE_NAME, revision=revision or None)
     except errors.LocalEntryNotFoundError:
         # The hub cannot be asked: not the same as that it has none.
         raise

@@ -1,7 +1,6 @@
 """Score an encoder by k-NN, a linear probe or fine-tuning."""
 
 import dataclasses
-import os
 
 import numpy as np
 
@@ -13,9 +12,7 @@ from keras_clmae.runs.evaluation_data import extract_splits
 from keras_clmae.runs.evaluation_data import image_shape
 from keras_clmae.runs.evaluation_data import load_split
 from keras_clmae.runs.evaluation_data import load_test_split
-
-# Of a folder of images with masks that has no splits.
-_TEST_SHARE = 0.2
+from keras_clmae.runs.segmentation_data import load_pairs
 
 
 def score_knn(settings, encoder, which):
@@ -116,7 +113,7 @@ def score_fine_tuning(settings, encoder, which):
 
 
 def _score_segmentation(settings, encoder, which):
-    train, test = _load_pairs(settings, encoder)
+    train, test = load_pairs(settings, image_shape(settings, encoder)[:2])
     segmenter = evaluation.fine_tune_segmenter(
         encoder,
         train,
@@ -144,39 +141,6 @@ def _score_segmentation(settings, encoder, which):
             None if np.isnan(iou) else iou for iou in scores["class_iou"]
         ],
     }
-
-
-def _load_pairs(settings, encoder):
-    """Images with masks to train on and to score."""
-    images = settings.data.removeprefix("folder:")
-    folders = [
-        (os.path.join(images, split), os.path.join(settings.masks, split))
-        for split in (settings.train_split, settings.test_split)
-    ]
-    common = {
-        "image_size": image_shape(settings, encoder)[:2],
-        "batch_size": settings.batch_size,
-        "channels": settings.channels,
-        "statistics": settings.statistics,
-        "seed": settings.seed,
-        **settings.data_arguments,
-    }
-    if not os.path.isdir(folders[0][0]):
-        return data.segmentation_folder(
-            images,
-            settings.masks,
-            validation_split=_TEST_SHARE,
-            subset="both",
-            **common,
-        )
-    train = data.segmentation_folder(*folders[0], **common)
-    test = data.segmentation_folder(
-        *folders[1],
-        num_classes=train.num_classes,
-        transform="evaluation",
-        **common,
-    )
-    return train, test
 
 
 def load_training_data(settings, encoder):

@@ -11,7 +11,7 @@ from keras_clmae.optional_imports import require
 from keras_clmae.saving.errors import one_error
 
 TORCH_ENDINGS = (".pth", ".pt", ".bin")
-_WHOLE = "a PyTorch checkpoint whole and with weights only"
+_WHOLE = "a whole PyTorch checkpoint of weights alone"
 
 
 def read_torch_file(path, key=None):

@@ -52,7 +52,8 @@ def check_fit_arguments(arguments):
         arguments: dict of keyword arguments of `fit` or `evaluate`.
 
     Raises:
-        ValueError: If `sample_weight` or `class_weight` is there.
+        ValueError: If `sample_weight` or `class_weight` is there, or
+            `validation_data` brings sample weights.
     """
     for name in ("sample_weight", "class_weight"):
         if arguments.get(name) is not None:
@@ -61,14 +62,19 @@ def check_fit_arguments(arguments):
                 f"labels are ignored. Received: {name} of type "
                 f"{type(arguments[name]).__name__}"
             )
+    validation = arguments.get("validation_data")
+    if isinstance(validation, tuple) and len(validation) > 2:
+        raise ValueError(
+            "`validation_data` must be images, or images with labels: every "
+            "image counts alike. Received: a tuple with sample weights"
+        )
 
 
 def watch_for_raw_pixels(x):
     """Warns once where images are floats of 0 to 255.
 
-    Arrays and `keras.utils.PyDataset`s are looked at before anything runs. Of
-    other data sets reading a batch may take long, or use it up: there the loss
-    of the first step tells.
+    Of data sets that `warn_of_raw_pixels` passes over, the loss of the first
+    step tells.
 
     Args:
         x: arrays or a data set, as `fit` takes them.
@@ -76,22 +82,43 @@ def watch_for_raw_pixels(x):
     Returns:
         list of callbacks that `fit` needs for it.
     """
-    if isinstance(x, keras.utils.PyDataset):
-        if hasattr(x, "normalization") or len(x) == 0:
-            return []
-        x, _ = unpack_batch(x[0])
-    elif isinstance(x, dict):
-        x, _ = unpack_batch(x)
+    return [] if warn_of_raw_pixels(x) else [_FirstLoss()]
+
+
+def warn_of_raw_pixels(x):
+    """Warns where arrays of images are floats of 0 to 255.
+
+    Arrays and `keras.utils.PyDataset`s are looked at. Of other data sets
+    reading a batch may take long, or use it up.
+
+    Args:
+        x: arrays or a data set, as `fit` takes them.
+
+    Returns:
+        bool. Whether the images are known now.
+
+    Example:
+
+    >>> from keras_clmae.trainers.batches import warn_of_raw_pixels
+    >>> warn_of_raw_pixels(np.zeros((2, 8, 8, 1), "float32"))
+    True
+    """
     if hasattr(x, "normalization"):
-        return []
+        return True
+    if isinstance(x, keras.utils.PyDataset):
+        if len(x) == 0:
+            return True
+        x, _ = unpack_batch(x[0])
+    elif isinstance(x, dict | tuple):
+        x, _ = unpack_batch(x)
     if not hasattr(x, "shape") or not hasattr(x, "dtype"):
-        return [_FirstLoss()]
+        return False
     if "float" in str(x.dtype):
         sample = keras.ops.convert_to_numpy(x[:_SAMPLE]).astype("float32")
         largest = float(np.abs(sample).max()) if sample.size else 0.0
         if largest > _LARGEST_NORMALIZED:
             _warn(f"their pixels reach {largest:.6g}")
-    return []
+    return True
 
 
 class _FirstLoss(keras.callbacks.Callback):

@@ -126,6 +126,19 @@ def says(capsys, *words, status=2):
             "`epochs` must be of type int. Received: epochs=two",
         ),
         (["visualize", "mask"], "Did you mean 'masks'?"),
+        (
+            ["knn", ".", "digits", "--k=zero"],
+            "`k` must be list[int] or None. Received: k=zero",
+        ),
+        (
+            ["knn", ".", "digits", "--statistics=mine"],
+            "`statistics` must be 'imagenet', 'from_data' or "
+            "list[list[float]] or None. Received: statistics=mine",
+        ),
+        (
+            ["pretrain", "folder:nowhere", "--run_dir=r"],
+            "files that exist. Received: data='folder:nowhere'",
+        ),
     ],
 )
 def test_what_was_meant(words, expected, capsys):
@@ -188,6 +201,28 @@ def test_ctrl_c_saves_first_and_ends_at_once_then(capsys):
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGINT)
     assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_what_stops_the_reading_of_images_is_one_line(monkeypatch, capsys):
+    tf = pytest.importorskip("tensorflow")
+
+    def fails(*_):
+        raise ValueError("`masks_dir` must hold masks. Received: 9")
+
+    def read(arguments):
+        numbers = tf.data.Dataset.range(1)
+        list(numbers.map(lambda _: tf.numpy_function(fails, [], "int64")))
+
+    monkeypatch.setattr(cli.command, "_dispatch", read)
+    line = says(capsys, status=1)
+    assert line == "error: `masks_dir` must hold masks. Received: 9\n"
+
+    def another(arguments):
+        raise tf.errors.InternalError(None, None, "something else")
+
+    monkeypatch.setattr(cli.command, "_dispatch", another)
+    with pytest.raises(tf.errors.InternalError):
+        cli.run([])
 
 
 def test_recipes(capsys):

@@ -9,7 +9,10 @@ import pytest
 from keras_clmae import cli
 from keras_clmae.conversion import checking
 from keras_clmae.conversion import formats
+from keras_clmae.conversion import to_timm
 from keras_clmae.data import digits_normalization
+from keras_clmae.data.normalization import imagenet_normalization
+from keras_clmae.evaluation import extract_features
 from keras_clmae.models import ImageClassifier
 from keras_clmae.runs.normalization import source_normalization
 from tests.conversion.reference_models import array
@@ -73,6 +76,50 @@ def test_a_round_trip_through_every_format(convert, tmp_path):
     images = np.random.default_rng(0).normal(size=(2, 8, 8, 3))
     images = images.astype("float32")
     assert_near(encoder(images), array(model.encoder(images)))
+
+
+@ONCE
+def test_which_weights_of_a_file(convert, tmp_path, capsys):
+    torch = pytest.importorskip("torch")
+    model = tiny_autoencoder(**SQUARE)
+    to_timm(model.encoder, tmp_path / "plain.pth")
+    plain = torch.load(tmp_path / "plain.pth", weights_only=True)["model"]
+    teacher = {f"backbone.{name}": value for name, value in plain.items()}
+    student = {name: 0 * value for name, value in teacher.items()}
+    path = tmp_path / "both.pth"
+    torch.save({"student": student, "teacher": teacher}, path)
+    target = tmp_path / "vit.keras"
+    heads = HEADS[:1]
+    status, printed = convert(path, target, *heads)
+    assert status == 1 and "`key` must say" in printed
+    status, printed = convert(path, target, *heads, "--key=teacher")
+    assert status == 1 and "`prefix` must say" in printed
+    which = ("--key=teacher", "--prefix=backbone.")
+    status, printed = convert(path, target, *heads, *which, "--check")
+    assert status == 0, printed
+    encoder = keras.saving.load_model(target)
+    for one, other in zip(encoder.weights, model.encoder.weights, strict=True):
+        np.testing.assert_array_equal(array(one), array(other))
+    # The commands that use an encoder take the same options.
+    # Uniform, so that the central window is the whole image.
+    images = np.ones((4, 8, 8, 3), "uint8")
+    images *= np.arange(0, 200, 50, "uint8")[:, None, None, None]
+    (tmp_path / "images").mkdir()
+    for number, image in enumerate(images):
+        np.save(tmp_path / "images" / f"{number}.npy", image)
+    features = tmp_path / "features.npy"
+    words = ["embed", str(path), str(tmp_path / "images"), *heads, *which]
+    cli.run([*words, f"--output={features}", "--verbose=0"])
+    expected = extract_features(
+        model.encoder, imagenet_normalization(3)(images), verbose=0
+    )[0]
+    assert_near(np.load(features), expected)
+    folder = tmp_path / "vit"
+    cli.run(
+        ["export", str(path), "huggingface", *heads, *which]
+        + [f"--output={folder}"]
+    )
+    assert (folder / "config.json").exists()
 
 
 @ONCE

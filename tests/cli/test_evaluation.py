@@ -3,6 +3,7 @@
 import json
 import pathlib
 import re
+import shutil
 
 import keras
 import numpy as np
@@ -178,9 +179,10 @@ def test_segmentation(run_folder, tmp_path, capsys):
         image = random.random((8, 8, 1), "float32")
         np.save(tmp_path / "images" / f"{number}.npy", image)
         mask = np.full((8, 8), number % 2, "uint8")
-        np.save(tmp_path / "masks" / f"{number}.npy", mask)
+        np.save(tmp_path / "masks" / f"{number}_mask.npy", mask)
     arguments = ["finetune", str(run_folder), f"folder:{tmp_path / 'images'}"]
-    arguments += ["--task=segmentation", "--statistics=[[0.5], [0.2]]"]
+    arguments += ["--task=segmentation", "--statistics=from_data"]
+    arguments += ["--data_arguments={mask_suffix: _mask, ignore_label: 9}"]
     arguments += ["--epochs=1", "--warmup_epochs=0", "--batch_size=4"]
     arguments += ["--verbose=0", f"--save={tmp_path / 'segmenter.keras'}"]
     record = cli.run([*arguments, f"--masks={tmp_path / 'masks'}"])
@@ -188,9 +190,25 @@ def test_segmentation(run_folder, tmp_path, capsys):
     assert record["protocol"] == "segmentation, pixel accuracy"
     assert 0 <= scores["mean_iou"] <= scores["accuracy"] <= 1
     assert len(scores["class_iou"]) == 2
+    # Of the training images, all of which are uniform in 0 to 1.
+    measured = record["settings"]["normalization"]
+    assert measured["mean"] == [pytest.approx(0.5, abs=0.1)]
+    assert measured["std"] == [pytest.approx(12**-0.5, abs=0.1)]
     assert "mean IoU, pretrained" in capsys.readouterr().out
     segmenter = keras.saving.load_model(tmp_path / "segmenter.keras")
-    assert segmenter.num_classes == 2
+    assert segmenter.num_classes == 2 and segmenter.ignore_label == 9
+    # Folders of splits: what is measured in training standardizes the test.
+    for split in ("train", "test"):
+        for folder in ("images", "masks"):
+            shutil.copytree(tmp_path / folder, tmp_path / split / folder)
+    root = tmp_path / "split"
+    for folder in ("images", "masks"):
+        for split in ("train", "test"):
+            (root / folder).mkdir(parents=True, exist_ok=True)
+            (tmp_path / split / folder).rename(root / folder / split)
+    split = ["finetune", str(run_folder), str(root / "images"), *arguments[3:]]
+    record = cli.run([*split, f"--masks={root / 'masks'}"])
+    assert record["settings"]["normalization"]["std"][0] < 0.4
     for masks in ([], ["--masks=nowhere"]):
         with pytest.raises(SystemExit):
             cli.run([*arguments, *masks])

@@ -7,6 +7,7 @@ import pytest
 
 from keras_clmae import cli
 from keras_clmae.data import PixelNormalization
+from keras_clmae.runs.normalization import source_normalization
 from keras_clmae.runs.online_knn import labeled_images
 from keras_clmae.runs.settings import Settings
 from keras_clmae.runs.summary import next_commands
@@ -159,7 +160,7 @@ def test_other_channels_than_the_encoders(pictures, run, capsys):
     assert "`channels` must be the encoder's, 3" in capsys.readouterr().err
 
 
-def test_the_normalization_of_hugging_face(pictures, run, tmp_path):
+def test_the_normalization_of_hugging_face(pictures, run, tmp_path, capsys):
     """Scores see the images as the image processor of the folder does."""
     pytest.importorskip("safetensors")
     folder = str(tmp_path / "vit")
@@ -176,6 +177,22 @@ def test_the_normalization_of_hugging_face(pictures, run, tmp_path):
     np.testing.assert_allclose(
         record["settings"]["normalization"]["mean"], [0.5, 0.4, 0.3], rtol=1e-6
     )
+    # All of the image processor, not the two lists alone.
+    path = tmp_path / "vit" / "preprocessor_config.json"
+    settings = json.loads(path.read_text())
+    for change, mean, std in (
+        ({"do_normalize": False}, 0, 1),
+        ({"rescale_factor": 1 / 127.5}, 0.25, 0.1),
+    ):
+        path.write_text(json.dumps(settings | change))
+        found = source_normalization(folder, 3)
+        assert found.mean[0] == pytest.approx(mean)
+        assert found.std[0] == pytest.approx(std)
+    path.write_text("[1, 2")
+    with pytest.raises(SystemExit):
+        cli.run(["embed", folder, str(pictures)])
+    line = capsys.readouterr().err
+    assert line.startswith("error: ") and "preprocessor_config.json" in line
 
 
 def test_six_channels(tmp_path):

@@ -230,3 +230,13 @@ def test_bad_arguments():
         record_dataset([gray(1)], 8, 1, subset="test")
     with pytest.raises(ValueError, match="`spec`.*parquet:PATH"):
         load("hdf5:file", image_size=8)
+
+
+def test_pillow_images_of_32_bits():
+    deep = Image.fromarray(np.full((8, 8), 40000, "int32"))
+    contents = image_bytes(deep)
+    assert np.load(io.BytesIO(contents)).max() == 40000
+    # As 16 bits, these would wrap around.
+    for value in (70000, -1):
+        with pytest.raises(ValueError, match="32 bits.*not told"):
+            image_bytes(Image.fromarray(np.full((8, 8), value, "int32")))

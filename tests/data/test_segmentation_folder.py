@@ -248,6 +248,14 @@ def test_errors(tmp_path, arguments, message):
         read(tmp_path, **arguments)
 
 
+def test_masks_of_0_and_255(tmp_path):
+    """Black and white, as many write masks: white is the ignored label."""
+    write_pair(tmp_path, "a", labels=(0, 255))
+    with pytest.raises(ValueError, match="`masks_dir`.*two.*must become 0 and"):
+        read(tmp_path, num_classes=None)
+    assert read(tmp_path, num_classes=1).num_classes == 1
+
+
 def test_errors_of_folders(tmp_path):
     write_pair(tmp_path, "a")
     with pytest.raises(FileNotFoundError, match="`masks_dir`"):

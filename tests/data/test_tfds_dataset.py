@@ -44,6 +44,34 @@ class Squares(tfds.core.GeneratorBasedBuilder):
             yield number, {"image": picture, "label": number % 2}
 
 
+class Deep(tfds.core.GeneratorBasedBuilder):
+    """Images of 16 bits, some without a label."""
+
+    VERSION = tfds.core.Version("1.0.0")
+
+    def _info(self):
+        return self.dataset_info_from_configs(
+            features=tfds.features.FeaturesDict(
+                {
+                    "image": tfds.features.Image(
+                        shape=(64, 64, 1),
+                        dtype=np.uint16,
+                        encoding_format="png",
+                    ),
+                    "label": tfds.features.ClassLabel(names=["a", "b"]),
+                }
+            )
+        )
+
+    def _split_generators(self, dl_manager):
+        return {"train": self._generate_examples()}
+
+    def _generate_examples(self):
+        pixels = np.arange(4096, dtype="uint16").reshape(64, 64, 1) * 16
+        for number in range(3):
+            yield number, {"image": pixels, "label": number - 1}
+
+
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory):
     """Folder of a small data set, prepared in four shards."""
@@ -162,3 +190,24 @@ def test_bad_arguments(prepared):
         tfds_dataset(str(prepared), "train", 16, 4, labels=True, num_classes=1)
     with pytest.raises(ValueError, match="`batch_size`"):
         tfds_dataset(str(prepared), "train", 16, 23)
+
+
+def test_16_bits_and_images_without_a_label(tmp_path):
+    builder = Deep(data_dir=tmp_path)
+    builder.download_and_prepare()
+    arguments = {
+        "transform": EvaluationTransform(64, crop_fraction=1.0),
+        "statistics": ([0.0], [1.0]),
+        "labels": True,
+    }
+    dataset = tfds_dataset(builder, "train", 64, 3, **arguments)
+    ((images, labels),) = dataset.as_numpy_iterator()
+    np.testing.assert_allclose(
+        images[0].ravel() * 65535, np.arange(4096) * 16, atol=0.1
+    )
+    # -1 stays for whoever takes labels as they are; one-hot, it would be 0.
+    assert sorted(labels.tolist()) == [-1, 0, 1]
+    with pytest.raises(
+        tf.errors.OpError, match=r"`labels` must be in \[0, 2\).*-1"
+    ):
+        list(tfds_dataset(builder, "train", 64, 3, one_hot=True, **arguments))

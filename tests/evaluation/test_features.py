@@ -207,7 +207,6 @@ def test_mixed_precision_gives_float32():
     assert features.dtype == "float32"
 
 
-@ONCE
 @pytest.mark.parametrize("fast", [True, False])
 def test_precision_of_features(encoder, monkeypatch, fast):
     monkeypatch.setattr(bfloat16, "bfloat16_is_fast", lambda: fast)
@@ -229,6 +228,14 @@ def test_unknown_precision(encoder):
         extract_features(encoder, IMAGES, verbose=0, precision="float16")
 
 
+@ONCE
+def test_raw_pixels_are_warned_of(encoder):
+    for data in (200 * IMAGES, (200 * IMAGES, LABELS)):
+        with pytest.warns(UserWarning, match="do not look normalized"):
+            extract_features(encoder, data, verbose=0)
+
+
+@ONCE
 def test_errors(encoder):
     with pytest.raises(ValueError, match="`pooling`.*pooling='max'"):
         extract_features(encoder, IMAGES, pooling="max")

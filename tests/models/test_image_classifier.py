@@ -344,6 +344,12 @@ def test_batches_of_dicts_train_as_pairs():
         dicts.predict({"photo": IMAGES}, verbose=0)
 
 
+@ONCE
+def test_raw_pixels_are_warned_of():
+    with pytest.warns(UserWarning, match="do not look normalized"):
+        compiled().fit(200 * np.abs(IMAGES), LABELS, verbose=0)
+
+
 @pytest.mark.parametrize("wrong", [9, pytest.param(-1, marks=ONCE)])
 def test_labels_that_only_a_compiled_step_sees(wrong):
     classifier = compiled()

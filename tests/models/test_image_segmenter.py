@@ -285,11 +285,42 @@ def test_errors(arguments, message):
             keras.losses.SparseCategoricalCrossentropy(from_logits=True),
             "ignore_class=None",
         ),
+        (keras.losses.sparse_categorical_crossentropy, "from_logits=False"),
+        (keras.losses.CategoricalFocalCrossentropy(), "from_logits=False"),
     ],
 )
 def test_losses_that_do_not_fit(loss, message):
     with pytest.raises(ValueError, match=message):
         ImageSegmenter(make_encoder(), 3).compile("sgd", loss)
+
+
+@ONCE
+def test_a_metric_of_probabilities():
+    with pytest.raises(ValueError, match="`metrics` must take logits"):
+        compiled_with = ImageSegmenter(make_encoder(), 3)
+        compiled_with.compile(
+            "sgd", metrics=["sparse_categorical_crossentropy"]
+        )
+
+
+def test_batches_of_dicts_train_as_pairs():
+    pairs, dicts = compiled(), compiled()
+    dicts.set_weights(pairs.get_weights())
+    expected = pairs.fit(IMAGES, MASKS, shuffle=False, verbose=0)
+    history = dicts.fit(
+        {"pixel_values": IMAGES, "labels": MASKS}, shuffle=False, verbose=0
+    )
+    for name, values in expected.history.items():
+        np.testing.assert_allclose(history.history[name], values, rtol=1e-5)
+    with pytest.raises(ValueError, match=r"`y`.*255.*3, 4 in the 16"):
+        wrong = MASKS + np.uint8(2) * (MASKS < 3)
+        dicts.fit({"image": IMAGES, "label": wrong}, verbose=0)
+
+
+@ONCE
+def test_raw_pixels_are_warned_of():
+    with pytest.warns(UserWarning, match="do not look normalized"):
+        compiled().fit(100 * IMAGES, MASKS, verbose=0)
 
 
 @ONCE

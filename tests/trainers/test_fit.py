@@ -27,6 +27,7 @@ def test_weights_of_samples_are_refused(make):
     for arguments in (
         {"sample_weight": np.ones(4)},
         {"y": np.zeros(4), "class_weight": {0: 1.0}},
+        {"validation_data": (images, np.zeros(4), np.ones(4))},
     ):
         with pytest.raises(ValueError, match=f"`{[*arguments][-1]}` must be"):
             fit(model, images, **arguments)

@@ -5,6 +5,7 @@ import os
 
 import numpy as np
 
+_WHITE_OF_16_BITS = 65535
 _ARRAY_TYPES = "uint8, uint16 (65535 is white) or floats (1 is white)"
 
 
@@ -66,8 +67,14 @@ def _upright_pillow(image):
     if image.mode == "1":
         return image.convert("L")
     if image.mode.startswith("I"):
-        # What Pillow holds in 32 bits comes from files of 16.
-        return np.asarray(image).astype("uint16")
+        # What Pillow holds in 32 bits comes from files of 16, but for some.
+        pixels = np.asarray(image)
+        if pixels.min() < 0 or pixels.max() > _WHITE_OF_16_BITS:
+            raise ValueError(
+                f"its pixels have 32 bits, from {pixels.min()} to "
+                f"{pixels.max()}, whose black and white are not told"
+            )
+        return pixels.astype("uint16")
     if image.mode in ("L", "LA", "RGB", "RGBA", "F"):
         return image
     return image.convert("RGBA" if image.has_transparency_data else "RGB")
