@@ -16,7 +16,7 @@ SIZES = {
     "small_patch16_96": ("small_patch16_224", 96, 32),
     "base_patch16_224": ("base_patch16_224", 224, 8),
     "large_patch16_224": ("large_patch16_224", 224, 4),
-    "few_layers_patch4_32": ("tiny_patch4_32", 32, 64),
+    "few_layers_patch4_32": ("tiny_patch4_32", 32, 32),
 }
 
 
