@@ -1,7 +1,7 @@
 """Crop, flip and resize images together with their masks."""
 
 from keras_clmae.data import crops
-from keras_clmae.data.decoding import reverse
+from keras_clmae.data.orientation import reverse
 from keras_clmae.data.transforms import EvaluationTransform
 from keras_clmae.data.transforms import PretrainTransform
 from keras_clmae.data.transforms import normalize

@@ -44,6 +44,9 @@ class EmbedSettings(ImageSettings):
             an `.npy` file is the matrix of features alone, and a `.csv` file
             beside it has the names and labels of its rows.
         pooling: `mean`, `class_token` or `mean_before_norm`.
+        precision: `float32`, `mixed_bfloat16`, or `auto`: the latter where
+            device and backend are faster with it. Features are float32 in any
+            case. Defaults to the encoder's own.
         labels: Whether to write labels. Without it, they are written where
             there are any; folders directly below that of the images count as
             classes.
@@ -51,6 +54,7 @@ class EmbedSettings(ImageSettings):
 
     output: str = "features.parquet"
     pooling: Literal["mean", "class_token", "mean_before_norm"] = "mean"
+    precision: Literal["float32", "mixed_bfloat16", "auto"] | None = None
     labels: bool | None = None
 
     def __post_init__(self):
@@ -81,6 +85,9 @@ class SearchSettings(ImageSettings, _SearchArguments):
         output: Figure to write.
         count: Number of images.
         pooling: `mean`, `class_token` or `mean_before_norm`.
+        precision: `float32`, `mixed_bfloat16`, or `auto`: the latter where
+            device and backend are faster with it. Features are float32 in any
+            case. Defaults to the encoder's own.
         shown_channels: The one or three channels to show. Without it, the first
             three.
     """
@@ -88,6 +95,7 @@ class SearchSettings(ImageSettings, _SearchArguments):
     output: str | None = "neighbors.png"
     count: int = 8
     pooling: Literal["mean", "class_token", "mean_before_norm"] = "mean"
+    precision: Literal["float32", "mixed_bfloat16", "auto"] | None = None
     shown_channels: list[int] | None = None
 
     def __post_init__(self):

@@ -6,6 +6,7 @@ from keras_clmae import data
 from keras_clmae import evaluation
 from keras_clmae import models
 from keras_clmae.data.pipeline import get_normalization
+from keras_clmae.kernels.bfloat16 import settle_precision
 from keras_clmae.runs.loading import source_arguments
 from keras_clmae.runs.normalization import source_normalization
 from keras_clmae.runs.segmentation_data import measure_pairs
@@ -53,6 +54,22 @@ def settle(settings, encoder):
     else:
         normalization = get_normalization(statistics, channels, None)
     return dataclasses.replace(settings, statistics=normalization)
+
+
+def settle_precision_of(settings, encoder):
+    """Decides in which precision an encoder is scored, and copies it to that.
+
+    Args:
+        settings: `EvaluationSettings`.
+        encoder: `ViTEncoder`.
+
+    Returns:
+        A pair: the settings without `"auto"`, and the encoder.
+    """
+    precision = settle_precision(settings.precision)
+    if precision is not None:
+        encoder = models.copy_encoder(encoder, dtype=precision)
+    return dataclasses.replace(settings, precision=precision), encoder
 
 
 def load_split(settings, encoder, split, transform="evaluation", **arguments):

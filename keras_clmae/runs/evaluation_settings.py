@@ -19,6 +19,9 @@ class EvaluationSettings(SourceSettings):
         baseline: `random` also scores an untrained encoder of the same sizes.
         name: Name of the row in the report. Defaults to the source without its
             seed: runs/cifar10_seed3 is runs/cifar10.
+        precision: `float32`, `mixed_bfloat16`, or `auto`: the latter where
+            device and backend are faster with it. Features are float32 in any
+            case. Defaults to the encoder's own.
         train_split: Split to learn from.
         test_split: Split to score.
     """
@@ -26,6 +29,7 @@ class EvaluationSettings(SourceSettings):
     output: str | None = None
     baseline: Literal["random"] | None = None
     name: str | None = None
+    precision: Literal["float32", "mixed_bfloat16", "auto"] | None = None
     train_split: str = "train"
     test_split: str = "test"
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from PIL import Image
+from PIL import ImageOps
 
 from keras_clmae.data import EvaluationTransform
 from keras_clmae.data import FineTuneTransform
@@ -89,7 +90,7 @@ def test_reduction_leaves_enough_pixels():
 
 def reference_evaluation(path, size):
     with Image.open(path) as picture:
-        picture = picture.convert("RGB")
+        picture = ImageOps.exif_transpose(picture).convert("RGB")
         frame = round(size * 256 / 224)
         factor = frame / min(picture.size)
         width, height = (max(frame, int(s * factor)) for s in picture.size)
@@ -98,18 +99,86 @@ def reference_evaluation(path, size):
         return np.asarray(picture.crop((left, top, left + size, top + size)))
 
 
-def test_evaluation_equals_pillow(photographs):
+@pytest.mark.parametrize("size", [224, 64, 24])
+def test_evaluation_equals_pillow(photographs, size):
+    """Reduced while they are decoded or not: Pillow reads all pixels."""
     dataset = image_folder(
-        photographs, 224, 10, transform="evaluation", channels=3
+        photographs, size, 10, transform="evaluation", channels=3
     )
     pixels = np.concatenate(
         [dataset.normalization.inverse(images) for images in dataset]
     )
     expected = np.stack(
-        [reference_evaluation(path, 224) for path in dataset.file_paths]
+        [reference_evaluation(path, size) for path in dataset.file_paths]
     )
     error = np.abs(pixels - expected.astype("float32")).mean((1, 2, 3))
-    assert error.max() < 2 and error.mean() < 0.5
+    assert error.max() < 2 and error.mean() < 0.8
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("height, width", [(253, 331), (334, 251)])
+def test_reduced_photographs_keep_their_place(
+    tmp_path, orientation, height, width
+):
+    """No side is a multiple of what the photograph is reduced by."""
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    options = {"exif": exif, "quality": 95}
+    save_picture(tmp_path / "p.jpg", size=(height, width), **options)
+    transform = EvaluationTransform(28)
+    contents = tf.io.read_file(str(tmp_path / "p.jpg"))
+    pixels = transform.example(contents, ImageDecoder(3, False), None)
+    expected = reference_evaluation(tmp_path / "p.jpg", 28).astype("float32")
+    # Of rounding; a shift by half a pixel makes 4.
+    assert np.abs(pixels - expected).mean() < 0.5
+
+
+@pytest.mark.parametrize("size", [(24, 20), (40, 64), (96, 96)])
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_reduced_windows_keep_their_place(tmp_path, size, orientation):
+    """As if all pixels of the window had been decoded."""
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    options = {"exif": exif, "quality": 95}
+    save_picture(tmp_path / "p.jpg", size=(501, 403), **options)
+    contents = tf.io.read_file(str(tmp_path / "p.jpg"))
+    transform = PretrainTransform(size, scale=(0.7, 1.0), flip=False)
+    with Image.open(tmp_path / "p.jpg") as picture:
+        picture = ImageOps.exif_transpose(picture)
+    for number in range(4):
+        seed = tf.constant([number, 0], "int64")
+        pixels = transform.example(contents, ImageDecoder(3, False), seed)
+        top, left, height, width = random_window(
+            picture.size[::-1], seed, (0.7, 1.0), (3 / 4, 4 / 3)
+        ).numpy()
+        if orientation == 6:
+            # Its place is counted before left and right are exchanged.
+            left = picture.size[0] - left - width
+        box = (left, top, left + width, top + height)
+        expected = picture.resize(size[::-1], Image.BICUBIC, box=box)
+        error = np.abs(pixels - np.asarray(expected, "float32")).mean()
+        # Of rounding; a shift by half a pixel makes 2 and more.
+        assert error < 0.7, (number, error)
+
+
+def test_reduced_photographs_differ_little(photographs):
+    transform = PretrainTransform(32, scale=(0.3, 1.0), flip=False)
+    decoder = ImageDecoder(3, convert=True)
+    errors = []
+    for number, path in enumerate(sorted(photographs.glob("*.JPEG"))[:12]):
+        seed = tf.constant([number, 0], "int64")
+        pixels = transform.example(tf.io.read_file(str(path)), decoder, seed)
+        with Image.open(path) as picture:
+            picture = picture.convert("RGB")
+            top, left, height, width = random_window(
+                picture.size[::-1], seed, (0.3, 1.0), (3 / 4, 4 / 3)
+            ).numpy()
+            box = (left, top, left + width, top + height)
+            expected = np.asarray(
+                picture.resize((32, 32), Image.BICUBIC, box=box), "float32"
+            )
+        errors.append(np.abs(pixels - expected).mean())
+    assert np.mean(errors) < 1
 
 
 def test_pretrain_crop_equals_pillow(photographs):
