@@ -113,7 +113,7 @@ def test_storages_that_reach_beyond_their_member(tmp_path):
         return name, content
 
     repack(path, claim)
-    with pytest.raises(ValueError, match="`path` must be a PyTorch checkpoint"):
+    with pytest.raises(ValueError, match="must be a whole PyTorch checkpoint"):
         open_weights(path)
 
 
@@ -134,11 +134,11 @@ def test_no_pickle_runs_code(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     path = tmp_path / "evil.pth"
     torch.save({"model": Evil()}, path)
-    with pytest.raises(ValueError, match="weights only") as caught:
+    with pytest.raises(ValueError, match="weights alone") as caught:
         open_weights(path)
     assert "\x1b" not in str(caught.value)
     path.write_bytes(pickle.dumps(Evil()))
-    with pytest.raises(ValueError, match="weights only"):
+    with pytest.raises(ValueError, match="weights alone"):
         open_weights(path)
     assert not (tmp_path / "run").exists()
 
