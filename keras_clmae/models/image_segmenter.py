@@ -9,23 +9,27 @@ from keras_clmae.batches import unpack_batch
 from keras_clmae.models.encoder import ViTEncoder
 from keras_clmae.models.encoder_copy import copy_encoder
 from keras_clmae.models.label_checks import check_takes_logits
+from keras_clmae.models.labeled_model import LabeledModel
 from keras_clmae.models.mask_checks import check_class_names
 from keras_clmae.models.mask_checks import check_dataset
 from keras_clmae.models.mask_checks import check_ignore_label
 from keras_clmae.models.mask_checks import check_loss
 from keras_clmae.models.mask_checks import check_mask_shape
 from keras_clmae.models.mask_checks import check_masks
-from keras_clmae.models.presets import HeadedPresetModel
+from keras_clmae.models.mask_checks import foreign_pixels
 from keras_clmae.models.segmentation_metrics import MeanIoU
-from keras_clmae.trainers.batches import warn_of_raw_pixels
 
 # Logits for every fourth pixel are what segmentation networks usually make;
 # bilinear interpolation does the rest.
 _MOST_UPSAMPLING_LAYERS = 2
+_ARGUMENTS_OF_THE_HEAD = (
+    *("ignore_label", "class_names"),
+    *("freeze_encoder", "num_upsampling_layers"),
+)
 
 
 @keras.saving.register_keras_serializable(package="keras_clmae")
-class ImageSegmenter(HeadedPresetModel):
+class ImageSegmenter(LabeledModel):
     """An encoder with a light head that classifies every pixel.
 
     Takes a copy of the encoder: the one that is passed stays as it is. The
@@ -65,11 +69,10 @@ class ImageSegmenter(HeadedPresetModel):
 
     Raises:
         ValueError: If an argument does not fit; from `fit` and `evaluate`, if
-            masks are not integers of shape (batch, height, width), or masks
-            that can be seen (arrays, or data sets of this package) hold a
-            label that is neither in [0, num_classes) nor `ignore_label`, or a
-            data set numbers its classes differently. The loss is NaN where
-            such a label comes in a batch of another data set.
+            masks are not integers of shape (batch, height, width), or hold a
+            label that is neither in [0, num_classes) nor `ignore_label` (those
+            that cannot be seen before are counted, and refused at the end of
+            the epoch), or a data set numbers its classes differently.
 
     Example:
 
@@ -173,12 +176,7 @@ class ImageSegmenter(HeadedPresetModel):
         """
         own = {
             name: arguments.pop(name)
-            for name in (
-                "ignore_label",
-                "class_names",
-                "freeze_encoder",
-                "num_upsampling_layers",
-            )
+            for name in _ARGUMENTS_OF_THE_HEAD
             if name in arguments
         }
         return cls(ViTEncoder.from_sizes(**arguments), num_classes, **own)
@@ -297,38 +295,31 @@ class ImageSegmenter(HeadedPresetModel):
     ):
         y = unpack_batch(x)[1] if y is None else y
         check_mask_shape("y", y, self.encoder.image_shape[:2])
-        labels = ops.cast(y, "int32")
-        known = ops.logical_and(labels >= 0, labels < self.num_classes)
-        if self.ignore_label is not None:
-            known = ops.logical_or(known, labels == self.ignore_label)
-        # A class that is none stops PyTorch's kernel, and on other backends
-        # gives a loss that looks right: it becomes NaN everywhere.
-        labels = ops.where(known, labels, 0)
-        loss = super().compute_loss(x, labels, y_pred, sample_weight, training)
-        return ops.where(ops.all(known), loss, float("nan"))
+        y = ops.cast(y, "int32")
+        return super().compute_loss(x, y, y_pred, sample_weight, training)
 
-    def compute_metrics(self, x, y, y_pred, sample_weight=None):
-        y = unpack_batch(x)[1] if y is None else y
-        return super().compute_metrics(x, y, y_pred, sample_weight)
+    def _find_foreign_labels(self, y):
+        return foreign_pixels(y, self.num_classes, self.ignore_label)
 
-    def fit(self, x=None, y=None, *args, **kwargs):
-        self._check_data("y", x, y)
-        warn_of_raw_pixels(x)
-        validation = kwargs.get("validation_data")
-        if isinstance(validation, tuple | list):
-            self._check_data("validation_data", *validation[:2])
-        elif validation is not None:
-            self._check_data("validation_data", validation, None)
+    def _expected_labels(self):
+        return (
+            f"labels in [0, {self.num_classes}) or `ignore_label`, "
+            f"{self.ignore_label}"
+        )
+
+    def _check_fit(self, x, y, validation_data):
+        if isinstance(validation_data, tuple | list):
+            self._check_masks("validation_data", *validation_data[:2])
+        elif validation_data is not None:
+            self._check_masks("validation_data", validation_data, None)
         names = getattr(x, "class_names", None) or ()
         if self.class_names is None and len(names) == self.num_classes:
             self.class_names = list(names)
-        return super().fit(x, y, *args, **kwargs)
 
-    def evaluate(self, x=None, y=None, *args, **kwargs):
-        self._check_data("y", x, y)
-        return super().evaluate(x, y, *args, **kwargs)
+    def _check_data(self, x, y):
+        self._check_masks("y", x, y)
 
-    def _check_data(self, name, x, y):
+    def _check_masks(self, name, x, y):
         """Refuses labels that are no class of the head."""
         check_dataset(name, x, self)
         if y is None and isinstance(x, dict):
