@@ -8,6 +8,8 @@ from keras_clmae.argument_validation import check_positive_integer
 from keras_clmae.batches import unpack_batch
 from keras_clmae.models.encoder import ViTEncoder
 from keras_clmae.models.encoder_copy import copy_encoder
+from keras_clmae.models.heads import count_upsampling_layers
+from keras_clmae.models.heads import upsampling_layers
 from keras_clmae.models.label_checks import check_takes_logits
 from keras_clmae.models.labeled_model import LabeledModel
 from keras_clmae.models.mask_checks import check_class_names
@@ -19,9 +21,6 @@ from keras_clmae.models.mask_checks import check_masks
 from keras_clmae.models.mask_checks import foreign_pixels
 from keras_clmae.models.segmentation_metrics import MeanIoU
 
-# Logits for every fourth pixel are what segmentation networks usually make;
-# bilinear interpolation does the rest.
-_MOST_UPSAMPLING_LAYERS = 2
 _ARGUMENTS_OF_THE_HEAD = (
     *("ignore_label", "class_names"),
     *("freeze_encoder", "num_upsampling_layers"),
@@ -119,34 +118,16 @@ class ImageSegmenter(LabeledModel):
         self.ignore_label = ignore_label
         self.class_names = None if class_names is None else list(class_names)
         self.freeze_encoder = freeze_encoder
-        self.num_upsampling_layers = _count_upsampling_layers(
+        self.num_upsampling_layers = count_upsampling_layers(
             num_upsampling_layers, encoder.patch_size
         )
 
         # === Layers ===
         self.encoder = copy_encoder(encoder, image_shape, drop_path_rate)
         self.encoder.trainable = not freeze_encoder
-        policy = {"dtype": self.encoder.dtype_policy}
-        self.upsampling = []
-        self.upsampling_norms = []
-        for index in range(self.num_upsampling_layers):
-            self.upsampling.append(
-                keras.layers.Conv2DTranspose(
-                    max(1, encoder.hidden_dim // 2 ** (index + 1)),
-                    kernel_size=2,
-                    strides=2,
-                    data_format="channels_last",
-                    name=f"upsampling_{index}",
-                    **policy,
-                )
-            )
-            self.upsampling_norms.append(
-                keras.layers.LayerNormalization(
-                    epsilon=encoder.layer_norm_epsilon,
-                    name=f"upsampling_norm_{index}",
-                    **policy,
-                )
-            )
+        self.upsampling, self.upsampling_norms = upsampling_layers(
+            self.encoder, self.num_upsampling_layers
+        )
         self.head = keras.layers.Dense(
             num_classes, name="head", dtype="float32"
         )
@@ -384,17 +365,3 @@ class ImageSegmenter(LabeledModel):
             config["encoder"], custom_objects=custom_objects
         )
         return cls(**{**config, "encoder": encoder})
-
-
-def _count_upsampling_layers(number, patch_size):
-    """Checks the number of transposed convolutions, or chooses it."""
-    most = patch_size.bit_length() - 1
-    if number is None:
-        return min(_MOST_UPSAMPLING_LAYERS, most)
-    if type(number) is not int or not 0 <= number <= most:
-        raise ValueError(
-            f"`num_upsampling_layers` must be an integer from 0 to {most}, as "
-            f"patches have sides of {patch_size} pixels. Received: "
-            f"num_upsampling_layers={number!r}"
-        )
-    return number
