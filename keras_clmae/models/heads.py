@@ -85,13 +85,12 @@ def upsampling_layers(encoder, number):
         number: int.
 
     Returns:
-        A list of `keras.layers.Conv2DTranspose` and a list of the
-        `keras.layers.LayerNormalization` after each.
+        A list of pairs of a `keras.layers.Conv2DTranspose` and the
+        `keras.layers.LayerNormalization` after it.
     """
     policy = {"dtype": encoder.dtype_policy}
-    convolutions, norms = [], []
-    for index in range(number):
-        convolutions.append(
+    return [
+        (
             keras.layers.Conv2DTranspose(
                 max(1, encoder.hidden_dim // 2 ** (index + 1)),
                 kernel_size=2,
@@ -99,13 +98,12 @@ def upsampling_layers(encoder, number):
                 data_format="channels_last",
                 name=f"upsampling_{index}",
                 **policy,
-            )
-        )
-        norms.append(
+            ),
             keras.layers.LayerNormalization(
                 epsilon=encoder.layer_norm_epsilon,
                 name=f"upsampling_norm_{index}",
                 **policy,
-            )
+            ),
         )
-    return convolutions, norms
+        for index in range(number)
+    ]

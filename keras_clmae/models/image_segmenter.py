@@ -125,9 +125,13 @@ class ImageSegmenter(LabeledModel):
         # === Layers ===
         self.encoder = copy_encoder(encoder, image_shape, drop_path_rate)
         self.encoder.trainable = not freeze_encoder
-        self.upsampling, self.upsampling_norms = upsampling_layers(
+        self.upsampling, self.upsampling_norms = [], []
+        # In turn: stored optimizers know the weights by their order.
+        for layer, norm in upsampling_layers(
             self.encoder, self.num_upsampling_layers
-        )
+        ):
+            self.upsampling.append(layer)
+            self.upsampling_norms.append(norm)
         self.head = keras.layers.Dense(
             num_classes, name="head", dtype="float32"
         )

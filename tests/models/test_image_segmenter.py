@@ -78,6 +78,15 @@ def test_head_by_hand():
     encoder = make_encoder()
     segmenter = ImageSegmenter(encoder, 3)
     assert segmenter.num_upsampling_layers == 2
+    # Files hold the state of optimizers in this order.
+    head = segmenter.trainable_variables[-10:]
+    assert [variable.path.split("/")[-2] for variable in head] == [
+        *("upsampling_0", "upsampling_0"),
+        *("upsampling_norm_0", "upsampling_norm_0"),
+        *("upsampling_1", "upsampling_1"),
+        *("upsampling_norm_1", "upsampling_norm_1"),
+        *("head", "head"),
+    ]
     grid = array(encoder(IMAGES))[:, 1:].reshape(16, 2, 3, 16)
     for layer, norm in zip(
         segmenter.upsampling, segmenter.upsampling_norms, strict=True
