@@ -24,6 +24,8 @@ _EXTRAS = {
     "orbax": "jax-hosts",
     "matplotlib": "cli",
     "tensorboardX": "cli",
+    "wandb": "wandb",
+    "mlflow": "mlflow",
 }
 
 

@@ -3,6 +3,7 @@
 python scripts/benchmark.py data photographs
 python scripts/benchmark.py knn
 python scripts/benchmark.py step --reference path/to/cl-mae
+python scripts/benchmark.py step --quick
 python scripts/benchmark.py scaling
 """
 
@@ -14,6 +15,10 @@ from jsonargparse import auto_cli
 COMMANDS = ("data", "knn", "scaling", "step")
 
 if __name__ == "__main__":
+    # A flag alone is no value of a `bool` for the parser.
+    sys.argv[1:] = [
+        "--quick=true" if word == "--quick" else word for word in sys.argv[1:]
+    ]
     # Only `data` needs TensorFlow, and `step` imports no backend at all.
     named = [word for word in sys.argv[1:2] if word in COMMANDS]
     auto_cli(

@@ -1,33 +1,21 @@
 """Time training steps on every backend, and those of other code."""
 
-import concurrent.futures
-import contextlib
-import dataclasses
-import functools
-import importlib.metadata
-import importlib.util
-import json
-import multiprocessing
 import os
-import platform
-import statistics
-import time
 from pathlib import Path
 from typing import Literal
 
 from benchmark_contestants import SIZES
 from benchmark_contestants import Contestant
-from benchmark_contestants import count_flop
-from benchmark_contestants import serve
-from rich import box
+from benchmark_step_table import installed_backends
+from benchmark_step_table import read_processor
+from benchmark_step_table import table_of
+from benchmark_step_table import write_results
+from benchmark_turns import compare
 from rich.console import Console
-from rich.table import Table
 
-BACKENDS = ("jax", "tensorflow", "torch")
 # Of CL-MAE and MAE.
 SHARED_VARIANTS = ("exact", "compiled", "checkpointed")
-# Seconds that the steps between two looks at the clock should take.
-ROUND_SECONDS = 2.0
+Precision = Literal["float32", "bfloat16"]
 
 
 def step(
@@ -45,7 +33,8 @@ def step(
     reference_variants: tuple[Literal["exact", "vectorized"], ...] = ("exact",),
     peer: Literal["huggingface"] | None = None,
     device: Literal["cpu", "gpu"] = "cpu",
-    precision: Literal["float32", "bfloat16"] = "float32",
+    precision: Precision | tuple[Precision, ...] = ("float32",),
+    quick: bool = False,
     output: str = "step.json",
 ) -> None:
     """Times training steps, every contestant in turn in every round.
@@ -70,8 +59,62 @@ def step(
         peer: huggingface times transformers' ViTMAEForPreTraining beside MAE.
         device: cpu or gpu, as the backends see it.
         precision: bfloat16 is mixed precision; autocast in the others' code.
+            Several are put in one table; ratios are to the first.
+        quick: Tells in a few minutes which backend and precision is fastest
+            here, by a model of the width of ViT-Ti/4 and few layers. Options
+            about sizes, methods, variants and rounds are not read.
         output: JSON file of the results.
     """
+    precisions = (precision,) if isinstance(precision, str) else precision
+    if quick:
+        sizes, methods, batch_sizes = (
+            ("few_layers_patch4_32",),
+            ("clmae",),
+            None,
+        )
+        variants, rounds, precisions = ("exact",), 3, ("float32", "bfloat16")
+    _check(sizes, rounds if not quick else 5)
+    if device == "cpu":
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
+        os.environ["JAX_PLATFORMS"] = "cpu"
+    # XLA would otherwise take most of the memory for the first process.
+    os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"
+    console = Console()
+    name, units = read_processor()
+    console.print(f"{name}: {', '.join(units) or 'units are not known'}")
+    results = []
+    for size in sizes:
+        for method in methods:
+            for batch_size in batch_sizes or (SIZES[size][2],):
+                contestants = [
+                    contestant
+                    for each in precisions
+                    for contestant in _contestants(
+                        backends or installed_backends(),
+                        variants,
+                        Path(reference).resolve() if reference else None,
+                        reference_variants,
+                        peer,
+                        method=method,
+                        size=size,
+                        batch_size=batch_size,
+                        precision=each,
+                        device=device,
+                    )
+                ]
+                rows = compare(contestants, rounds, console, not quick)
+                console.print(table_of(rows))
+                results += rows
+                write_results(output, results)
+    if quick and results:
+        fastest = max(results, key=lambda row: row["images_per_second"])
+        console.print(
+            f"Fastest here: {fastest['backend']} in {fastest['precision']}."
+        )
+    console.print(f"Results: {output}")
+
+
+def _check(sizes, rounds):
     if rounds < 5:
         raise ValueError(f"`rounds` must be at least 5. Received: {rounds}")
     unknown = set(sizes) - set(SIZES)
@@ -80,295 +123,32 @@ def step(
             f"`sizes` must be of {', '.join(SIZES)}. "
             f"Received: {', '.join(sorted(unknown))}"
         )
-    if device == "cpu":
-        os.environ["CUDA_VISIBLE_DEVICES"] = ""
-        os.environ["JAX_PLATFORMS"] = "cpu"
-    # XLA would otherwise take most of the memory for the first process.
-    os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"
-    console = Console()
-    results = []
-    for size in sizes:
-        for method in methods:
-            for batch_size in batch_sizes or (SIZES[size][2],):
-                shared = {
-                    "method": method,
-                    "size": size,
-                    "batch_size": batch_size,
-                    "precision": precision,
-                    "device": device,
-                }
-                contestants = [
-                    Contestant(
-                        "keras_clmae",
-                        backend,
-                        variant=variant,
-                        **shared,
-                    )
-                    for backend in backends or installed_backends()
-                    for variant in variants
-                    if method == "clmae" or variant in SHARED_VARIANTS
-                    # JAX compiles in any case.
-                    if (backend, variant) != ("jax", "compiled")
-                ]
-                if reference and method == "clmae":
-                    contestants += [
-                        Contestant(
-                            "published",
-                            "torch",
-                            variant=variant,
-                            path=str(Path(reference).resolve()),
-                            **shared,
-                        )
-                        for variant in reference_variants
-                    ]
-                if peer and method == "mae":
-                    contestants.append(Contestant(peer, "torch", **shared))
-                rows = compare(contestants, rounds, console)
-                console.print(table_of(rows))
-                results += rows
-                write_results(output, results)
-    console.print(f"Results: {output}")
 
 
-def installed_backends():
-    """Lists the backends whose library is installed."""
-    return [name for name in BACKENDS if importlib.util.find_spec(name)]
-
-
-def compare(contestants, rounds, console):
-    """Times contestants in turn.
-
-    Args:
-        contestants: list of `Contestant`.
-        rounds: int.
-        console: rich `Console`, for the status line.
-
-    Returns:
-        List of dicts, one for each contestant that could be timed.
-    """
-    with contextlib.ExitStack() as stack:
-        status = stack.enter_context(console.status(""))
-        runners = []
-        for contestant in contestants:
-            status.update(f"{describe(contestant)}: compiling")
-            runner = _Runner(contestant)
-            stack.callback(runner.close)
-            if runner.error:
-                console.print(
-                    f"{describe(contestant)} cannot be timed: {runner.error}"
-                )
-            else:
-                runners.append(runner)
-        for runner in runners:
-            runner.choose_steps()
-        for index in range(rounds):
-            for runner in runners:
-                status.update(
-                    f"{describe(runner.contestant)}: round {index + 1}"
-                )
-                runner.time()
-    # The others' code, or else the first of ours.
-    baseline = next(
-        (r for r in runners if r.contestant.name != "keras_clmae"),
-        runners[0] if runners else None,
-    )
-    peak = max((r.made["peak_gflops"] for r in runners), default=0.0)
-    return [_row(runner, baseline, peak) for runner in runners]
-
-
-def describe(contestant):
-    return (
-        f"{contestant.label}, {contestant.method} {contestant.size}, "
-        f"batch {contestant.batch_size}"
-    )
-
-
-class _Runner:
-    """Handle of a contestant that runs in a process of its own."""
-
-    def __init__(self, contestant):
-        self.contestant = contestant
-        self.seconds = []
-        self.processor_seconds = []
-        self.peak_memory = 0
-        self.steps = 1
-        context = multiprocessing.get_context("spawn")
-        self.connection, other = context.Pipe()
-        os.environ["KERAS_BACKEND"] = contestant.backend
-        self.process = context.Process(
-            target=serve, args=(contestant, other), daemon=True
-        )
-        self.process.start()
-        other.close()
-        self.made = self._receive()
-        self.error = self.made if isinstance(self.made, str) else None
-
-    def choose_steps(self):
-        """Takes as many steps for a round as fill its time, in periods."""
-        period = self.contestant.period
-        periods = round(ROUND_SECONDS / self._ask()[0] / period)
-        self.steps = period * max(1, periods)
-
-    def time(self):
-        seconds, worked, self.peak_memory = self._ask()
-        self.seconds.append(seconds)
-        self.processor_seconds.append(worked)
-
-    def _ask(self):
-        self.connection.send(self.steps)
-        answer = self._receive()
-        if isinstance(answer, str):
-            raise RuntimeError(f"{describe(self.contestant)}: {answer}")
-        return answer
-
-    def _receive(self):
-        try:
-            return self.connection.recv()
-        except EOFError:
-            self.process.join()
-            return f"its process ended with status {self.process.exitcode}"
-
-    def close(self):
-        with contextlib.suppress(BrokenPipeError):
-            self.connection.send(None)
-        self.process.join(timeout=30)
-        self.process.kill()
-
-
-def _counted_work(contestant):
-    """Counts GFLOP per image by PyTorch; `None` where it cannot be counted."""
-    # Skipping the masking phase at some steps cannot be seen in one.
-    if not importlib.util.find_spec("torch") or contestant.period > 1:
-        return None
-    # The other variants do the same matrix products, or twice those that
-    # checkpoints spare memory for, which is no more of a model's work.
-    variant = contestant.variant
-    return _count_flop(
-        dataclasses.replace(
-            contestant,
-            backend="torch",
-            batch_size=2,
-            precision="float32",
-            device="cpu",
-            variant=variant if variant == "simultaneous" else "exact",
-        )
-    )
-
-
-@functools.cache
-def _count_flop(contestant):
-    os.environ["KERAS_BACKEND"] = "torch"
-    with concurrent.futures.ProcessPoolExecutor(
-        1, mp_context=multiprocessing.get_context("spawn")
-    ) as pool:
-        return pool.submit(count_flop, contestant).result()
-
-
-def _row(runner, baseline, peak):
-    contestant = runner.contestant
-    speeds = [contestant.batch_size / seconds for seconds in runner.seconds]
-    gflop = _counted_work(contestant)
-    speed = statistics.median(speeds)
-    ratio = processor_ratio = None
-    if baseline is not None:
-        ratio = _median_ratio(baseline.seconds, runner.seconds)
-        processor_ratio = _median_ratio(
-            baseline.processor_seconds, runner.processor_seconds
-        )
-    return {
-        **dataclasses.asdict(contestant),
-        "label": contestant.label,
-        "images_per_second": speed,
-        "slowest": min(speeds),
-        "fastest": max(speeds),
-        "ratio": ratio,
-        "processor_seconds": statistics.median(runner.processor_seconds),
-        "processor_ratio": processor_ratio,
-        "baseline": baseline and baseline.contestant.label,
-        "compile_seconds": runner.made["compile_seconds"],
-        "peak_memory_bytes": runner.peak_memory,
-        "parameters": runner.made["parameters"],
-        "gflop_per_image": gflop,
-        "matrix_product_peak_gflops": peak,
-        "share_of_peak": gflop and gflop * speed / peak,
-    }
-
-
-def _median_ratio(theirs, ours):
-    return statistics.median(
-        one / other for one, other in zip(theirs, ours, strict=True)
-    )
-
-
-def table_of(rows):
-    """Makes a rich table of results of one size, method and batch."""
-    first = rows[0] if rows else {}
-    title = "{method} {size}, batch {batch_size}, {precision}".format(**first)
-    peak = first.get("matrix_product_peak_gflops", 0)
-    table = Table(
-        title=title,
-        caption=f"Matrix products reach {peak:.0f} GFLOP/s on this machine.",
-        box=box.SIMPLE_HEAD,
-        padding=0,
-        pad_edge=False,
-    )
-    table.add_column("", no_wrap=True)
-    for heading in (
-        "images/s",
-        "min",
-        "max",
-        "ratio",
-        "cpu",
-        "first, s",
-        "GiB",
-        "GFLOP",
-        "peak",
-    ):
-        table.add_column(heading, justify="right", no_wrap=True)
-    for row in rows:
-        table.add_row(
-            row["label"].removeprefix("keras_clmae "),
-            *(
-                _show_speed(row[name])
-                for name in ("images_per_second", "slowest", "fastest")
-            ),
-            _show(row["ratio"], "{:.2f}"),
-            _show(row["processor_ratio"], "{:.2f}"),
-            f"{row['compile_seconds']:.1f}",
-            f"{row['peak_memory_bytes'] / 2**30:.2f}",
-            _show(row["gflop_per_image"], "{:.4g}"),
-            _show(row["share_of_peak"], "{:.0%}"),
-        )
-    return table
-
-
-def _show_speed(value):
-    """Writes three digits: large models do less than an image per second."""
-    return f"{value:,.0f}" if value >= 100 else f"{value:#.3g}"
-
-
-def _show(value, form):
-    return "" if value is None else form.format(value)
-
-
-def write_results(path, results):
-    """Writes the results so far, with the machine they were measured on."""
-    document = {
-        "date": time.strftime("%Y-%m-%d"),
-        "machine": platform.machine(),
-        "processors": len(os.sched_getaffinity(0)),
-        "python": platform.python_version(),
-        "versions": {
-            name: importlib.metadata.version(name)
-            for name in (
-                "keras",
-                *installed_backends(),
-                "transformers",
+def _contestants(
+    backends, variants, reference, reference_variants, peer, **shared
+):
+    """Lists who is timed of one size, method, batch and precision."""
+    method = shared["method"]
+    contestants = [
+        Contestant("keras_clmae", backend, variant=variant, **shared)
+        for backend in backends
+        for variant in variants
+        if method == "clmae" or variant in SHARED_VARIANTS
+        # JAX compiles in any case.
+        if (backend, variant) != ("jax", "compiled")
+    ]
+    if reference and method == "clmae":
+        contestants += [
+            Contestant(
+                "published",
+                "torch",
+                variant=variant,
+                path=str(reference),
+                **shared,
             )
-            if importlib.util.find_spec(name)
-        },
-        "results": results,
-    }
-    temporary = Path(f"{path}.tmp")
-    temporary.write_text(json.dumps(document, indent=2))
-    temporary.replace(path)
+            for variant in reference_variants
+        ]
+    if peer and method == "mae":
+        contestants.append(Contestant(peer, "torch", **shared))
+    return contestants

@@ -18,11 +18,32 @@ os.environ.setdefault(
 )
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
-# The emitters of XLA's fusions on CPUs compile three times as long.
-os.environ.setdefault("XLA_FLAGS", "--xla_cpu_use_fusion_emitters=false")
+# The emitters of XLA's fusions on CPUs compile three times as long; tiny steps
+# need no optimized code, on TensorFlow neither.
+os.environ.setdefault(
+    "XLA_FLAGS",
+    "--xla_cpu_use_fusion_emitters=false --xla_backend_optimization_level=0 "
+    "--xla_llvm_disable_expensive_passes=true",
+)
 
 import keras  # noqa: E402
 import pytest  # noqa: E402
+
+if keras.backend.backend() == "tensorflow":
+    import tensorflow as tf
+
+    # Rewriting a graph takes longer than running it a few times.
+    tf.config.optimizer.set_experimental_options(
+        {"disable_meta_optimizer": True}
+    )
+
+
+def pytest_ignore_collect(collection_path, config):
+    """Leave out modules of which no test will run, and what they import."""
+    if config.option.markexpr != "not once" or collection_path.suffix != ".py":
+        return None
+    text = collection_path.read_text(encoding="utf-8")
+    return True if "\npytestmark = ONCE\n" in text else None
 
 
 def pytest_collection_finish():
@@ -35,6 +56,20 @@ def pytest_collection_finish():
 def seed():
     """Start every test from the same random state."""
     keras.utils.set_random_seed(0)
+
+
+@pytest.fixture(scope="module")
+def untraced():
+    """TensorFlow runs at once what it would trace and compile first.
+
+    For tests of a few steps, of which no graph is the subject.
+    """
+    if keras.backend.backend() != "tensorflow":
+        yield
+        return
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -11,8 +11,11 @@ import numpy as np
 import pytest
 
 from keras_clmae.models import CLMAE
+from keras_clmae.models import ImageSegmenter
 from keras_clmae.models import MaskedAutoencoder
+from keras_clmae.models import ViTEncoder
 from keras_clmae.optimizers import AdamW
+from keras_clmae.optimizers import LayerDecayAdamW
 from tests.once import ONCE
 from tests.tiny_models import FixedMasker
 from tests.tiny_models import compiled_clmae
@@ -33,7 +36,7 @@ import keras, numpy as np
 import keras_clmae
 from tests.tiny_models import tiny_images
 
-steps, *paths = sys.argv[1:]
+steps, segmenter, *paths = sys.argv[1:]
 results = []
 for path in paths:
     model = keras.saving.load_model(path)
@@ -50,7 +53,17 @@ for path in paths:
         model.reset_metrics()
         logs.append({name: float(value) for name, value in log.items()})
     results.append({"outputs": outputs, "logs": logs})
-print(json.dumps(results))
+
+segmenter = keras.saving.load_model(segmenter)
+images = np.random.default_rng(1).normal(size=(2, 16, 8, 1)).astype("float32")
+masks = (images[..., 0] > 0).astype("uint8")
+logits = segmenter.predict(images, verbose=0)
+logs = [
+    segmenter.train_on_batch(images, masks, return_dict=True) for _ in range(3)
+]
+logs = [{name: float(value) for name, value in each.items()} for each in logs]
+segmenter = {"logits": logits.tolist(), "logs": logs}
+print(json.dumps({"models": results, "segmenter": segmenter}))
 """
 
 
@@ -100,6 +113,11 @@ def results(tmp_path_factory):
         model.train_on_batch(tiny_images())
         paths.append(str(folder / f"{name}.keras"))
         model.save(paths[-1])
+    # Patches of 8 pixels: transposed convolutions and interpolation.
+    segmenter = ImageSegmenter(ViTEncoder((16, 8, 1), 8, 16, 1, 2), 2)
+    segmenter.compile(LayerDecayAdamW(1e-2))
+    paths.insert(0, str(folder / "segmenter.keras"))
+    segmenter.save(paths[0])
     results = {}
     for backend in BACKENDS:
         done = subprocess.run(
@@ -116,7 +134,9 @@ def results(tmp_path_factory):
 
 @pytest.mark.parametrize("other", ["tensorflow", "torch"])
 def test_same_file_same_outputs(results, other):
-    for found, expected in zip(results[other], results["jax"], strict=True):
+    for found, expected in zip(
+        results[other]["models"], results["jax"]["models"], strict=True
+    ):
         for name, value in expected["outputs"].items():
             np.testing.assert_allclose(
                 found["outputs"][name],
@@ -130,7 +150,9 @@ def test_same_file_same_outputs(results, other):
 
 @pytest.mark.parametrize("other", ["tensorflow", "torch"])
 def test_same_batches_same_training(results, other):
-    for found, expected in zip(results[other], results["jax"], strict=True):
+    for found, expected in zip(
+        results[other]["models"], results["jax"]["models"], strict=True
+    ):
         assert len(found["logs"]) == STEPS
         for step, (actual, log) in enumerate(
             zip(found["logs"], expected["logs"], strict=True)
@@ -144,3 +166,15 @@ def test_same_batches_same_training(results, other):
                     atol=1e-5,
                     err_msg=f"{name} at step {step}",
                 )
+
+
+@pytest.mark.parametrize("other", ["tensorflow", "torch"])
+def test_a_segmenter_does_the_same(results, other):
+    found, expected = (
+        results[backend]["segmenter"] for backend in (other, "jax")
+    )
+    np.testing.assert_allclose(
+        found["logits"], expected["logits"], rtol=1e-4, atol=1e-5
+    )
+    for ours, theirs in zip(found["logs"], expected["logs"], strict=True):
+        assert ours == pytest.approx(theirs, rel=1e-3)

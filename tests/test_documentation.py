@@ -177,6 +177,11 @@ def check_command(words, monkeypatch):
         check_requirements(arguments)
     elif program == "keras-clmae":
         parse(arguments, monkeypatch)
+    elif program == "docker":
+        if arguments[0] == "run":
+            # The image is called as the command that it runs.
+            start = arguments.index("keras-clmae") + 1
+            parse(arguments[start:], monkeypatch)
     elif program == "python":
         print_config(
             pathlib.Path(arguments[0]).stem, arguments[1:], monkeypatch
@@ -351,5 +356,9 @@ def test_pages_build_as_contributing_says(tmp_path):
     )
     assert built.returncode == 0, built.stdout + built.stderr
     assert not re.search("^WARNING", built.stdout + built.stderr, re.MULTILINE)
-    page = (tmp_path / "site" / "api" / "models" / "index.html").read_text()
+    site = tmp_path / "site"
+    page = (site / "api" / "models" / "index.html").read_text()
     assert 'id="keras_clmae.models.CLMAE"' in page
+    # Notebooks lie elsewhere.
+    page = (site / "notebooks" / "3_fine_tune" / "index.html").read_text()
+    assert "ImageClassifier" in page

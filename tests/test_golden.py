@@ -18,6 +18,7 @@ from keras_clmae.conversion.torch_checkpoint import published_table
 from keras_clmae.conversion.weight_map import export
 from keras_clmae.conversion.weight_map import variables_of
 from keras_clmae.layers import keep_top_tokens
+from tests.tiny_models import QUICK
 from tests.tiny_models import assert_same_bits
 from tests.tiny_models import to_numpy
 
@@ -126,8 +127,9 @@ class GradientCatcher(keras.optimizers.SGD):
 
 def test_every_gradient_of_both_phases(model):
     autoencoder, masking = GradientCatcher(), GradientCatcher()
+    # The five steps below are compiled.
     model.compile(
-        autoencoder, masking, curriculum=float(GOLDEN["masker_factor"])
+        autoencoder, masking, curriculum=float(GOLDEN["masker_factor"]), **QUICK
     )
     model.train_on_batch(GOLDEN["images_nhwc"])
     caught = {}

@@ -34,6 +34,7 @@ ROOMS = (
     "argument_validation",
     "batches",
     "optional_imports",
+    "file_names",
     "freed_memory",
     "random_state",
     "version",

@@ -17,6 +17,7 @@ from keras_clmae import LinearCurriculum
 from keras_clmae.data import load_digits_arrays
 from keras_clmae.models import CLMAE
 from keras_clmae.models import MaskingModule
+from tests.once import ONCE
 from tests.tiny_models import adamw
 
 DATA = pathlib.Path(
@@ -125,13 +126,15 @@ def trained_difficulties(
     return difficulties(model, images, 64, measured_at)
 
 
-# Minutes on TensorFlow and JAX, where the digits have to do.
+# Minutes on TensorFlow and JAX.
 on_pictures = pytest.mark.skipif(
     keras.backend.backend() != "torch",
-    reason="the digits show it on every backend, and sooner",
+    reason="trainings are the same on every backend",
 )
 
 
+# tests/test_across_backends.py holds the trainings of all backends together.
+@ONCE
 def test_a_partner_makes_easier_masks_on_digits():
     pytest.importorskip("sklearn")
     (train, _), (held_out, _) = load_digits_arrays()

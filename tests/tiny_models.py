@@ -1,5 +1,7 @@
 """Models small enough to compile in seconds, and images for them."""
 
+import functools
+
 import keras
 import numpy as np
 
@@ -85,6 +87,23 @@ def compiled_clmae(optimizer=None, model=None, total_steps=6, **arguments):
     model = model or tiny_clmae()
     arguments.setdefault("curriculum", LinearCurriculum(total_steps))
     model.compile(optimizer or adamw(), **arguments)
+    return model
+
+
+@functools.cache
+def _shared():
+    model = compiled_clmae()
+    model.optimizer.build(model.trainable_variables)
+    return model, state_of(model)
+
+
+def shared_clmae():
+    """The one model of `compiled_clmae()` of all modules, as if it were new.
+
+    Its steps, for batches of 4, are traced and compiled once per session.
+    """
+    model, state = _shared()
+    rewind(model, state)
     return model
 
 

@@ -149,5 +149,6 @@ def _worded(parser, arguments, error):
         kinds = kinds.replace("], ", "] or ").replace(", NoneType", " or None")
         kinds = re.sub(r"typing\.Literal\[(.*?)\]", r"\1", kinds)
         kinds = kinds.replace("NoneType", "None")
+        kinds = re.sub(r"(\w), (?=\w)", r"\1 or ", kinds)
         return f"`{name}` must be {kinds}. Received: {name}={value}"
     return message

@@ -22,6 +22,7 @@ from keras_clmae.conversion.torch_checkpoint import save_torch_checkpoint
 from keras_clmae.conversion.weight_map import Mapped
 from keras_clmae.conversion.weight_map import Report
 from keras_clmae.conversion.weight_map import variables_of
+from keras_clmae.file_names import RUN_MODEL
 from keras_clmae.saving.atomic_write import atomic_write
 from keras_clmae.saving.keras_files import is_keras_clmae_folder
 from keras_clmae.saving.keras_files import load_keras_model
@@ -32,7 +33,6 @@ from keras_clmae.saving.weight_files import TORCH_ENDINGS
 from keras_clmae.saving.weight_files import open_weights
 
 FORMATS = ("keras", "published", "timm", "huggingface", "keras_hub")
-RUN_MODEL = "model.keras"
 
 
 def local_source(source):

@@ -8,12 +8,12 @@ import tempfile
 import warnings
 
 from keras_clmae.conversion import weight_map
-from keras_clmae.conversion.huggingface_format import architecture_of
-from keras_clmae.conversion.huggingface_format import config_of
+from keras_clmae.conversion.huggingface_config import architecture_of
+from keras_clmae.conversion.huggingface_config import config_of
+from keras_clmae.conversion.huggingface_config import read_class_names
+from keras_clmae.conversion.huggingface_config import read_config
 from keras_clmae.conversion.huggingface_format import decoder_blocks_of
 from keras_clmae.conversion.huggingface_format import huggingface_table
-from keras_clmae.conversion.huggingface_format import read_class_names
-from keras_clmae.conversion.huggingface_format import read_config
 from keras_clmae.conversion.huggingface_format import read_sizes
 from keras_clmae.conversion.image_processor import FILE_NAME
 from keras_clmae.conversion.image_processor import image_processor_of

@@ -4,12 +4,11 @@ import math
 
 import numpy as np
 
+from keras_clmae.data.decoding import REDUCTIONS
 from keras_clmae.optional_imports import require
 
 # Tries to fit a window into the image before it falls back to a central one.
 _ATTEMPTS = 10
-# Reductions that a JPEG decoder makes almost for free.
-REDUCTIONS = (1, 2, 4, 8)
 
 
 def random_window(shape, seed, scale, aspect_ratio):
@@ -53,52 +52,81 @@ def random_window(shape, seed, scale, aspect_ratio):
     return tf.cast(tf.concat([tf.floor(place * room), chosen], 0), "int32")
 
 
-def central_resize(pixels, image_size, crop_fraction):
-    """Resizes an image to cover a frame, and cuts out the frame's middle.
+def covering_size(shape, image_size, crop_fraction):
+    """Computes the size of an image that covers a frame, in its proportions.
+
+    Args:
+        shape: int tensor `(height, width)` of the image.
+        image_size: pair of int. Height and width of the frame's middle.
+        crop_fraction: float in (0, 1]. The middle's share of the frame's
+            sides.
+
+    Returns:
+        An int32 tensor `(height, width)`.
+    """
+    tf = require("tensorflow", "Cropping images")
+    frame = [round(size / crop_fraction) for size in image_size]
+    shape = tf.cast(shape, "float32")
+    factor = tf.reduce_max(tf.constant(frame, "float32") / shape)
+    # The small term keeps a product that should be whole from rounding down.
+    size = tf.cast(tf.floor(shape * factor + 1e-3), "int32")
+    return tf.maximum(size, frame)
+
+
+def central_resize(pixels, image_size, size, shape, reduction, missing):
+    """Resizes an image, and cuts out the middle.
 
     Bicubic, with the wider kernel that keeps an image clean when it is made
     smaller.
 
     Args:
-        pixels: tensor of shape `(height, width, channels)`.
+        pixels: float32 tensor of shape `(height, width, channels)`.
         image_size: pair of int. Height and width of the result.
-        crop_fraction: float in (0, 1]. The result's share of the frame's
-            sides.
+        size: int32 tensor `(height, width)` that the whole image is resized to.
+        shape: int tensor `(height, width)` of the image before it was reduced.
+        reduction: scalar int32 tensor. How many pixels of the image a side of
+            one of `pixels` stands for.
+        missing: int tensor `(rows, columns)` that the first row and column of
+            `pixels` lack of `reduction`.
 
     Returns:
         A float32 tensor of shape `(*image_size, channels)`.
     """
     tf = require("tensorflow", "Cropping images")
-    frame = [round(size / crop_fraction) for size in image_size]
-    shape = tf.cast(tf.shape(pixels)[:2], "float32")
-    factor = tf.reduce_max(tf.constant(frame, "float32") / shape)
-    # The small term keeps a product that should be whole from rounding down.
-    size = tf.cast(tf.floor(shape * factor + 1e-3), "int32")
-    size = tf.maximum(size, frame)
-    pixels = tf.image.resize(pixels, size, "bicubic", antialias=True)
-    start = (size - tf.constant(image_size)) // 2
-    return pixels[
-        start[0] : start[0] + image_size[0],
-        start[1] : start[1] + image_size[1],
-    ]
+    scale = tf.cast(size, "float32") / tf.cast(shape, "float32")
+    start = tf.cast((size - tf.constant(image_size)) // 2, "float32")
+    resized = tf.raw_ops.ScaleAndTranslate(
+        images=pixels[tf.newaxis],
+        size=image_size,
+        scale=scale * tf.cast(reduction, "float32"),
+        translation=-start - scale * tf.cast(missing, "float32"),
+        kernel_type="keyscubic",
+        antialias=True,
+    )
+    return resized[0]
 
 
-def resize_window(pixels, image_size):
+def resize_window(pixels, image_size, window=None):
     """Resizes a window of an image, bicubic, as fast as TensorFlow can.
 
-    A window more than twice as large as the result gets the wider kernel that
-    is slower and keeps fine patterns from turning into coarse ones. A JPEG's
-    has been reduced while it was decoded, and is not as large.
+    A window at least twice as large as the result gets the wider kernel that
+    is slower and keeps fine patterns from turning into coarse ones.
 
     Args:
         pixels: float32 tensor of shape `(height, width, channels)`; from
             bytes the kernel is slower, by more than the cast takes.
         image_size: pair of int. Height and width of the result.
+        window: float32 tensor `(top, left, height, width)` in `pixels`, not
+            whole where these have been reduced, which leaves a window at least
+            twice as large as the result. Defaults to `None`: all `pixels`.
 
     Returns:
         A float32 tensor of shape `(*image_size, channels)`.
     """
     tf = require("tensorflow", "Cropping images")
+    if window is None:
+        shape = tf.cast(tf.shape(pixels)[:2], "float32")
+        window = tf.concat([[0.0, 0.0], shape], axis=0)
 
     def resize():
         resized = tf.raw_ops.ResizeBicubic(
@@ -107,9 +135,18 @@ def resize_window(pixels, image_size):
         return resized[0]
 
     def reduce():
-        return tf.image.resize(pixels, image_size, "bicubic", antialias=True)
+        scale = image_size / window[2:]
+        reduced = tf.raw_ops.ScaleAndTranslate(
+            images=pixels[tf.newaxis],
+            size=image_size,
+            scale=scale,
+            translation=-scale * window[:2],
+            kernel_type="keyscubic",
+            antialias=True,
+        )
+        return reduced[0]
 
-    is_large = tf.reduce_all(tf.shape(pixels)[:2] > 2 * np.array(image_size))
+    is_large = tf.reduce_all(window[2:] >= 2 * np.array(image_size, "float32"))
     return tf.cond(is_large, reduce, resize)
 
 
@@ -118,12 +155,13 @@ def reduction_index(window_size, image_size):
 
     Args:
         window_size: int tensor `(height, width)` of the window.
-        image_size: pair of int. Height and width it is resized to.
+        image_size: pair of int, or int tensor. Height and width it is resized
+            to, or must at least keep.
 
     Returns:
         Scalar int32 tensor, index into `REDUCTIONS`: the largest one that
         leaves the window at least as large as the result.
     """
     tf = require("tensorflow", "Cropping images")
-    factor = tf.reduce_min(window_size // tf.constant(image_size, "int32"))
+    factor = tf.reduce_min(window_size // tf.cast(image_size, "int32"))
     return tf.reduce_sum(tf.cast(factor >= REDUCTIONS[1:], "int32"))

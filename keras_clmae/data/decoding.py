@@ -2,10 +2,12 @@
 
 import contextlib
 import io
-import struct
 
 import numpy as np
 
+from keras_clmae.data.orientation import exif_orientation
+from keras_clmae.data.orientation import reverse
+from keras_clmae.data.orientation import transpose
 from keras_clmae.data.scientific import is_dicom
 from keras_clmae.data.scientific import is_tiff
 from keras_clmae.data.scientific import read_dicom
@@ -42,18 +44,10 @@ _FROM_16_BITS = np.float32(1 / 257)
 # How far floats may miss 0 and 1: resizing and float16 overshoot a little.
 _ROUNDING = 0.25
 
+# A JPEG decoder can make an image smaller by these factors almost for free.
+REDUCTIONS = (1, 2, 4, 8)
 # Gives the same pixels as Pillow; the faster one saves nothing to speak of.
 _DCT_METHOD = "INTEGER_ACCURATE"
-
-# The Exif block of a photograph comes first in the file, or after a short JFIF
-# block, and the list that holds the orientation comes first in the block.
-_EXIF_START_BYTES = 64
-_EXIF_SEARCH_BYTES = 4096
-
-# By Exif orientation (0 is none): what is exchanged, after rows and columns
-# have been from 5 on. Exif 2.32, tag 0x0112.
-_UPSIDE_DOWN = np.isin(np.arange(9), (3, 4, 7, 8))
-_LEFT_RIGHT = np.isin(np.arange(9), (2, 3, 6, 7))
 
 # Red, green and blue in the brightness of an image: ITU-R BT.601.
 _LUMA = np.float32([[0.2989], [0.587], [0.114]])
@@ -127,6 +121,30 @@ class ImageDecoder:
             jpeg,
             lambda: self.decode_other(contents),
         )
+
+    def decode_reduced_jpeg(self, contents, index):
+        """Decodes a whole JPEG image at a smaller scale, not turned upright.
+
+        Args:
+            contents: scalar string tensor. A JPEG file.
+            index: scalar int32 tensor, into `REDUCTIONS`.
+
+        Returns:
+            A float32 tensor of shape `(height, width, channels)`. Where the
+            reduction does not divide a side, the last pixel reaches beyond it.
+        """
+        tf = self._tf
+
+        def decode(reduction):
+            return lambda: tf.io.decode_jpeg(
+                contents,
+                self._jpeg_channels,
+                ratio=reduction,
+                dct_method=_DCT_METHOD,
+            )
+
+        pixels = tf.switch_case(index, [decode(r) for r in REDUCTIONS])
+        return tf.cast(self._from_jpeg(pixels), "float32")
 
     def decode_jpeg_window(self, contents, window, reduction):
         """Decodes a part of a JPEG image, not turned upright.
@@ -313,85 +331,3 @@ def _convert(pixels, channels):
     opaque = np.full_like(color[..., :1], 255)
     alpha = pixels[..., -1:] if received % 2 == 0 else opaque
     return np.concatenate([color, alpha], axis=-1)
-
-
-def exif_orientation(contents):
-    """Reads the Exif orientation of a photograph.
-
-    Args:
-        contents: scalar string tensor. A JPEG file.
-
-    Returns:
-        Scalar int32 tensor from 1 (upright, or not told) to 8.
-    """
-    tf = require("tensorflow", "Reading image files")
-
-    def parse():
-        orientation = tf.numpy_function(
-            _parse_orientation,
-            [tf.strings.substr(contents, 0, _EXIF_SEARCH_BYTES)],
-            "int32",
-            stateful=False,
-        )
-        return tf.ensure_shape(orientation, ())
-
-    start = tf.strings.substr(contents, 0, _EXIF_START_BYTES)
-    has_exif = tf.strings.regex_full_match(start, r"(?s)\C*Exif\C*")
-    return tf.cond(has_exif, parse, lambda: 1)
-
-
-def _parse_orientation(head):
-    head = head if isinstance(head, bytes) else head.item()
-    _, _, block = head.partition(b"Exif\0\0")
-    order = "<" if block.startswith(b"II") else ">"
-    # Tag 0x0112 (orientation), type 3 (short), one value.
-    _, _, value = block.partition(struct.pack(f"{order}HHI", 0x0112, 3, 1))
-    if len(value) < 2:
-        return np.int32(1)
-    (orientation,) = struct.unpack(f"{order}H", value[:2])
-    return np.int32(orientation if 1 <= orientation <= 8 else 1)
-
-
-def transpose(pixels, orientation):
-    """Exchanges rows and columns of an image that lies on its side.
-
-    With `reverse` after it the image is upright.
-
-    Args:
-        pixels: tensor of shape `(height, width, channels)`.
-        orientation: scalar int32 tensor. The Exif orientation, 1 to 8.
-
-    Returns:
-        A tensor of shape `(height, width, channels)`, or
-        `(width, height, channels)` for orientations from 5 on.
-    """
-    tf = require("tensorflow", "Reading image files")
-    return tf.cond(
-        orientation >= 5,
-        lambda: tf.transpose(pixels, (1, 0, 2)),
-        lambda: pixels,
-    )
-
-
-def reverse(pixels, orientation, mirror=False):
-    """Mirrors an image vertically and horizontally, as its orientation says.
-
-    Args:
-        pixels: tensor of shape `(height, width, channels)`.
-        orientation: scalar int32 tensor. The Exif orientation, 1 to 8.
-        mirror: scalar boolean tensor. Whether to exchange left and right of
-            the upright image. Defaults to `False`.
-
-    Returns:
-        A tensor of the same shape.
-    """
-    tf = require("tensorflow", "Reading image files")
-    upside_down = tf.gather(_UPSIDE_DOWN, orientation)
-    left_right = tf.gather(_LEFT_RIGHT, orientation) ^ mirror
-    return tf.cond(
-        upside_down | left_right,
-        lambda: tf.raw_ops.Reverse(
-            tensor=pixels, dims=[upside_down, left_right, False]
-        ),
-        lambda: pixels,
-    )

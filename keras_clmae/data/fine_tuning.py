@@ -33,7 +33,8 @@ class FineTuneTransform(PretrainTransform):
         image_size: int, or pair of int (height, width).
         scale: pair of float in (0, 1]. Defaults to `(0.2, 1.0)`.
         aspect_ratio: pair of float. Defaults to `(3 / 4, 4 / 3)`.
-        flip: bool. Defaults to `True`.
+        flip: bool or float in [0, 1]. As of `PretrainTransform`. Defaults to
+            `True`.
         magnitude: float from 0 to 30. Strength of RandAugment's two
             operations on the scale of its paper; 0 leaves RandAugment out, as
             a warning says for images of other than 3 channels. Defaults to
@@ -92,6 +93,8 @@ class FineTuneTransform(PretrainTransform):
                     f"`{name}` must be from 0 to {largest}. "
                     f"Received: {name}={value}"
                 )
+        # The augmentations are those of pixels from 0 to 255.
+        self.takes_standardized = False
         self.magnitude = magnitude
         self.erasing_rate = erasing_rate
         self.mixup_alpha = mixup_alpha
@@ -129,9 +132,6 @@ class FineTuneTransform(PretrainTransform):
         if self.cutmix_alpha:
             mixers.append(keras_cv.layers.CutMix(alpha=self.cutmix_alpha))
         return augment, [tf.function(layer) for layer in mixers]
-
-    # The augmentations are those of pixels from 0 to 255.
-    takes_standardized = False
 
     def batch(self, images, labels, normalization, num_classes, seed):
         tf = require("tensorflow", "Transforming images")

@@ -1,7 +1,7 @@
 """Crop, flip and resize images together with their masks."""
 
 from keras_clmae.data import crops
-from keras_clmae.data.decoding import reverse
+from keras_clmae.data.orientation import reverse
 from keras_clmae.data.transforms import EvaluationTransform
 from keras_clmae.data.transforms import PretrainTransform
 from keras_clmae.data.transforms import normalize
@@ -17,7 +17,8 @@ class SegmentationTransform(PretrainTransform):
             image's area. Defaults to `(0.25, 1.0)`.
         aspect_ratio: pair of float. Least and largest width /
             height of the window. Defaults to `(3 / 4, 4 / 3)`.
-        flip: bool. Whether to mirror every other pair. Defaults to `True`.
+        flip: bool or float in [0, 1]. Whether to mirror every other pair, or
+            the share of pairs to mirror. Defaults to `True`.
 
     Example:
 
@@ -52,7 +53,7 @@ class SegmentationTransform(PretrainTransform):
         tf = require("tensorflow", "Transforming images")
         window = crops.random_window(shape, seed, self.scale, self.aspect_ratio)
         draw = tf.random.stateless_uniform((), seed + (1, 0))
-        return window, self.flip & (draw < 0.5)
+        return window, draw < self.flip
 
 
 class _CentralTransform(EvaluationTransform):

@@ -1,10 +1,18 @@
 """Crop, resize and flip images between their file and the model."""
 
 from keras_clmae.data import crops
-from keras_clmae.data.decoding import exif_orientation
-from keras_clmae.data.decoding import reverse
-from keras_clmae.data.decoding import transpose
+from keras_clmae.data.augmentation import augment_batch
+from keras_clmae.data.augmentation import jitter_colors
+from keras_clmae.data.decoding import REDUCTIONS
+from keras_clmae.data.orientation import exif_orientation
+from keras_clmae.data.orientation import reverse
+from keras_clmae.data.orientation import reversed_axes
+from keras_clmae.data.orientation import transpose
 from keras_clmae.optional_imports import require
+
+# A JPEG is reduced while it is decoded as far as leaves so many times the
+# pixels of the result along each side, for the kernel that follows.
+_CLEAN = 2
 
 
 class ImageTransform:
@@ -62,6 +70,10 @@ class ImageTransform:
 class EvaluationTransform(ImageTransform):
     """Resizes the short side to 256 / 224 of the target, cuts the center out.
 
+    A JPEG file that is far larger than the result is reduced by 2, 4 or 8
+    while it is decoded, which changes its pixels by less than one of 255 levels
+    in the mean.
+
     Args:
         image_size: int, or pair of int (height, width).
         crop_fraction: float in (0, 1]. Share of the resized image's short
@@ -91,9 +103,39 @@ class EvaluationTransform(ImageTransform):
 
     def example(self, contents, decoder, seed):
         tf = require("tensorflow", "Transforming images")
-        pixels = crops.central_resize(
-            decoder.decode(contents), self.image_size, self.crop_fraction
+
+        def size_of(shape):
+            return crops.covering_size(
+                shape, self.image_size, self.crop_fraction
+            )
+
+        def read_jpeg():
+            shape = tf.io.extract_jpeg_shape(contents)[:2]
+            orientation = exif_orientation(contents)
+            upright = tf.where(orientation >= 5, shape[::-1], shape)
+            size = size_of(upright)
+            index = crops.reduction_index(upright, _CLEAN * size)
+            pixels = decoder.decode_reduced_jpeg(contents, index)
+            pixels = transpose(pixels, orientation)
+            reduction = tf.gather(REDUCTIONS, index)
+            # Of what was the last pixel and is the first one now.
+            missing = tf.where(
+                tf.stack(reversed_axes(orientation)),
+                -upright % reduction,
+                0,
+            )
+            pixels = reverse(pixels, orientation)
+            return pixels, size, upright, reduction, missing
+
+        def read_other():
+            pixels = decoder.decode_other(contents)
+            shape = tf.shape(pixels)[:2]
+            return pixels, size_of(shape), shape, 1, tf.zeros(2, "int32")
+
+        pixels, *geometry = tf.cond(
+            decoder.is_jpeg(contents), read_jpeg, read_other
         )
+        pixels = crops.central_resize(pixels, self.image_size, *geometry)
         # Bicubic interpolation overshoots at edges.
         pixels = tf.clip_by_value(pixels, 0.0, 255.0)
         return tf.ensure_shape(pixels, (*self.image_size, decoder.channels))
@@ -102,11 +144,14 @@ class EvaluationTransform(ImageTransform):
 class PretrainTransform(ImageTransform):
     """Random resized crop and horizontal flip: MAE's augmentation.
 
-    Of a JPEG file only the window is decoded, and a window more than twice
-    as large as the result is reduced by 2, 4 or 8 while it is decoded. The
-    rest of the way is plain bicubic interpolation. A window of another kind
-    of file that is more than twice as large gets the wider kernel, which
-    keeps fine patterns from turning into coarse ones.
+    Jitter of the colors and a function of your own may follow.
+
+    Of a JPEG file only the window is decoded, and a window that is far larger
+    than the result is reduced by 2, 4 or 8 while it is decoded, which changes
+    pixels by less than one of 255 levels in the mean. A window at least twice
+    as large as the result gets bicubic interpolation with the wider kernel,
+    which keeps fine patterns from turning into coarse ones, a smaller one the
+    plain kernel.
 
     Args:
         image_size: int, or pair of int (height, width).
@@ -114,8 +159,19 @@ class PretrainTransform(ImageTransform):
             image's area. Defaults to `(0.2, 1.0)`.
         aspect_ratio: pair of float. Least and largest width /
             height of the window. Defaults to `(3 / 4, 4 / 3)`.
-        flip: bool. Whether to mirror every other image. Defaults to
+        flip: bool or float in [0, 1]. Whether to mirror every other image
+            from left to right, or the share of images to mirror. Defaults to
             `True`.
+        color_jitter: float in [0, 1]. Brightness, contrast and, of RGB images,
+            saturation are multiplied by numbers that differ from 1 by at most
+            so much. Defaults to `0.0`: colors stay.
+        augmentation: callable, or `None`. Called for each image, after the
+            above, as `augmentation(image, generator)`: a float32 NumPy array
+            of shape `(height, width, channels)`, where 0 is black and 255
+            white, and a `numpy.random.Generator`. It returns an array of the
+            same shape. What it draws from the generator depends on the seed of
+            the data set, the epoch and the place in it only. It runs in Python,
+            one image at a time. Defaults to `None`.
 
     Reference:
 
@@ -127,7 +183,13 @@ class PretrainTransform(ImageTransform):
     Example:
 
     ```python
-    transform = keras_clmae.data.PretrainTransform(224, scale=(0.5, 1.0))
+    def add_noise(image, generator):
+        return image + generator.normal(0, 5, image.shape)
+
+
+    transform = keras_clmae.data.PretrainTransform(
+        224, scale=(0.5, 1.0), color_jitter=0.4, augmentation=add_noise
+    )
     dataset = keras_clmae.data.image_folder(
         "photos", image_size=224, batch_size=64, transform=transform
     )
@@ -142,6 +204,8 @@ class PretrainTransform(ImageTransform):
         scale=(0.2, 1.0),
         aspect_ratio=(3 / 4, 4 / 3),
         flip=True,
+        color_jitter=0.0,
+        augmentation=None,
     ):
         super().__init__(image_size)
         scale = tuple(scale)
@@ -156,9 +220,25 @@ class PretrainTransform(ImageTransform):
                 "`aspect_ratio` must be a pair of increasing "
                 f"positive numbers. Received: aspect_ratio={aspect_ratio}"
             )
+        for name, value in (("flip", flip), ("color_jitter", color_jitter)):
+            if not 0 <= value <= 1:
+                raise ValueError(
+                    f"`{name}` must be a number in [0, 1]. "
+                    f"Received: {name}={value}"
+                )
+        if augmentation is not None and not callable(augmentation):
+            raise ValueError(
+                "`augmentation` must be a function of an image and a "
+                f"`numpy.random.Generator`. Received: {augmentation!r}"
+            )
         self.scale = scale
         self.aspect_ratio = aspect_ratio
-        self.flip = flip
+        # Share of images that are mirrored.
+        self.flip = flip / 2 if isinstance(flip, bool) else flip
+        self.color_jitter = color_jitter
+        self.augmentation = augmentation
+        # Functions of the user's own see pixels from 0 to 255.
+        self.takes_standardized = augmentation is None
 
     def example(self, contents, decoder, seed):
         tf = require("tensorflow", "Transforming images")
@@ -185,42 +265,64 @@ class PretrainTransform(ImageTransform):
             self.aspect_ratio,
         )
         window = tf.where(is_lying, tf.gather(window, (1, 0, 3, 2)), window)
-        pixels = tf.cond(
+        pixels, place = tf.cond(
             is_jpeg,
-            lambda: self._decode_window(contents, decoder, window),
+            lambda: self._decode_window(
+                contents, decoder, window, shape, is_lying
+            ),
             lambda: _cut(pixels, window),
         )
+        place = tf.where(is_lying, tf.gather(place, (1, 0, 3, 2)), place)
         pixels = crops.resize_window(
-            transpose(pixels, orientation), self.image_size
+            transpose(pixels, orientation), self.image_size, place
         )
-        mirror = self.flip & (
-            tf.random.stateless_uniform((), seed + (1, 0)) < 0.5
-        )
+        mirror = tf.random.stateless_uniform((), seed + (1, 0)) < self.flip
         pixels = reverse(pixels, orientation, mirror)
         # Bicubic interpolation overshoots at edges.
         pixels = tf.raw_ops.ClipByValue(
             t=pixels, clip_value_min=0.0, clip_value_max=255.0
         )
-        return tf.ensure_shape(pixels, (*self.image_size, decoder.channels))
+        pixels = tf.ensure_shape(pixels, (*self.image_size, decoder.channels))
+        if self.color_jitter:
+            pixels = jitter_colors(pixels, self.color_jitter, seed)
+        return pixels
 
-    def _decode_window(self, contents, decoder, window):
+    def batch(self, images, labels, normalization, num_classes, seed):
+        if self.augmentation is None:
+            return images, labels
+        images = augment_batch(self.augmentation, images, seed)
+        return normalize(images, normalization), labels
+
+    def _decode_window(self, contents, decoder, window, shape, is_lying):
         tf = require("tensorflow", "Transforming images")
-        index = crops.reduction_index(window[2:], self.image_size)
-
-        window //= tf.gather(crops.REDUCTIONS, index)
+        size = _CLEAN * tf.constant(self.image_size)
+        size = tf.where(is_lying, size[::-1], size)
+        index = crops.reduction_index(window[2:], size)
+        reduction = tf.gather(REDUCTIONS, index)
+        # The pixels that hold the window, of which it may begin and end within
+        # one; the last one may reach beyond the image.
+        start = window[:2] // reduction
+        end = -(-tf.minimum(window[:2] + window[2:], shape) // reduction)
+        reduced = tf.concat([start, end - start], axis=0)
 
         def decode(reduction):
             return lambda: decoder.decode_jpeg_window(
-                contents, window, reduction
+                contents, reduced, reduction
             )
 
-        pixels = tf.switch_case(index, [decode(r) for r in crops.REDUCTIONS])
-        return tf.cast(pixels, "float32")
+        pixels = tf.switch_case(index, [decode(r) for r in REDUCTIONS])
+        place = tf.cast(window, "float32") / tf.cast(reduction, "float32")
+        place -= tf.cast(tf.pad(start, [[0, 2]]), "float32")
+        return tf.cast(pixels, "float32"), place
 
 
 def _cut(pixels, window):
+    """Cuts a window out; it fills what is left."""
+    tf = require("tensorflow", "Transforming images")
     top, left, height, width = (window[index] for index in range(4))
-    return pixels[top : top + height, left : left + width]
+    cut = pixels[top : top + height, left : left + width]
+    place = tf.stack([0, 0, height, width])
+    return cut, tf.cast(place, "float32")
 
 
 def normalize(images, normalization):

@@ -4,6 +4,7 @@ import os
 
 from keras_clmae.conversion import formats
 from keras_clmae.conversion.weight_map import no_place_for
+from keras_clmae.file_names import RUN_MODEL
 from keras_clmae.models import CLMAE
 from keras_clmae.models import MaskedAutoencoder
 from keras_clmae.models import ViTEncoder
@@ -107,7 +108,7 @@ def load_source(
 def _no_source(source, problem):
     return ValueError(
         "`source` must be the folder of a finished run (with "
-        f"{formats.RUN_MODEL}), a preset's folder or name, a .keras, .pth or "
+        f"{RUN_MODEL}), a preset's folder or name, a .keras, .pth or "
         ".safetensors file, or a folder of Hugging Face or KerasHub. Received: "
         f"source={source!r} ({problem})"
     )

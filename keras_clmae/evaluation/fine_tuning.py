@@ -83,7 +83,6 @@ def fine_tune(
     ...     warmup_epochs=0,
     ... )
     """
-    num_batches = known_num_batches(train_dataset, batch_size)
     classifier = ImageClassifier(
         encoder,
         num_classes,
@@ -91,25 +90,22 @@ def fine_tune(
         drop_path_rate=drop_path_rate,
         image_shape=image_shape,
     )
-    optimizer = fine_tuning_optimizer(
-        scale_learning_rate(base_learning_rate, batch_size),
-        epochs * num_batches,
-        warmup_epochs * num_batches,
+    fit_by_protocol(
+        classifier,
+        train_dataset,
+        batch_size,
+        epochs,
+        base_learning_rate,
         layer_decay,
         weight_decay,
+        warmup_epochs,
         ema_momentum,
-    )
-    classifier.compile(
-        optimizer,
-        ClassificationLoss(label_smoothing),
-        metrics=[
-            keras.metrics.MeanMetricWrapper(label_accuracy, name="accuracy")
-        ],
-    )
-    classifier.fit(
-        train_dataset,
-        epochs=epochs,
-        shuffle=False,
+        {
+            "loss": ClassificationLoss(label_smoothing),
+            "metrics": [
+                keras.metrics.MeanMetricWrapper(label_accuracy, name="accuracy")
+            ],
+        },
         validation_data=validation_data,
         callbacks=list(callbacks),
         verbose=verbose,
@@ -117,35 +113,55 @@ def fine_tune(
     return classifier
 
 
-def fine_tuning_optimizer(
-    learning_rate,
-    total_steps,
-    warmup_steps,
+def fit_by_protocol(
+    model,
+    train_dataset,
+    batch_size,
+    epochs,
+    base_learning_rate,
     layer_decay,
     weight_decay,
-    ema_momentum=None,
+    warmup_epochs,
+    ema_momentum,
+    compile_arguments,
+    **fit_arguments,
 ):
-    """Makes the optimizer of MAE's fine-tuning.
+    """Compiles and trains an encoder with a head by MAE's protocol.
 
     Args:
-        learning_rate: float. The highest learning rate, after the warm-up.
-        total_steps: int. Steps of the training.
-        warmup_steps: int. Steps of the warm-up.
+        model: Model with an encoder and a head.
+        train_dataset: As in `fine_tune`.
+        batch_size: int. Images in a batch.
+        epochs: int. Passes over the images.
+        base_learning_rate: float. The highest one, after the warm-up, for 256
+            images.
         layer_decay: float. See `LayerDecayAdamW`.
         weight_decay: float. Decoupled weight decay.
-        ema_momentum: float. Momentum of the moving average of the weights.
-            Defaults to `None`: no average.
+        warmup_epochs: int. Epochs of the warm-up.
+        ema_momentum: float. Momentum of the moving average of the weights, or
+            `None`: no average.
+        compile_arguments: dict. Arguments of `compile` but the optimizer.
+        **fit_arguments: Arguments of `fit` but data, epochs and order.
 
-    Returns:
-        A `LayerDecayAdamW`.
+    Raises:
+        ValueError: If `train_dataset` does not know its length.
     """
-    return LayerDecayAdamW(
-        warmup_cosine(learning_rate, total_steps, warmup_steps, final=1e-6),
+    num_batches = known_num_batches(train_dataset, batch_size)
+    schedule = warmup_cosine(
+        scale_learning_rate(base_learning_rate, batch_size),
+        epochs * num_batches,
+        warmup_epochs * num_batches,
+        final=1e-6,
+    )
+    optimizer = LayerDecayAdamW(
+        schedule,
         layer_decay=layer_decay,
         weight_decay=weight_decay,
         use_ema=ema_momentum is not None,
         ema_momentum=ema_momentum or 0.99,
     )
+    model.compile(optimizer, **compile_arguments)
+    model.fit(train_dataset, epochs=epochs, shuffle=False, **fit_arguments)
 
 
 def classifier_accuracy(classifier, dataset, batch_size=256, verbose=0):

@@ -2,12 +2,10 @@
 
 import numpy as np
 
-from keras_clmae.evaluation.fine_tuning import fine_tuning_optimizer
+from keras_clmae.evaluation.fine_tuning import fit_by_protocol
 from keras_clmae.evaluation.prediction import iterate_batches
-from keras_clmae.evaluation.prediction import known_num_batches
 from keras_clmae.models.image_segmenter import ImageSegmenter
 from keras_clmae.models.mask_checks import check_masks
-from keras_clmae.optimizers import scale_learning_rate
 
 
 def fine_tune_segmenter(
@@ -79,7 +77,6 @@ def fine_tune_segmenter(
     ...     warmup_epochs=0,
     ... )
     """
-    num_batches = known_num_batches(train_dataset, batch_size)
     segmenter = ImageSegmenter(
         encoder,
         num_classes,
@@ -87,19 +84,17 @@ def fine_tune_segmenter(
         drop_path_rate=drop_path_rate,
         image_shape=image_shape,
     )
-    optimizer = fine_tuning_optimizer(
-        scale_learning_rate(base_learning_rate, batch_size),
-        epochs * num_batches,
-        warmup_epochs * num_batches,
+    fit_by_protocol(
+        segmenter,
+        train_dataset,
+        batch_size,
+        epochs,
+        base_learning_rate,
         layer_decay,
         weight_decay,
+        warmup_epochs,
         ema_momentum,
-    )
-    segmenter.compile(optimizer)
-    segmenter.fit(
-        train_dataset,
-        epochs=epochs,
-        shuffle=False,
+        {},
         validation_data=validation_data,
         callbacks=list(callbacks),
         verbose=verbose,

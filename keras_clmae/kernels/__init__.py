@@ -24,3 +24,4 @@ from keras_clmae.kernels.bfloat16 import processor_bfloat16_units
 
 linear = backend_kernels.linear
 attention = backend_kernels.attention
+compiled = backend_kernels.compiled

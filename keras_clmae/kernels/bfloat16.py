@@ -61,6 +61,30 @@ def bfloat16_is_fast():
     return _judge()[0]
 
 
+def settle_precision(precision):
+    """Decides what `"auto"` is on this device and backend.
+
+    Args:
+        precision: str. `"float32"`, `"mixed_bfloat16"` or `"auto"`; or `None`,
+            which stays.
+
+    Returns:
+        str or `None`. The name of a dtype policy.
+
+    Raises:
+        ValueError: If `precision` is none of them.
+    """
+    known = ("float32", "mixed_bfloat16", "auto")
+    if precision is not None and precision not in known:
+        raise ValueError(
+            f"`precision` must be one of {', '.join(known)}. Received: "
+            f"precision={precision!r}"
+        )
+    if precision != "auto":
+        return precision
+    return "mixed_bfloat16" if bfloat16_is_fast() else "float32"
+
+
 def describe_bfloat16():
     """Returns why bfloat16 is fast here or not, in one line.
 

@@ -3,6 +3,7 @@
 import functools
 
 import jax
+import keras
 from jax import numpy as jnp
 from keras import ops
 
@@ -20,6 +21,28 @@ NAME = "JAX"
 # on an AMD EPYC with AVX512-BF16; on a Xeon with AMX, 150 to 200 GFLOP/s
 # against 190 to 250.
 FAST_BFLOAT16_UNITS = ()
+
+
+def compiled(function, variables):
+    """Compiles a function that reads variables and assigns none.
+
+    Args:
+        function: callable. From tensors to a structure of tensors.
+        variables: callable. Gives the list of the `keras.Variable`s that
+            `function` may read; others would be constants.
+
+    Returns:
+        A callable with the arguments of `function`.
+    """
+
+    @jax.jit
+    def run(values, arguments):
+        with keras.StatelessScope(zip(variables(), values, strict=True)):
+            return function(*arguments)
+
+    return lambda *arguments: run(
+        [variable.value for variable in variables()], arguments
+    )
 
 
 def accelerator():

@@ -80,6 +80,11 @@ def region(function):
     return function
 
 
+def compiled(function, variables):
+    """Returns the function: one operation after the other is fast enough."""
+    return function
+
+
 def _project(tokens, kernel, bias):
     projected = ops.tensordot(_as_rows(tokens), kernel, axes=1) + bias
     return ops.reshape(projected, (-1, tokens.shape[1], *bias.shape))

@@ -3,12 +3,13 @@
 import tensorflow as tf
 
 from keras_clmae.kernels.keras_kernels import attention
+from keras_clmae.kernels.keras_kernels import compiled
 from keras_clmae.kernels.keras_kernels import gelu
 from keras_clmae.kernels.keras_kernels import layer_norm
 from keras_clmae.kernels.keras_kernels import linear
 from keras_clmae.kernels.keras_kernels import region
 
-__all__ = ["attention", "gelu", "layer_norm", "linear", "region"]
+__all__ = ["attention", "compiled", "gelu", "layer_norm", "linear", "region"]
 
 NAME = "TensorFlow"
 

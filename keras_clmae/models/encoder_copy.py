@@ -1,10 +1,10 @@
-"""Copy models: for another image size, or with drop path."""
+"""Copy models: for another image size or precision, or with drop path."""
 
 import keras
 import numpy as np
 
 
-def copy_encoder(encoder, image_shape=None, drop_path_rate=None):
+def copy_encoder(encoder, image_shape=None, drop_path_rate=None, dtype=None):
     """Copies an encoder, for instance to another image size.
 
     Args:
@@ -14,6 +14,8 @@ def copy_encoder(encoder, image_shape=None, drop_path_rate=None):
             Defaults to `None`: as it is.
         drop_path_rate: float in [0, 1), of the copy. Defaults to `None`: as it
             is.
+        dtype: str or `keras.DTypePolicy`, of the copy, such as
+            `"mixed_bfloat16"`. Defaults to `None`: as it is.
 
     Returns:
         A `ViTEncoder`.
@@ -40,6 +42,8 @@ def copy_encoder(encoder, image_shape=None, drop_path_rate=None):
         config["image_shape"] = tuple(image_shape)
     if drop_path_rate is not None:
         config["drop_path_rate"] = drop_path_rate
+    if dtype is not None:
+        config["dtype"] = dtype
     copy = type(encoder).from_config(config)
     _copy_weights(copy, encoder, copy.position_embedding)
     return copy

@@ -8,26 +8,12 @@ from keras_clmae import models
 from keras_clmae.curriculum import ConstantCurriculum
 from keras_clmae.curriculum import CosineCurriculum
 from keras_clmae.curriculum import LinearCurriculum
-from keras_clmae.kernels import bfloat16_is_fast
+from keras_clmae.kernels.bfloat16 import settle_precision
 from keras_clmae.optimizers import AdamW
 from keras_clmae.optimizers import scale_learning_rate
 from keras_clmae.optimizers import warmup_cosine
 from keras_clmae.runs.parts import make_objective
 from keras_clmae.runs.parts import make_part
-
-
-def settle_precision(precision):
-    """Decides what `auto` is on this device and backend.
-
-    Args:
-        precision: str. As in `Settings`.
-
-    Returns:
-        str. `"float32"` or `"mixed_bfloat16"`.
-    """
-    if precision != "auto":
-        return precision
-    return "mixed_bfloat16" if bfloat16_is_fast() else "float32"
 
 
 @contextlib.contextmanager

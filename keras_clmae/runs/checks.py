@@ -7,8 +7,11 @@ import re
 import types
 import typing
 
+from keras_clmae.runs.own_code import check_function_name
 from keras_clmae.runs.suggestions import did_you_mean
 
+# As `keras_clmae.data.EvaluationTransform`, which needs Keras.
+DEFAULT_EVALUATION_CROP = 224 / 256
 _KINDS = ("folder", "tfds", "hf-dataset", "webdataset", "parquet")
 # Kind of data -> further arguments of the function that reads it.
 _DATA_ARGUMENTS = {
@@ -158,6 +161,44 @@ def check_literals(settings):
                 f"{', '.join(map(repr, choices))}. Received: "
                 f"{field.name}={value!r}{did_you_mean(value, choices)}"
             )
+
+
+def check_share(name, value, zero=True):
+    """Refuses what is no share.
+
+    Args:
+        name: str. The setting.
+        value: its value.
+        zero: bool. Whether 0 is allowed, too. Defaults to `True`.
+
+    Raises:
+        ValueError: if the value is not in [0, 1], or (0, 1].
+    """
+    if isinstance(value, (int, float)) and (0 <= value if zero else 0 < value):
+        if value <= 1:
+            return
+    raise ValueError(
+        f"`{name}` must be a number in {'[' if zero else '('}0, 1]. "
+        f"Received: {name}={value!r}"
+    )
+
+
+def check_image_options(settings):
+    """Refuses settings of crops and colors that are out of range.
+
+    Args:
+        settings: has `evaluation_crop`, and the other ones or not.
+
+    Raises:
+        ValueError: if one is out of range.
+    """
+    check_share("evaluation_crop", settings.evaluation_crop, zero=False)
+    if hasattr(settings, "crop_scale"):
+        check_share("crop_scale", settings.crop_scale, zero=False)
+        check_share("flip", settings.flip)
+        check_share("color_jitter", settings.color_jitter)
+        if settings.augmentation is not None:
+            check_function_name("augmentation", settings.augmentation)
 
 
 def settings_of(kind, values):

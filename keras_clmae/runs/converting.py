@@ -157,9 +157,21 @@ def print_normalization(console, normalization, channels):
     )
 
 
-def print_report(console, model, read, wrote, names):
-    """Prints which weight became which, what was left over, what is missing."""
-    table = Table(f"source: {names[0]}", "keras_clmae", f"target: {names[1]}")
+def weight_table(read, wrote, names):
+    """Makes the table of which weight became which.
+
+    Args:
+        read: report of what was read.
+        wrote: report of what was written.
+        names: pair of str. The formats of source and target.
+
+    Returns:
+        A `rich.table.Table`.
+    """
+    table = Table()
+    for title in (f"source: {names[0]}", "keras_clmae", f"target: {names[1]}"):
+        # Names of weights are long words, which would lose their ends.
+        table.add_column(title, overflow="fold")
     theirs = {}
     for side, report in enumerate((read, wrote)):
         for row in report.mapped:
@@ -169,7 +181,12 @@ def print_report(console, model, read, wrote, names):
                 )
     for path, (before, after) in theirs.items():
         table.add_row(before, path, after)
-    console.print(table)
+    return table
+
+
+def print_report(console, model, read, wrote, names):
+    """Prints which weight became which, what was left over, what is missing."""
+    console.print(weight_table(read, wrote, names))
     parameters = model.count_params()
     console.print(
         f"{type(model).__name__} of {parameters:,} parameters; "

@@ -34,7 +34,7 @@ def print_dry_run(settings, plan, model, train, chosen):
         title_style="bold",
     )
     table.add_column(style="cyan")
-    table.add_column()
+    table.add_column(overflow="fold")
     rows = opening_rows(
         settings,
         plan,

@@ -8,6 +8,7 @@ import numpy as np
 from keras_clmae import evaluation
 from keras_clmae import models
 from keras_clmae.data.damage import display_name
+from keras_clmae.kernels.bfloat16 import settle_precision
 from keras_clmae.runs.checks import settings_of
 from keras_clmae.runs.encoder_settings import EmbedSettings
 from keras_clmae.runs.evaluation_data import image_shape
@@ -104,7 +105,7 @@ def load_for_images(settings):
     """Loads the encoder, for images of the size that the settings ask for.
 
     Args:
-        settings: `ImageSettings`.
+        settings: `EmbedSettings` or `SearchSettings`.
 
     Returns:
         A pair: `ViTEncoder`, and the settings that `settle` completed.
@@ -113,7 +114,12 @@ def load_for_images(settings):
         settings.source, **weights_arguments(settings)
     )
     settled = settle(settings, encoder)
-    return models.copy_encoder(encoder, image_shape(settled, encoder)), settled
+    sized = models.copy_encoder(
+        encoder,
+        image_shape(settled, encoder),
+        dtype=settle_precision(settings.precision),
+    )
+    return sized, settled
 
 
 def load_with_labels(settings, encoder, labels):

@@ -2,83 +2,29 @@
 
 import dataclasses
 import os
-from typing import Any
 from typing import Literal
 
-from keras_clmae.runs.checks import check_data_arguments
-from keras_clmae.runs.checks import check_data_exists
-from keras_clmae.runs.checks import check_literals
 from keras_clmae.runs.checks import check_positive_integer
-from keras_clmae.runs.checks import check_source
-from keras_clmae.runs.checks import data_spec
-from keras_clmae.runs.settings import Statistics
+from keras_clmae.runs.source_settings import OneSplit
+from keras_clmae.runs.source_settings import SourceSettings
 
 FEATURE_ENDINGS = (".parquet", ".npz", ".npy")
 
 
 @dataclasses.dataclass
-class ImageSettings:
+class ImageSettings(OneSplit, SourceSettings):
     """The settings of every use of a model on images in fixed order.
 
     Args:
-        source: Folder of a run or its encoder/, `.keras` file, preset (folder
-            or name) or published checkpoint (`.pth`).
-        data: Images: `digits`, `folder:PATH`, the path of a folder,
-            `tfds:NAME`, `hf-dataset:NAME`, `webdataset:PATH` or `parquet:PATH`.
-        data_arguments: Further arguments of the function that reads the images,
-            such as `{image_column: photo}` of parquet files.
         split: Split of the data. A folder without folders of splits is read
             whole.
-        image_size: Side of the images in pixels. Defaults to the model's.
-        channels: 1, 3 or 4, to convert the images. Defaults to the model's.
-        statistics: How pixels are standardized: `imagenet`, `from_data`, or
-            the lists [mean, std] of one number per channel. Defaults to what
-            the folder of the model says, else to `imagenet`.
-        cache: `memory`, or a folder for copies on a faster disk.
-        data_dir: Where TFDS keeps its data sets.
-        batch_size: Images in a batch.
-        num_heads: Attention heads of the encoder, for `.pth` files.
-        decoder_num_heads: Attention heads of the decoder, for `.pth` files.
-        key: Which weights of a `.pth` file are meant, such as `teacher`.
-        prefix: Start of the names that are meant in a `.pth` or `.safetensors`
-            file, such as `backbone.`.
-        seed: Seed of everything that is drawn.
-        verbose: 1 a progress bar, 0 nothing.
     """
 
-    source: str
-    data: str
     split: str = "train"
-    image_size: int | None = None
-    channels: int | None = None
-    statistics: Statistics | None = None
-    cache: str | None = None
-    data_dir: str | None = None
-    data_arguments: dict[str, Any] = dataclasses.field(default_factory=dict)
-    batch_size: int = 256
-    num_heads: int | None = None
-    decoder_num_heads: int | None = None
-    key: str | None = None
-    prefix: str = ""
-    seed: int = 0
-    verbose: int = 1
-
-    @property
-    def train_split(self):
-        """The split by which `from_data` standardizes."""
-        return self.split
-
-    def __post_init__(self):
-        self.source = os.fspath(self.source)
-        self.data = data_spec(self.data)
-        check_data_arguments(self.data, self.data_arguments)
-        check_literals(self)
-        check_positive_integer("batch_size", self.batch_size)
 
     def check_paths(self):
         """Raises `ValueError` where a path cannot be used."""
-        check_source(self.source)
-        check_data_exists(self.data)
+        super().check_paths()
         folder = os.path.dirname(os.path.abspath(self.output or "."))
         if not os.path.isdir(folder):
             raise ValueError(
@@ -98,6 +44,9 @@ class EmbedSettings(ImageSettings):
             an `.npy` file is the matrix of features alone, and a `.csv` file
             beside it has the names and labels of its rows.
         pooling: `mean`, `class_token` or `mean_before_norm`.
+        precision: `float32`, `mixed_bfloat16`, or `auto`: the latter where
+            device and backend are faster with it. Features are float32 in any
+            case. Defaults to the encoder's own.
         labels: Whether to write labels. Without it, they are written where
             there are any; folders directly below that of the images count as
             classes.
@@ -105,6 +54,7 @@ class EmbedSettings(ImageSettings):
 
     output: str = "features.parquet"
     pooling: Literal["mean", "class_token", "mean_before_norm"] = "mean"
+    precision: Literal["float32", "mixed_bfloat16", "auto"] | None = None
     labels: bool | None = None
 
     def __post_init__(self):
@@ -135,6 +85,9 @@ class SearchSettings(ImageSettings, _SearchArguments):
         output: Figure to write.
         count: Number of images.
         pooling: `mean`, `class_token` or `mean_before_norm`.
+        precision: `float32`, `mixed_bfloat16`, or `auto`: the latter where
+            device and backend are faster with it. Features are float32 in any
+            case. Defaults to the encoder's own.
         shown_channels: The one or three channels to show. Without it, the first
             three.
     """
@@ -142,6 +95,7 @@ class SearchSettings(ImageSettings, _SearchArguments):
     output: str | None = "neighbors.png"
     count: int = 8
     pooling: Literal["mean", "class_token", "mean_before_norm"] = "mean"
+    precision: Literal["float32", "mixed_bfloat16", "auto"] | None = None
     shown_channels: list[int] | None = None
 
     def __post_init__(self):

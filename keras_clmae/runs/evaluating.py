@@ -16,6 +16,7 @@ from keras_clmae.evaluation.encoder_source import load_source
 from keras_clmae.runs.checks import settings_of
 from keras_clmae.runs.evaluation_data import load_split
 from keras_clmae.runs.evaluation_data import settle
+from keras_clmae.runs.evaluation_data import settle_precision_of
 from keras_clmae.runs.evaluation_settings import FineTuneSettings
 from keras_clmae.runs.evaluation_settings import KNNSettings
 from keras_clmae.runs.evaluation_settings import LinearProbeSettings
@@ -202,6 +203,7 @@ def _score(settings):
     encoder = evaluation.load_encoder(
         settings.source, **weights_arguments(settings)
     )
+    settings, encoder = settle_precision_of(settings, encoder)
     settled = settle(settings, encoder)
     scores = {"pretrained": score(settled, encoder, "pretrained")}
     if settings.baseline == "random":
@@ -271,6 +273,8 @@ def all_settings(asked, settled):
         dict.
     """
     settings = dataclasses.asdict(asked)
+    if "precision" in settings:
+        settings["precision"] = settled.precision
     if settled.statistics is not None:
         settings["normalization"] = normalization_values(settled.statistics)
     return settings

@@ -6,6 +6,7 @@ from keras_clmae import data
 from keras_clmae import evaluation
 from keras_clmae import models
 from keras_clmae.data.pipeline import get_normalization
+from keras_clmae.kernels.bfloat16 import settle_precision
 from keras_clmae.runs.loading import source_arguments
 from keras_clmae.runs.normalization import source_normalization
 from keras_clmae.runs.segmentation_data import measure_pairs
@@ -55,6 +56,22 @@ def settle(settings, encoder):
     return dataclasses.replace(settings, statistics=normalization)
 
 
+def settle_precision_of(settings, encoder):
+    """Decides in which precision an encoder is scored, and copies it to that.
+
+    Args:
+        settings: `EvaluationSettings`.
+        encoder: `ViTEncoder`.
+
+    Returns:
+        A pair: the settings without `"auto"`, and the encoder.
+    """
+    precision = settle_precision(settings.precision)
+    if precision is not None:
+        encoder = models.copy_encoder(encoder, dtype=precision)
+    return dataclasses.replace(settings, precision=precision), encoder
+
+
 def load_split(settings, encoder, split, transform="evaluation", **arguments):
     """Labeled batches of a split, in the size of the encoder's images.
 
@@ -68,16 +85,22 @@ def load_split(settings, encoder, split, transform="evaluation", **arguments):
     Returns:
         Batches `(images, labels)`.
     """
+    image_size = image_shape(settings, encoder)[:2]
+    shuffle = transform != "evaluation"
     if settings.data != "digits":
         arguments = {"statistics": settings.statistics, **arguments}
+        if not shuffle:
+            transform = data.EvaluationTransform(
+                image_size, settings.evaluation_crop
+            )
     return data.load(
         settings.data,
-        image_size=image_shape(settings, encoder)[:2],
+        image_size=image_size,
         batch_size=settings.batch_size,
         split=split,
         transform=transform,
         seed=settings.seed,
-        shuffle=transform != "evaluation",
+        shuffle=shuffle,
         **{"labels": True, **source_arguments(settings), **arguments},
     )
 

@@ -2,87 +2,36 @@
 
 import dataclasses
 import os
-from typing import Any
 from typing import Literal
 
-from keras_clmae.runs.checks import check_data_arguments
-from keras_clmae.runs.checks import check_data_exists
-from keras_clmae.runs.checks import check_literals
-from keras_clmae.runs.checks import check_source
-from keras_clmae.runs.checks import data_spec
-from keras_clmae.runs.settings import Statistics
+from keras_clmae.runs.source_settings import OneSplit
+from keras_clmae.runs.source_settings import SourceSettings
 
 
 @dataclasses.dataclass
-class EvaluationSettings:
-    """The settings that every evaluation has.
+class EvaluationSettings(SourceSettings):
+    """The settings that every evaluation, of labeled images, has.
 
     Args:
-        source: Folder of a run, `.keras` file, preset (folder or name) or
-            published checkpoint (`.pth`).
-        data: Labeled images: `digits`, `folder:PATH` or the path of a folder
-            with the folders train and test in it, `tfds:NAME`,
-            `hf-dataset:NAME`, `webdataset:PATH` or `parquet:PATH`.
-        data_arguments: Further arguments of the function that reads the images,
-            such as `{image_column: photo}` of parquet files.
         output: JSON file to write. Defaults to a new file in the run folder, or
             in the working directory, named after the protocol, the seed and,
             by a few letters, all other settings.
         baseline: `random` also scores an untrained encoder of the same sizes.
         name: Name of the row in the report. Defaults to the source without its
             seed: runs/cifar10_seed3 is runs/cifar10.
-        image_size: Side of the images in pixels. Defaults to the encoder's.
-        channels: 1, 3 or 4, to convert the images of folders and TFDS.
-            Defaults to the encoder's.
-        statistics: How pixels are standardized: `imagenet`, `from_data` (by
-            the training split), or the lists [mean, std] of one number per
-            channel. Defaults to what the run has in its folder, or
-            `imagenet`.
-        cache: `memory`, or a folder for copies on a faster disk.
-        data_dir: Where TFDS keeps its data sets.
-        batch_size: Images in a batch.
+        precision: `float32`, `mixed_bfloat16`, or `auto`: the latter where
+            device and backend are faster with it. Features are float32 in any
+            case. Defaults to the encoder's own.
         train_split: Split to learn from.
         test_split: Split to score.
-        num_heads: Attention heads of the encoder, for `.pth` files.
-        decoder_num_heads: Attention heads of the decoder, for `.pth` files.
-        key: Which weights of a `.pth` file are meant, such as `teacher`.
-        prefix: Start of the names that are meant in a `.pth` or `.safetensors`
-            file, such as `backbone.`.
-        seed: Seed of everything that is drawn.
-        verbose: 1 a progress bar, 0 nothing.
     """
 
-    source: str
-    data: str
     output: str | None = None
     baseline: Literal["random"] | None = None
     name: str | None = None
-    image_size: int | None = None
-    channels: int | None = None
-    statistics: Statistics | None = None
-    cache: str | None = None
-    data_dir: str | None = None
-    data_arguments: dict[str, Any] = dataclasses.field(default_factory=dict)
-    batch_size: int = 256
+    precision: Literal["float32", "mixed_bfloat16", "auto"] | None = None
     train_split: str = "train"
     test_split: str = "test"
-    num_heads: int | None = None
-    decoder_num_heads: int | None = None
-    key: str | None = None
-    prefix: str = ""
-    seed: int = 0
-    verbose: int = 1
-
-    def __post_init__(self):
-        self.data = data_spec(self.data)
-        kind = "masks" if getattr(self, "masks", None) else None
-        check_data_arguments(self.data, self.data_arguments, kind)
-        check_literals(self)
-
-    def check_paths(self):
-        """Raises `ValueError` where `source` or `data` does not exist."""
-        check_source(self.source)
-        check_data_exists(self.data)
 
 
 @dataclasses.dataclass
@@ -249,70 +198,20 @@ class FineTuneSettings(EvaluationSettings):
 
 
 @dataclasses.dataclass
-class MaskStatisticsSettings:
-    """The settings of the mask statistics.
+class MaskStatisticsSettings(OneSplit, SourceSettings):
+    """The settings of the mask statistics of a model that learns masks.
 
     Args:
-        source: Folder of a CL-MAE run, `.keras` file, preset folder or
-            published checkpoint (`.pth`).
-        data: Images: `digits`, `folder:PATH`, the path of a folder,
-            `tfds:NAME`, `hf-dataset:NAME`, `webdataset:PATH` or `parquet:PATH`.
-        data_arguments: Further arguments of the function that reads the images,
-            such as `{image_column: photo}` of parquet files.
         output: JSON file to write. Defaults to a new file in the run folder, or
             in the working directory.
         name: Name of what is described. Defaults to the source without its
             seed.
         split: Split of the data.
-        image_size: Side of the images in pixels. Defaults to the model's.
-        channels: 1, 3 or 4, to convert the images. Defaults to the model's.
-        statistics: How pixels are standardized: `imagenet`, `from_data`, or
-            the lists [mean, std] of one number per channel. Defaults to what
-            the run, or the folder of Hugging Face, says, else to `imagenet`.
-        cache: `memory`, or a folder for copies on a faster disk.
-        data_dir: Where TFDS keeps its data sets.
-        batch_size: Images in a batch.
-        num_heads: Attention heads of the encoder, for `.pth` files.
-        decoder_num_heads: Attention heads of the decoder, for `.pth` files.
-        key: Which weights of a `.pth` file are meant, such as `teacher`.
-        prefix: Start of the names that are meant in a `.pth` or `.safetensors`
-            file, such as `backbone.`.
-        seed: Seed of the random masks that the learned ones are compared with.
-        verbose: 1 a progress bar, 0 nothing.
     """
 
-    source: str
-    data: str
     output: str | None = None
     name: str | None = None
     split: str = "test"
-    image_size: int | None = None
-    channels: int | None = None
-    statistics: Statistics | None = None
-    cache: str | None = None
-    data_dir: str | None = None
-    data_arguments: dict[str, Any] = dataclasses.field(default_factory=dict)
-    batch_size: int = 256
-    num_heads: int | None = None
-    decoder_num_heads: int | None = None
-    key: str | None = None
-    prefix: str = ""
-    seed: int = 0
-    verbose: int = 1
-
-    @property
-    def train_split(self):
-        """The split by which `from_data` standardizes."""
-        return self.split
-
-    def __post_init__(self):
-        self.data = data_spec(self.data)
-        check_data_arguments(self.data, self.data_arguments)
-
-    def check_paths(self):
-        """Raises `ValueError` where `source` or `data` does not exist."""
-        check_source(self.source)
-        check_data_exists(self.data)
 
     def protocol_label(self):
         """Name of the measurement, a str."""

@@ -39,21 +39,18 @@ def masks(
     """
     from keras_clmae import visualization
 
-    run = _Run(run_dir, count, shown_channels)
-    path = output or RunFolder(run_dir).masks_now
-    model, name = run.model(epoch)
-    run.check_has_masks(model)
-    visualization.save_figure(
-        visualization.masks_figure(
+    def figure(run, model, name):
+        run.check_has_masks(model)
+        return visualization.masks_figure(
             run.images,
             visualization.reconstruct_arrays(model, run.images),
             run.rgb,
             model.encoder.grid_size,
             f"Learned masks, {name}",
-        ),
-        path,
-    )
-    return path
+        )
+
+    path = output or RunFolder(run_dir).masks_now
+    return _draw(figure, path, run_dir, epoch, count, shown_channels)
 
 
 def animation(
@@ -112,20 +109,17 @@ def reconstructions(
     from keras_clmae import callbacks
     from keras_clmae import visualization
 
-    run = _Run(run_dir, count, shown_channels)
-    path = output or RunFolder(run_dir).reconstructions_now
-    model, name = run.model(epoch)
-    visualization.save_figure(
-        visualization.reconstructions_figure(
+    def figure(run, model, name):
+        return visualization.reconstructions_figure(
             run.images,
             callbacks.reconstruction_blocks(model, run.images),
             run.rgb,
             model.encoder.grid_size,
             f"Reconstructions, {name}",
-        ),
-        path,
-    )
-    return path
+        )
+
+    path = output or RunFolder(run_dir).reconstructions_now
+    return _draw(figure, path, run_dir, epoch, count, shown_channels)
 
 
 def curriculum(run_dir: str, output: str | None = None) -> str:
@@ -191,21 +185,18 @@ def attention(
     """
     from keras_clmae import visualization
 
-    run = _Run(run_dir, count, shown_channels)
-    path = output or RunFolder(run_dir).attention_figure
-    model, name = run.model(epoch)
-    visualization.save_figure(
-        visualization.attention_figure(
+    def figure(run, model, name):
+        return visualization.attention_figure(
             run.images,
             visualization.class_token_attention(
                 model.encoder, run.images, block
             ),
             run.rgb,
             title=f"Attention of the class token, {name}",
-        ),
-        path,
-    )
-    return path
+        )
+
+    path = output or RunFolder(run_dir).attention_figure
+    return _draw(figure, path, run_dir, epoch, count, shown_channels)
 
 
 class _Run:
@@ -284,6 +275,29 @@ class _Run:
             model = build_model(self.settings, self.images.shape[1:])
             compile_model(model, self.settings, self.train.steps_per_epoch)
         return model
+
+
+def _draw(figure, path, run_dir, epoch, count, shown_channels):
+    """Draws a figure of the model of a run.
+
+    Args:
+        figure: Function from a `_Run`, its model and the name of the model's
+            state to a figure.
+        path: File to write.
+        run_dir: Folder of the run.
+        epoch: As in `_Run.model`.
+        count: As in `_Run`.
+        shown_channels: As in `_Run`.
+
+    Returns:
+        `path`.
+    """
+    from keras_clmae import visualization
+
+    run = _Run(run_dir, count, shown_channels)
+    model, name = run.model(epoch)
+    visualization.save_figure(figure(run, model, name), path)
+    return path
 
 
 def _animate(run, path, image):

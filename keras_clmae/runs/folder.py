@@ -7,6 +7,8 @@ import csv
 import json
 import os
 
+from keras_clmae.file_names import RUN_MODEL
+
 
 class RunFolder:
     """The files of a pretraining run.
@@ -42,7 +44,7 @@ class RunFolder:
         self.checkpoints = self.join("checkpoints")
         self.masks = self.join("masks")
         self.reconstructions = self.join("reconstructions")
-        self.model = self.join("model.keras")
+        self.model = self.join(RUN_MODEL)
         self.encoder = self.join("encoder")
         self.curriculum_figure = self.join("curriculum.png")
         self.masks_figure = self.join("masks.png")
@@ -68,6 +70,9 @@ class RunFolder:
             self.log: "every number of every epoch",
             self.tensorboard: "the same and the figures, for tensorboard "
             "--logdir",
+            self.join("wandb"): "the same for Weights & Biases: wandb sync",
+            self.join("mlflow.db"): "the same for MLflow: mlflow ui "
+            "--backend-store-uri sqlite:///...",
             self.curriculum_figure: "losses, curriculum and mask difficulty on "
             "one page",
             self.masks_figure: "masks and reconstructions at start, middle and "

@@ -1,18 +1,25 @@
 """Load the images that the settings of a run name."""
 
+import dataclasses
+
 from keras_clmae import data
 from keras_clmae import distribution
 from keras_clmae.runs.folder import RunFolder
 
 # Images in the figures of a run.
 NUM_SHOWN_IMAGES = 6
+# What the digits do without.
+_NOT_FOR_DIGITS = (
+    *("channels", "cache", "data_dir"),
+    *("crop_scale", "flip", "color_jitter", "augmentation", "evaluation_crop"),
+)
 
 
 def source_arguments(settings):
     """Arguments of `data.load` that depend on the kind of data.
 
     Args:
-        settings: has `data`, `channels`, `cache`, `data_dir` and
+        settings: dataclass with `data`, `channels`, `cache`, `data_dir` and
             `data_arguments`.
 
     Returns:
@@ -22,12 +29,11 @@ def source_arguments(settings):
         ValueError: if a setting does not fit the kind of data.
     """
     kind = settings.data.partition(":")[0]
-    unfit = {"digits": ("channels", "cache", "data_dir"), "tfds": ()}.get(
-        kind, ("data_dir",)
-    )
-    for name in unfit:
+    unfit = {"digits": _NOT_FOR_DIGITS, "tfds": ()}.get(kind, ("data_dir",))
+    for field in dataclasses.fields(settings):
+        name = field.name
         value = getattr(settings, name)
-        if value is not None:
+        if name in unfit and value != field.default:
             raise ValueError(
                 f"`{name}` must be left out with `data={settings.data}`. "
                 f"Received: {name}={value!r}"
@@ -67,11 +73,35 @@ def data_splits(settings):
     return {**share, "subset": "training"}, {**share, "subset": "validation"}
 
 
-def load_data(settings):
+def pretrain_transform(settings, augmentation=None):
+    """Makes the transform of the training images.
+
+    Args:
+        settings: `Settings`, not of the digits.
+        augmentation: callable, that of `settings`, or `None`.
+
+    Returns:
+        A `PretrainTransform`.
+    """
+    whole = settings.crop_scale == 1
+    return data.PretrainTransform(
+        settings.image_size,
+        scale=(settings.crop_scale, 1.0),
+        # The largest square, and not one that is stretched.
+        **({"aspect_ratio": (1, 1)} if whole else {}),
+        flip=settings.flip,
+        color_jitter=settings.color_jitter,
+        augmentation=augmentation,
+    )
+
+
+def load_data(settings, augmentation=None):
     """Makes the training and validation batches.
 
     Args:
         settings: `Settings`.
+        augmentation: callable, that of `settings`. Defaults to `None`: the
+            images that figures show have none.
 
     Returns:
         A pair of data sets; the second may be `None`.
@@ -106,11 +136,15 @@ def load_data(settings):
     training, validation = data_splits(settings)
     # A run that goes on does not measure its images again.
     statistics = stored_normalization(settings) or settings.statistics
-    train = load("pretrain", statistics, training)
+    transform = pretrain_transform(settings, augmentation)
+    train = load(transform, statistics, training)
     if validation is None:
         return train, None
+    transform = data.EvaluationTransform(
+        settings.image_size, settings.evaluation_crop
+    )
     # Standardized as in training.
-    return train, load("evaluation", train.normalization, validation, **even)
+    return train, load(transform, train.normalization, validation, **even)
 
 
 def stored_normalization(settings):

@@ -58,7 +58,9 @@ def _load(settings, normalization, split):
             settings.data,
             image_size=settings.image_size,
             batch_size=_BATCH_SIZE,
-            transform="evaluation",
+            transform=data.EvaluationTransform(
+                settings.image_size, settings.evaluation_crop
+            ),
             labels=True,
             # Random ones, of all classes.
             shuffle=True,

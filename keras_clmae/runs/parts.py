@@ -4,10 +4,7 @@ Names and shapes are checked without Keras; classes are imported when a part is
 made.
 """
 
-import importlib
-import os
-import sys
-
+from keras_clmae.runs.own_code import import_module
 from keras_clmae.runs.suggestions import did_you_mean
 
 # Setting -> the names that it takes, each with the path of its class.
@@ -93,11 +90,8 @@ def import_class(setting, value):
     """
     path, _ = part_of(setting, value)
     module, _, name = path.rpartition(".")
-    if os.getcwd() not in sys.path:
-        # Last, so that it hides nothing that is installed.
-        sys.path.append(os.getcwd())
     try:
-        return getattr(importlib.import_module(module), name)
+        return getattr(import_module(module), name)
     except (ImportError, AttributeError) as error:
         raise ValueError(
             f"`{setting}` must name a class that can be imported. Received: "

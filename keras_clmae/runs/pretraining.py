@@ -6,10 +6,12 @@ import os
 import tempfile
 
 import keras
+import numpy as np
 
 from keras_clmae import callbacks
 from keras_clmae import data
 from keras_clmae import distribution
+from keras_clmae.data.augmentation import augment_image
 from keras_clmae.kernels import describe_bfloat16
 from keras_clmae.runs.building import build_model
 from keras_clmae.runs.building import compile_model
@@ -24,10 +26,14 @@ from keras_clmae.runs.dry_run import print_dry_run
 from keras_clmae.runs.folder import RunFolder
 from keras_clmae.runs.loading import NUM_SHOWN_IMAGES
 from keras_clmae.runs.loading import load_data
-from keras_clmae.runs.online_knn import labeled_images
+from keras_clmae.runs.own_code import function_name
+from keras_clmae.runs.own_code import import_function
 from keras_clmae.runs.parts import import_classes
+from keras_clmae.runs.run_callbacks import make_callbacks
+from keras_clmae.runs.run_callbacks import make_online_knn
+from keras_clmae.runs.run_callbacks import own_callbacks
+from keras_clmae.runs.run_callbacks import pictures_every
 from keras_clmae.runs.run_figures import draw_run_figures
-from keras_clmae.runs.run_log import RunLog
 from keras_clmae.runs.settings import needs_choices
 from keras_clmae.runs.settings import settings_to_run
 from keras_clmae.runs.settings import write_settings
@@ -38,11 +44,16 @@ from keras_clmae.saving import atomic_write
 from keras_clmae.saving.preset_files import write_preset
 from keras_clmae.trainers import keep_freed_memory
 
-# Figures of each gallery in a run, unless the settings say otherwise.
-NUM_GALLERIES = 20
 
-
-def pretrain(data=None, run_dir=None, resume=False, dry_run=False, **settings):
+def pretrain(
+    data=None,
+    run_dir=None,
+    resume=False,
+    dry_run=False,
+    augmentation=None,
+    callbacks=None,
+    **settings,
+):
     """Pretrains CL-MAE, or plain MAE, into a run folder.
 
     The same as `keras-clmae pretrain`: the same settings, files and resume.
@@ -62,6 +73,13 @@ def pretrain(data=None, run_dir=None, resume=False, dry_run=False, **settings):
             `False`.
         dry_run: bool. Whether to print what would run, with its counted hours,
             and write nothing. Defaults to `False`.
+        augmentation: callable, or its name as in `Settings`, that changes the
+            training images; see `keras_clmae.data.PretrainTransform`. A run
+            with one that cannot be imported by its name, such as a `lambda`,
+            needs it again to be resumed. Defaults to `None`.
+        callbacks: list of `keras.callbacks.Callback`, or names as in
+            `Settings`. Callbacks themselves are not stored: pass them again to
+            resume. Defaults to `None`.
         **settings: the other fields of `Settings`, such as `epochs=60`.
             `load_recipe` gives those of a recipe.
 
@@ -71,7 +89,7 @@ def pretrain(data=None, run_dir=None, resume=False, dry_run=False, **settings):
     Raises:
         ValueError: if a setting is unknown or wrong, the folder holds a run
             already, or there is none to resume.
-        ImportError: if matplotlib or tensorboardX is missing.
+        ImportError: if matplotlib, tensorboardX or the logger is missing.
         TrainingInterrupted: after the state was saved on request.
 
     Example:
@@ -82,14 +100,46 @@ def pretrain(data=None, run_dir=None, resume=False, dry_run=False, **settings):
     recipe = keras_clmae.runs.load_recipe("digits")
     recipe["run_dir"] = "runs/mine"
     model = keras_clmae.runs.pretrain(**recipe)
+
+
+    def add_noise(image, generator):
+        return image + generator.normal(0, 5, image.shape)
+
+
+    model = keras_clmae.runs.pretrain(
+        "photos", run_dir="runs/noisy", augmentation=add_noise
+    )
     ```
     """
     values = {**settings, "run_dir": run_dir}
+    function, own = None, ()
+    if callable(augmentation):
+        function = augmentation
+        values["augmentation"] = function_name(function)
+    elif augmentation is not None:
+        values["augmentation"] = augmentation
     if data is not None:
         values["data"] = data
+    if isinstance(callbacks, (list, tuple)) and all(
+        isinstance(each, keras.callbacks.Callback) for each in callbacks
+    ):
+        own = tuple(callbacks)
+    elif callbacks is not None:
+        values["callbacks"] = callbacks
     values, chosen = complete(values, resume)
+    settings = settings_to_run(values, resume)
+    if function is not None and settings.augmentation != values["augmentation"]:
+        raise ValueError(
+            "`augmentation` must be that of the run to resume, "
+            f"{settings.augmentation!r}. Received: {values['augmentation']!r}"
+        )
     return run(
-        settings_to_run(values, resume), resume, chosen=chosen, dry_run=dry_run
+        settings,
+        resume,
+        chosen=chosen,
+        dry_run=dry_run,
+        augmentation=function,
+        own=own,
     )
 
 
@@ -113,7 +163,15 @@ def complete(values, resume=False):
     return choose(values, images, device)
 
 
-def run(settings, resume=False, clock=None, chosen=(), dry_run=False):
+def run(
+    settings,
+    resume=False,
+    clock=None,
+    chosen=(),
+    dry_run=False,
+    augmentation=None,
+    own=(),
+):
     """Pretrains as checked settings say.
 
     Args:
@@ -123,12 +181,18 @@ def run(settings, resume=False, clock=None, chosen=(), dry_run=False):
         chosen: list of `Choice`s, for the opening table. Defaults to `()`.
         dry_run: bool. Whether to print the opening table and end. Defaults to
             `False`.
+        augmentation: callable, that of the settings. Defaults to `None`: it is
+            imported by its name.
+        own: sequence of callbacks of the user's own, beside those of the
+            settings. Defaults to `()`.
 
     Returns:
         The trained `CLMAE` or `MaskedAutoencoder`; `None` for `dry_run`.
     """
-    _check_installed()
+    _check_installed(settings)
     import_classes(settings)
+    if augmentation is None and settings.augmentation is not None:
+        augmentation = import_function("augmentation", settings.augmentation)
     keep_freed_memory()
     plan = distribution.setup(
         settings.distribution,
@@ -143,8 +207,13 @@ def run(settings, resume=False, clock=None, chosen=(), dry_run=False):
         settings, precision=settle_precision(settings.precision)
     )
     with precision(settings.precision):
-        train, validation = load_data(settings)
+        train, validation = load_data(settings, augmentation)
         images = data.example_images(validation or train, NUM_SHOWN_IMAGES)
+        if augmentation is not None:
+            # Before anything is written, not in the first step.
+            pixels = train.normalization.inverse(images[0]).astype("float32")
+            augment_image(augmentation, pixels, np.random.default_rng(0))
+        own = own_callbacks(settings, own)
         model = build_model(settings, images.shape[1:])
         if dry_run:
             print_dry_run(settings, plan, model, train, chosen)
@@ -166,7 +235,7 @@ def run(settings, resume=False, clock=None, chosen=(), dry_run=False):
             )
         stop = StopRequest()
         hooks = make_callbacks(
-            settings, model, images, inverse, resume, position, stop, knn
+            settings, model, images, inverse, resume, position, stop, knn, own
         )
         if clock is not None:
             hooks.insert(0, clock)
@@ -174,8 +243,9 @@ def run(settings, resume=False, clock=None, chosen=(), dry_run=False):
             with stop.set_by_signals():
                 train_from(position, model, settings, train, validation, hooks)
         finally:
+            # Also of a training that raised.
             for callback in hooks:
-                if isinstance(callback, RunLog):
+                if hasattr(callback, "close"):
                     callback.close()
         save_model(model, settings.run_dir, train.normalization)
         if distribution.is_first_process() and pictures_every(settings):
@@ -183,12 +253,15 @@ def run(settings, resume=False, clock=None, chosen=(), dry_run=False):
         return model
 
 
-def _check_installed():
+def _check_installed(settings):
     """Raises `ImportError` before the run, not when it first draws."""
-    for module in ("matplotlib", "tensorboardX"):
+    needed = {"matplotlib": "cli", "tensorboardX": "cli"}
+    if settings.logger != "tensorboard":
+        needed[settings.logger] = settings.logger
+    for module, extra in needed.items():
         if importlib.util.find_spec(module) is None:
             raise ImportError(
-                f'A run needs {module}: pip install "keras-clmae[cli]"'
+                f'A run needs {module}: pip install "keras-clmae[{extra}]"'
             )
 
 
@@ -305,92 +378,3 @@ def finish_epoch(epoch, model, settings, validation, chosen):
     logs |= {f"val_{name}": value for name, value in validated.items()}
     hooks.on_epoch_end(epoch, logs)
     hooks.on_train_end()
-
-
-def make_online_knn(settings, normalization):
-    """`OnlineKNN` as the settings ask for it, or `None`."""
-    if settings.knn_every is None:
-        return None
-    if distribution.current_plan().is_over_jax_processes:
-        raise ValueError(
-            "`knn_every` must be left out with several JAX processes: one of "
-            "them cannot call the model by itself. "
-            f"Received: knn_every={settings.knn_every}"
-        )
-    if not distribution.is_first_process():
-        return None
-    return callbacks.OnlineKNN(
-        *labeled_images(settings, normalization),
-        epochs=settings.knn_every,
-    )
-
-
-def make_callbacks(
-    settings, model, images, inverse, resume, position, stop, knn
-):
-    """Progress, the log, the galleries and, last, the checkpoint.
-
-    Of several processes the first one does all this; the others end when it
-    has. When the event `stop` of one is set, all end at the next step, with the
-    state saved. Several JAX processes save together.
-    """
-    folder = RunFolder(settings.run_dir)
-    # Its number is for the others to show and to write.
-    chosen = [] if knn is None else [knn]
-    sometimes = [callback.name for callback in chosen]
-    if distribution.is_first_process():
-        if settings.verbose:
-            chosen.append(
-                callbacks.Progress(
-                    settings.batch_size,
-                    settings.verbose,
-                    show=sometimes,
-                    log_name="images_per_second",
-                )
-            )
-        chosen += [
-            RunLog(folder.log, append=resume, sometimes=sometimes),
-            callbacks.TensorBoardScalars(folder.tensorboard),
-        ]
-    schedule = {
-        "every": settings.checkpoint_every,
-        "keep": settings.keep,
-        "position": position,
-    }
-    if distribution.current_plan().is_over_jax_processes:
-        return [
-            *chosen,
-            callbacks.HostsCheckpoint(folder.checkpoints, **schedule),
-        ]
-    checkpoint = callbacks.RunCheckpoint(
-        folder.checkpoints, **schedule, stop_event=stop
-    )
-    if not distribution.is_first_process():
-        return [checkpoint]
-    galleries = {}
-    if pictures_every(settings):
-        galleries[folder.reconstructions] = callbacks.ReconstructionGallery
-    if pictures_every(settings) and model.learns_masks:
-        galleries[folder.masks] = callbacks.MaskGallery
-    chosen += [
-        gallery(
-            images,
-            path,
-            every=pictures_every(settings),
-            inverse=inverse,
-            shown_channels=settings.shown_channels,
-            tensorboard=os.path.join(
-                folder.tensorboard, os.path.basename(path)
-            ),
-        )
-        for path, gallery in galleries.items()
-    ]
-    # What an epoch left behind is complete before it counts as finished.
-    return [*chosen, checkpoint]
-
-
-def pictures_every(settings):
-    """Epochs from one picture to the next; 0 for none."""
-    if settings.pictures_every is not None:
-        return settings.pictures_every
-    return max(settings.epochs // NUM_GALLERIES, 1)

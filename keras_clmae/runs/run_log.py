@@ -1,5 +1,8 @@
 """Write the log of a run as CSV."""
 
+import csv
+import os
+
 import keras
 
 
@@ -18,10 +21,20 @@ class RunLog(keras.callbacks.CSVLogger):
         super().__init__(path, append=append)
         self.sometimes = dict.fromkeys(sometimes, "")
 
+    def on_train_begin(self, logs=None):
+        columns = []
+        if self.append and os.path.isfile(self.filename):
+            # Of an earlier start, maybe of a version with other columns.
+            with open(self.filename, encoding="utf-8", newline="") as file:
+                columns = next(csv.reader(file), [])
+        super().on_train_begin(logs)
+        self.keys = columns[1:] or None
+
     def on_epoch_end(self, epoch, logs=None):
         logs = {**self.sometimes, **(logs or {})}
         if self.keys is None:
             self.keys = sorted(logs)
+        logs = {**dict.fromkeys(self.keys, ""), **logs}
         super().on_epoch_end(epoch, logs)
 
     def close(self):

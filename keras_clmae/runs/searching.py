@@ -67,7 +67,12 @@ def run_search(settings):
     extractor = evaluation.FeatureExtractor(encoder, settings.pooling)
     dataset = load_split(settled, encoder, settings.split, labels=False)
     names = image_names(dataset)
-    image = read_query(settings.query, encoder, dataset.normalization)
+    image = read_query(
+        settings.query,
+        encoder,
+        dataset.normalization,
+        settings.evaluation_crop,
+    )
     wanted = unit_vectors(extractor.extract(image, verbose=0)[0])[0]
     nearest = Highest(settings.count)
     stream = extractor.stream(dataset)
@@ -92,13 +97,14 @@ def run_search(settings):
     return list(zip(found_names, nearest.values.tolist(), strict=True))
 
 
-def read_query(path, encoder, normalization):
+def read_query(path, encoder, normalization, evaluation_crop):
     """Reads an image file as the data set reads its images.
 
     Args:
         path: str.
         encoder: `ViTEncoder`, of the size that images are scaled to.
         normalization: `PixelNormalization` of the data set.
+        evaluation_crop: float. Of its images, too.
 
     Returns:
         float32 array of shape (1, height, width, channels).
@@ -112,7 +118,9 @@ def read_query(path, encoder, normalization):
             [path],
             image_size=tuple(image_size),
             batch_size=1,
-            transform="evaluation",
+            transform=data.EvaluationTransform(
+                tuple(image_size), evaluation_crop
+            ),
             channels=channels if channels in (1, 3, 4) else None,
             statistics=normalization,
             on_error="raise",

@@ -5,13 +5,16 @@ import os
 from typing import Any
 from typing import Literal
 
+from keras_clmae.runs.checks import DEFAULT_EVALUATION_CROP
 from keras_clmae.runs.checks import check_data_arguments
 from keras_clmae.runs.checks import check_data_exists
+from keras_clmae.runs.checks import check_image_options
 from keras_clmae.runs.checks import check_literals
 from keras_clmae.runs.checks import check_positive_integer
 from keras_clmae.runs.checks import data_spec
 from keras_clmae.runs.checks import settings_of
 from keras_clmae.runs.folder import RunFolder
+from keras_clmae.runs.own_code import check_function_name
 from keras_clmae.runs.parts import NAMES
 from keras_clmae.runs.parts import part_of
 from keras_clmae.runs.yaml_files import read_yaml
@@ -74,6 +77,18 @@ class Settings:
         image_size: Side of the images in pixels, for folders and TFDS.
         channels: 1, 3 or 4 to convert all images to this number. Without it
             they are taken as they are.
+        crop_scale: Least share of an image's area that its random crop shows,
+            as of all images but the digits. 1 cuts the largest square out of
+            the middle instead.
+        flip: Whether to mirror every other image from left to right, or the
+            share of images to mirror.
+        color_jitter: Brightness, contrast and, of RGB images, saturation are
+            multiplied by numbers that differ from 1 by at most so much, 1 at
+            most. 0 leaves the colors as they are.
+        augmentation: Function of your own, as `my_module:function`, for each
+            image after crop and flip; see `keras_clmae.data.PretrainTransform`.
+        evaluation_crop: Share of the sides of a resized image that validation
+            shows, from its middle; 1 cuts nothing off the shorter side.
         statistics: Mean and standard deviation by which pixels are
             standardized: `imagenet`, `from_data` (measured in one pass), or
             two lists of one number per channel, such as `[[0.5], [0.2]]`, where
@@ -123,7 +138,16 @@ class Settings:
             there are any, else others of the training data.
         shown_channels: The one or three channels that figures show. Without
             it, the first three.
+        logger: Also sends the log to `wandb` (Weights & Biases) or `mlflow`, by
+            their own clients and environment variables. TensorBoard's events
+            are always written.
+        callbacks: Functions of your own, as `my_module:make` or a list of such
+            names, that make callbacks: each takes these settings or nothing,
+            and returns a `keras.callbacks.Callback` or a list of them. In the
+            first of several processes only.
         verbose: 1 a line per epoch that moves, 2 one that does not, 0 nothing.
+        line_minutes: Where lines do not move, as in log files, minutes from one
+            to the next within a long epoch.
 
     Example:
 
@@ -145,6 +169,11 @@ class Settings:
     random_mask_share: float = 0.0
     image_size: int = 224
     channels: int | None = None
+    crop_scale: float = 0.2
+    flip: bool | float = True
+    color_jitter: float = 0.0
+    augmentation: str | None = None
+    evaluation_crop: float = DEFAULT_EVALUATION_CROP
     statistics: Statistics = "imagenet"
     cache: str | None = None
     data_dir: str | None = None
@@ -177,17 +206,28 @@ class Settings:
     knn_bank: int = 5000
     knn_queries: int = 2000
     shown_channels: list[int] | None = None
+    logger: Literal["tensorboard", "wandb", "mlflow"] = "tensorboard"
+    callbacks: str | list[str] | None = None
     verbose: Literal[0, 1, 2] = 1
+    line_minutes: float = 5.0
 
     def __post_init__(self):
         self.data = data_spec(self.data)
         check_data_arguments(self.data, self.data_arguments)
         check_literals(self)
+        check_image_options(self)
         for name in ("batch_size", "epochs"):
             check_positive_integer(name, getattr(self, name))
         for setting in NAMES:
             if getattr(self, setting):
                 part_of(setting, getattr(self, setting))
+        for name in asked_callbacks(self):
+            check_function_name("callbacks", name)
+        if not self.line_minutes > 0:
+            raise ValueError(
+                "`line_minutes` must be above 0. Received: "
+                f"line_minutes={self.line_minutes}"
+            )
         if not 0 <= self.random_mask_share < 1:
             raise ValueError(
                 "`random_mask_share` must be in [0, 1). Received: "
@@ -217,6 +257,19 @@ class Settings:
         if asked is None or asked >= self.epochs:
             return min(PUBLISHED_WARMUP, self.epochs // 5)
         return asked
+
+
+def asked_callbacks(settings):
+    """Lists the names in `callbacks` of the settings of a run.
+
+    Args:
+        settings: `Settings`.
+
+    Returns:
+        List of str.
+    """
+    names = settings.callbacks or []
+    return [names] if isinstance(names, str) else names
 
 
 def make_settings(values):

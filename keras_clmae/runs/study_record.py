@@ -18,6 +18,7 @@ from keras_clmae.runs.building import build_model
 from keras_clmae.runs.building import precision
 from keras_clmae.runs.evaluation_data import extract_splits
 from keras_clmae.runs.evaluation_data import settle
+from keras_clmae.runs.evaluation_data import settle_precision_of
 from keras_clmae.runs.evaluation_settings import FineTuneSettings
 from keras_clmae.runs.evaluation_settings import KNNSettings
 from keras_clmae.runs.folder import RunFolder
@@ -166,6 +167,7 @@ def score(study, planned, encoder, normalization):
         "cache": settings.cache,
         "data_dir": settings.data_dir,
         "data_arguments": settings.data_arguments,
+        "evaluation_crop": settings.evaluation_crop,
         "seed": planned.seed,
         "verbose": 0,
         **study.evaluation,
@@ -173,7 +175,8 @@ def score(study, planned, encoder, normalization):
     if settings.data != "digits":
         values = normalization_values(normalization)
         common.setdefault("statistics", [values["mean"], values["std"]])
-    settled = settle(KNNSettings(**common), encoder)
+    asked, encoder = settle_precision_of(KNNSettings(**common), encoder)
+    settled = settle(asked, encoder)
     arrays = extract_splits(settled, encoder, settled.pooling)
     everything = [
         np.concatenate([arrays[0], arrays[2]]),

@@ -34,6 +34,8 @@ _QUIET = {"verbose": 0, "pictures_every": 0, "keep": 1}
 NOT_DECISIVE = (
     "run_dir",
     "verbose",
+    "line_minutes",
+    "logger",
     "pictures_every",
     "checkpoint_every",
     "keep",

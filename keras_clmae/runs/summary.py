@@ -6,6 +6,7 @@ import keras
 from rich.console import Console
 from rich.table import Table
 
+from keras_clmae.runs.checks import DEFAULT_EVALUATION_CROP
 from keras_clmae.runs.folder import RunFolder
 from keras_clmae.trainers.progress import duration
 
@@ -35,7 +36,7 @@ def print_opening(
     """
     table = Table(show_header=False, title=settings.title, title_style="bold")
     table.add_column(style="cyan")
-    table.add_column()
+    table.add_column(overflow="fold")
     rows = opening_rows(
         settings, plan, model, train, position, learning_rate, reason
     )
@@ -94,6 +95,7 @@ def opening_rows(
         "model": f"{settings.title}: {_count(model)} in all",
         "data": f"{settings.data}: {train.num_examples:,} images of "
         f"{height} x {width} x {channels}",
+        "augmentation": _augmentation(settings),
         "encoder": f"{_count(encoder)}: {_layers(encoder)} of width "
         f"{encoder.hidden_dim}, {encoder.num_heads} heads, patches of "
         f"{encoder.patch_size} pixels",
@@ -154,7 +156,7 @@ def print_closing(settings, seconds):
         title_justify="left",
     )
     table.add_column(style="cyan")
-    table.add_column()
+    table.add_column(overflow="fold")
     for path, meaning in folder.contents().items():
         table.add_row(path.removeprefix(folder.join("")), meaning)
     console = Console()
@@ -183,11 +185,15 @@ def next_commands(settings, has_masks):
     if data != "digits" and isinstance(settings.validation, str):
         if settings.validation != "test":
             scored += f" --test_split {settings.validation}"
+    crop = ""
+    if settings.evaluation_crop != DEFAULT_EVALUATION_CROP:
+        crop = f" --evaluation_crop {settings.evaluation_crop:g}"
+        scored += crop
     lines = [
         f"keras-clmae knn {scored}",
         f"keras-clmae linear-probe {scored}",
         f"keras-clmae finetune {scored}",
-        f"keras-clmae embed {encoder} {data} --output features.npz",
+        f"keras-clmae embed {encoder} {data} --output features.npz{crop}",
         f"keras-clmae export {folder} onnx",
         f"keras-clmae visualize reconstructions {folder}",
         f"keras-clmae visualize attention {folder}",
@@ -236,6 +242,25 @@ def _warmup(settings):
     asked = settings.warmup_epochs
     shortened = "" if asked in (None, epochs) else f" (instead of {asked})"
     return _number(epochs, "epoch") + shortened
+
+
+def _augmentation(settings):
+    if settings.data == "digits":
+        return "none"
+    least, flipped = settings.crop_scale, settings.flip
+    parts = [
+        f"crops of {least:.0%} to 100% of the area"
+        if least < 1
+        else "the largest square in the middle",
+    ]
+    if flipped:
+        share = 0.5 if flipped is True else flipped
+        parts.append(f"{share:.0%} mirrored")
+    if settings.color_jitter:
+        parts.append(f"colors times 1 ± {settings.color_jitter:g}")
+    if settings.augmentation:
+        parts.append(settings.augmentation)
+    return ", ".join(parts)
 
 
 def _count(part):

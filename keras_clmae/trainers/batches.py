@@ -143,3 +143,12 @@ def _warn(reason):
         "a standard deviation near 1, for instance by `images / 127.5 - 1`.",
         stacklevel=4,
     )
+
+
+def reads_within_step():
+    """Tells whether the compiled step takes its batch from the data itself.
+
+    Returns:
+        bool. `True` on TensorFlow: nothing can time the reading from outside.
+    """
+    return keras.config.backend() == "tensorflow"

@@ -45,6 +45,8 @@ class Progress(keras.callbacks.Callback):
         log_name: str. Under this name the images per second enter the log of
             the epoch, for the callbacks after this one. Defaults to `None`: not
             logged.
+        line_minutes: float. Where no line moves, as in log files, minutes from
+            one line to the next within a long epoch. Defaults to `5.0`.
 
     Raises:
         ValueError: If `verbose` or `batch_size` does not fit.
@@ -63,7 +65,14 @@ class Progress(keras.callbacks.Callback):
     # Keras may then dispatch the batch hooks asynchronously.
     async_safe = True
 
-    def __init__(self, batch_size=None, verbose=1, show=(), log_name=None):
+    def __init__(
+        self,
+        batch_size=None,
+        verbose=1,
+        show=(),
+        log_name=None,
+        line_minutes=5.0,
+    ):
         super().__init__()
         if batch_size is not None:
             check_positive_integer("batch_size", batch_size)
@@ -72,6 +81,7 @@ class Progress(keras.callbacks.Callback):
         self.verbose = verbose
         self.show = tuple(show)
         self.log_name = log_name
+        self.line_minutes = line_minutes
         self._lock = threading.Lock()
 
     def on_train_begin(self, logs=None):
@@ -111,9 +121,11 @@ class Progress(keras.callbacks.Callback):
                     f"{self.params['epochs'] - self._epoch} epochs of "
                     f"{self.params['steps']} steps, at {self._rate_text()}."
                 )
-            if self._moves and now - self._written >= _INTERVAL:
+            interval = _INTERVAL if self._moves else 60 * self.line_minutes
+            if now - self._written >= interval:
                 self._written = now
-                self._write(self._line({**(logs or {}), **self._difficulty}))
+                write = self._write if self._moves else self._write_line
+                write(self._line({**(logs or {}), **self._difficulty}))
 
     def on_epoch_end(self, epoch, logs=None):
         logs = {} if logs is None else logs

@@ -60,7 +60,7 @@ def curriculum_figure(log, title="", terms=None):
     Loss, curriculum factor and mask difficulty above the losses of the masking
     module. The ground is blue while the module is a partner (factor
     above 0) and orange while it is an adversary. A first epoch that would
-    flatten the rest lies outside of its panel, which says so.
+    flatten the rest is left out of its panel, which says so.
 
     Args:
         log: dict of arrays, as `read_log` gives it, or the `history` of a
@@ -198,22 +198,34 @@ def _roles(axis, epochs, factors):
 
 
 def _limits(axis):
-    """Leaves the first epoch out of the limits where it flattens the rest."""
-    lines = [line.get_ydata() for line in axis.get_lines()]
-    lines = [line for line in lines if len(line) >= _MIN_EPOCHS_TO_CUT]
+    """Leaves out the first epoch where it flattens the rest, and says so.
+
+    Its curves begin at the second epoch: none is cut off by the frame.
+    """
+    lines = [
+        line
+        for line in axis.get_lines()
+        if len(line.get_ydata()) >= _MIN_EPOCHS_TO_CUT
+    ]
     if not lines:
         return
-    rest = np.concatenate([line[1:] for line in lines])
+    rest = np.concatenate([line.get_ydata()[1:] for line in lines])
     low, high = np.nanmin(rest), np.nanmax(rest)
     margin = 0.08 * (high - low)
-    firsts = [line[0] for line in lines]
+    firsts = [line.get_ydata()[0] for line in lines]
     if max(firsts) > high + 5 * margin > low:
         mark, first, height, side = "↑", max(firsts), 0.97, "top"
     elif min(firsts) < low - 5 * margin < high:
         mark, first, height, side = "↓", min(firsts), 0.03, "bottom"
     else:
         return
-    axis.set_ylim(low - margin, high + margin)
+    low, high = low - margin, high + margin
+    axis.set_ylim(low, high)
+    for line in lines:
+        values = np.array(line.get_ydata(), "float64")
+        if not low <= values[0] <= high:
+            values[0] = np.nan
+            line.set_ydata(values)
     axis.text(
         0.06,
         height,
@@ -222,6 +234,7 @@ def _limits(axis):
         fontsize=8,
         color=GRAY,
         transform=axis.transAxes,
+        bbox={"facecolor": "white", "alpha": 0.7, "linewidth": 0, "pad": 1},
     )
 
 

@@ -1,9 +1,16 @@
 """Reconstruct images as arrays, for the figures to draw."""
 
+import weakref
+
 import keras
 import numpy as np
 
 from keras_clmae.argument_validation import check_choice
+from keras_clmae.kernels import compiled
+
+# Of each model what it was compiled for and the function. On JAX one operation
+# after the other would take seconds for each figure, and at first a minute.
+_programs = weakref.WeakKeyDictionary()
 
 
 def reconstruct_arrays(model, images, masks="learned"):
@@ -44,14 +51,14 @@ def reconstruct_arrays(model, images, masks="learned"):
         autoencoder = getattr(model, "autoencoder", model)
         shape = (len(images), autoencoder.encoder.num_tokens)
         scores = np.random.default_rng(0).random(shape, "float32")
-        outputs = autoencoder.reconstruct(images, scores)
+        outputs = _reconstruct(autoencoder, images, scores)
     elif not hasattr(model, "masking_module"):
         raise ValueError(
             '`masks` must be "random" for a model without a masking module. '
             f"Received: masks={masks!r}, model={model!r}"
         )
     else:
-        outputs = model.reconstruct(images)
+        outputs = _reconstruct(model, images)
     arrays = {
         "reconstruction": outputs["images"],
         "mask": outputs["mask"],
@@ -62,3 +69,31 @@ def reconstruct_arrays(model, images, masks="learned"):
         name: keras.ops.convert_to_numpy(value)
         for name, value in arrays.items()
     }
+
+
+def _reconstruct(model, *arguments):
+    # By these the function is another one.
+    state = [getattr(model, name, None) for name in ("curriculum", "optimizer")]
+    known, function = _programs.get(model, (None, None))
+    if known is None or any(
+        one is not other for one, other in zip(known, state, strict=True)
+    ):
+        function = _program(weakref.ref(model))
+        _programs[model] = state, function
+    return function(*arguments)
+
+
+def _program(model):
+    """Compiles `reconstruct` without keeping the model."""
+
+    def variables():
+        optimizer = getattr(model(), "optimizer", None)
+        # The curriculum asks the optimizer for its step.
+        return [
+            *model().variables,
+            *(() if optimizer is None else optimizer.variables),
+        ]
+
+    return compiled(
+        lambda *arguments: model().reconstruct(*arguments), variables
+    )

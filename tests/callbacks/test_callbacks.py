@@ -8,10 +8,13 @@ from keras_clmae.callbacks import list_checkpoints
 from keras_clmae.callbacks import restore_newest
 from tests.tiny_models import assert_same_bits
 from tests.tiny_models import compiled_clmae
+from tests.tiny_models import shared_clmae
 from tests.tiny_models import state_of
 from tests.tiny_models import tiny_images
 
 pytest.importorskip("tensorboardX")
+
+pytestmark = pytest.mark.usefixtures("untraced")
 
 
 @pytest.fixture(scope="module")
@@ -21,10 +24,10 @@ def trained(tmp_path_factory):
         name: tmp_path_factory.mktemp(name)
         for name in ("pruned", "rare", "events")
     }
-    model = compiled_clmae()
+    model = shared_clmae()
     model.fit(
-        tiny_images(),
-        batch_size=6,
+        tiny_images(4),
+        batch_size=4,
         epochs=4,
         verbose=0,
         callbacks=[

@@ -12,8 +12,8 @@ from keras_clmae.callbacks import load_snapshots
 from tests.once import ONCE
 from tests.tiny_models import adamw
 from tests.tiny_models import assert_same_bits
-from tests.tiny_models import compiled_clmae
 from tests.tiny_models import rewind
+from tests.tiny_models import shared_clmae
 from tests.tiny_models import state_of
 from tests.tiny_models import tiny_autoencoder
 from tests.tiny_models import tiny_images
@@ -21,17 +21,19 @@ from tests.tiny_models import tiny_images
 pytest.importorskip("matplotlib")
 PIL_Image = pytest.importorskip("PIL.Image")
 
+pytestmark = pytest.mark.usefixtures("untraced")
+
 
 @pytest.fixture(scope="module")
 def model():
     """Trained by several tests: compiling takes longer than the rest."""
-    return compiled_clmae()
+    return shared_clmae()
 
 
 def fit(model, callbacks, epochs=3):
     return model.fit(
-        tiny_images(),
-        batch_size=6,
+        tiny_images(4),
+        batch_size=4,
         epochs=epochs,
         verbose=0,
         callbacks=callbacks,

@@ -10,10 +10,13 @@ from keras_clmae.evaluation import extract_features
 from keras_clmae.evaluation import knn_accuracy
 from keras_clmae.models import CLMAE
 from keras_clmae.models import MaskedAutoencoder
+from keras_clmae.models import MaskingModule
 from keras_clmae.optimizers import AdamW
 from tests.once import ONCE
 from tests.tiny_models import rewind
 from tests.tiny_models import state_of
+
+pytestmark = pytest.mark.usefixtures("untraced")
 
 SIZES = {
     "image_shape": (8, 8, 1),
@@ -44,7 +47,8 @@ def fit(model, callbacks, epochs=3):
 
 def clmae():
     keras.utils.set_random_seed(1)
-    model = CLMAE.from_sizes(**SIZES, seed=3)
+    masking_module = MaskingModule(1, 2, name="masking_module")
+    model = CLMAE.from_sizes(masking_module=masking_module, **SIZES, seed=3)
     model.compile(AdamW(1e-3), curriculum=LinearCurriculum(6))
     return model
 

@@ -115,6 +115,10 @@ def says(capsys, *words, status=2):
         (["pretrian"], "Did you mean 'pretrain'?"),
         (["linear_prob"], "Did you mean 'linear-probe'?"),
         (["knn", "--poling=mean", ".", "digits"], "Did you mean '--pooling'?"),
+        (
+            ["pretrain", "--flip=maybe"],
+            "`flip` must be bool or float. Received: flip=maybe",
+        ),
         (["pretrain", "--config=digts"], "Did you mean 'digits'?"),
         (
             ["pretrain", "--config=digits", "--method=mea"],

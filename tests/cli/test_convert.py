@@ -23,6 +23,8 @@ from tests.tiny_models import tiny_clmae
 
 pytest.importorskip("jsonargparse")
 pytest.importorskip("rich")
+
+pytestmark = ONCE
 if keras.backend.backend() != "torch":
     pytest.skip("the same on every backend", allow_module_level=True)
 
@@ -78,7 +80,6 @@ def test_a_round_trip_through_every_format(convert, tmp_path):
     assert_near(encoder(images), array(model.encoder(images)))
 
 
-@ONCE
 def test_which_weights_of_a_file(convert, tmp_path, capsys):
     torch = pytest.importorskip("torch")
     model = tiny_autoencoder(**SQUARE)
@@ -122,7 +123,6 @@ def test_which_weights_of_a_file(convert, tmp_path, capsys):
     assert (folder / "config.json").exists()
 
 
-@ONCE
 def test_nothing_is_dropped_silently(convert, tmp_path):
     tiny_clmae(**SQUARE).save(tmp_path / "a.keras")
     target = tmp_path / "vit.safetensors"
@@ -145,7 +145,6 @@ def test_nothing_is_dropped_silently(convert, tmp_path):
     assert status == 0 and "missing in the source, at random" in printed
 
 
-@ONCE
 def test_another_image_size(convert, tmp_path):
     tiny_autoencoder(**SQUARE).save(tmp_path / "a.keras")
     target = tmp_path / "larger.keras"
@@ -156,7 +155,6 @@ def test_another_image_size(convert, tmp_path):
     assert keras.saving.load_model(target).image_shape == (12, 16, 3)
 
 
-@ONCE
 def test_check_finds_a_difference(convert, tmp_path, monkeypatch):
     classifier = ImageClassifier(
         tiny_autoencoder(**SQUARE).encoder, 3, pooling="class_token"
@@ -173,7 +171,6 @@ def test_check_finds_a_difference(convert, tmp_path, monkeypatch):
     assert status == 1 and "DIFFER" in printed
 
 
-@ONCE
 def test_errors_are_one_line(convert, tmp_path, monkeypatch):
     tiny_autoencoder(**SQUARE).save(tmp_path / "a.keras")
     a = tmp_path / "a.keras"
@@ -211,7 +208,6 @@ def processor(folder):
     return content["image_mean"], content["image_std"]
 
 
-@ONCE
 def test_the_mean_and_deviation_of_the_training(convert, tmp_path):
     pytest.importorskip("safetensors")
     run = tmp_path / "run"
@@ -237,7 +233,6 @@ def test_the_mean_and_deviation_of_the_training(convert, tmp_path):
     assert processor(tmp_path / "d") == ([0.7, 0.8, 0.9], [0.1, 0.1, 0.1])
 
 
-@ONCE
 def test_the_mean_and_deviation_of_runs_without_a_file(convert, tmp_path):
     pytest.importorskip("sklearn")
     path = tmp_path / "config.yaml"
@@ -258,7 +253,6 @@ def test_the_mean_and_deviation_of_runs_without_a_file(convert, tmp_path):
             np.testing.assert_allclose(found.mean, mean, rtol=1e-6)
 
 
-@ONCE
 def test_presets_on_a_hub(convert, tmp_path, monkeypatch):
     """Whatever is there: a preset of ours, or a model of Hugging Face's."""
     encoder = tiny_autoencoder(**SQUARE).encoder
@@ -273,7 +267,6 @@ def test_presets_on_a_hub(convert, tmp_path, monkeypatch):
     assert formats.local_source("hf://me/tiny") == "hf://me/tiny"
 
 
-@ONCE
 @pytest.mark.parametrize(
     "name",
     ["ViTForImageClassification", "ViTModel", "ViTForPreTraining"],
@@ -303,7 +296,6 @@ def test_check_takes_the_revision(name):
     assert asked == [("a/b", "v1")] * 2
 
 
-@ONCE
 def test_endings_of_targets(tmp_path):
     encoder = tiny_autoencoder(**SQUARE).encoder
     (tmp_path / "v1.5").mkdir()

@@ -19,10 +19,11 @@ from tests.tiny_models import tiny_autoencoder
 
 pytest.importorskip("jsonargparse")
 pytest.importorskip("tensorflow")
-# Of the damaged one among the photos.
 pytestmark = [
-    pytest.mark.filterwarnings(f"ignore:{start}:UserWarning")
-    for start in ("The image", "Skipped 1 of 5")
+    ONCE,
+    # Of the damaged one among the photos.
+    pytest.mark.filterwarnings("ignore:The image:UserWarning"),
+    pytest.mark.filterwarnings("ignore:Skipped 1 of 5:UserWarning"),
 ]
 
 
@@ -78,7 +79,6 @@ def test_each_row_is_the_image_of_its_name(encoder, photos, tmp_path):
     assert len(rows) == 5
 
 
-@ONCE
 def test_parquet(encoder, photos, tmp_path):
     parquet = pytest.importorskip("pyarrow.parquet")
     output = str(tmp_path / "out.parquet")
@@ -91,7 +91,6 @@ def test_parquet(encoder, photos, tmp_path):
     assert b"0.485" in table.schema.metadata[b"normalization"]
 
 
-@ONCE
 def test_digits_have_numbers_and_labels(tmp_path):
     tiny_autoencoder(image_shape=(8, 8, 1)).encoder.save(tmp_path / "e.keras")
     output = embed(
@@ -104,14 +103,12 @@ def test_digits_have_numbers_and_labels(tmp_path):
     assert stored["names"].tolist() == [str(n) for n in range(len(labels))]
 
 
-@ONCE
 def test_labels_come_from_folders_only():
     assert folder_labels(["a/1.png", "b/c/2.png"])[1] == ["a", "b"]
     assert folder_labels(["a/1.png", "2.png"]) == (None, None)
     assert folder_labels(["a/1.png", "a/2.png"]) == (None, None)
 
 
-@ONCE
 @pytest.mark.parametrize("ending", ["parquet", "npz", "npy"])
 def test_an_interrupted_file_leaves_nothing(tmp_path, ending):
     if ending == "parquet":
@@ -126,7 +123,6 @@ def test_an_interrupted_file_leaves_nothing(tmp_path, ending):
     assert path.read_text() == "before"
 
 
-@ONCE
 @pytest.mark.parametrize(
     "arguments, message",
     [
@@ -142,7 +138,6 @@ def test_wrong_arguments(tmp_path, capsys, arguments, message):
     assert message in capsys.readouterr().err
 
 
-@ONCE
 def test_parquet_needs_pyarrow(encoder, photos, tmp_path, monkeypatch):
     monkeypatch.setattr(
         "importlib.util.find_spec",

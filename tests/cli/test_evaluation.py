@@ -11,6 +11,7 @@ import pytest
 
 from keras_clmae import cli
 from keras_clmae import runs
+from keras_clmae.kernels import bfloat16_is_fast
 from keras_clmae.models import CLMAE
 from keras_clmae.models import ImageClassifier
 from keras_clmae.models import MaskedAutoencoder
@@ -20,6 +21,8 @@ from tests.once import ONCE
 pytest.importorskip("sklearn")
 pytest.importorskip("jsonargparse")
 pytest.importorskip("rich")
+
+pytestmark = pytest.mark.usefixtures("untraced")
 
 
 @pytest.fixture
@@ -43,13 +46,17 @@ def run_folder(tmp_path):
 def test_knn(run_folder):
     record = cli.run(
         ["knn", str(run_folder), "digits", "--baseline=random", "--k=[5,1]"]
-        + ["--protocol=clmae", "--verbose=0", "--seed=3"]
+        + ["--protocol=clmae", "--verbose=0", "--seed=3", "--precision=auto"]
     )
     (path,) = run_folder.glob("*.json")
     stored = json.loads(path.read_text())
     assert stored["protocol"] == "knn clmae k=5 mean"
     assert stored["settings"]["protocol"] == "clmae"
     assert stored["settings"]["pooling"] == "mean"
+    # What was chosen here.
+    fast = bfloat16_is_fast()
+    precision = "mixed_bfloat16" if fast else "float32"
+    assert stored["settings"]["precision"] == precision
     assert stored["versions"]["backend"] == keras.backend.backend()
     assert stored["seconds"] > 0
     assert stored["name"].endswith("run")
@@ -127,6 +134,7 @@ def test_linear_probe_on_images(run_folder):
     assert record["scores"]["pretrained"]["accuracy"] > 0.3
 
 
+@ONCE
 def test_finetune_and_its_classifier(run_folder, tmp_path):
     saved = tmp_path / "classifier.keras"
     record = cli.run(
@@ -265,6 +273,11 @@ def test_mask_statistics(run_folder, capsys):
         ("knn", ["nowhere", "digits"], "`source`.*source='nowhere'"),
         ("knn", ["{run}", "folder:nowhere"], "nowhere"),
         ("finetune", ["{run}", "digits", "--images_per_class=999"], "999"),
+        (
+            "knn",
+            ["{run}", "digits", "--batch_size=0"],
+            "`batch_size` must be .*=0",
+        ),
         ("report", ["nowhere"], "`paths`.*'nowhere'"),
     ],
 )

@@ -21,8 +21,7 @@ from tests.tiny_models import to_numpy
 
 for module in ("jsonargparse", "rich", "matplotlib", "sklearn"):
     pytest.importorskip(module)
-if keras.backend.backend() != "torch":
-    pytest.skip("the same on every backend", allow_module_level=True)
+pytestmark = ONCE
 
 IMAGES = np.random.default_rng(0).normal(size=(3, 8, 8, 1)).astype("float32")
 
@@ -113,7 +112,6 @@ def test_wrong_arguments(run, arguments, message, capsys):
     assert message in capsys.readouterr().err
 
 
-@ONCE
 def test_files_that_belong_together_are_written_whole(tmp_path):
     def write(path):
         for ending in ("", ".data"):

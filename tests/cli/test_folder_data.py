@@ -150,7 +150,9 @@ def test_without_validation(pictures, tmp_path):
         + [f"--run_dir={tmp_path / 'run'}", "--method=mae", "--batch_size=4"]
     )
     header = (tmp_path / "run" / "log.csv").read_text().splitlines()[0]
-    assert header == "epoch,loss"
+    names = set(header.split(","))
+    assert {"epoch", "learning_rate", "loss"} <= names
+    assert not any(name.startswith("val_") for name in names)
     assert (tmp_path / "run" / "curriculum.png").exists()
 
 

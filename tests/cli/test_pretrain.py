@@ -90,6 +90,7 @@ def fails(capsys, run_dir, *arguments, status):
     return line
 
 
+@ONCE
 def test_an_existing_run_is_not_overwritten(undisturbed, capsys):
     before = (undisturbed / "log.csv").read_bytes()
     line = fails(capsys, undisturbed, *SETTINGS, status=2)
@@ -97,6 +98,8 @@ def test_an_existing_run_is_not_overwritten(undisturbed, capsys):
     assert (undisturbed / "log.csv").read_bytes() == before
 
 
+# tests/callbacks/test_run_checkpoint.py resumes on every backend.
+@ONCE
 def test_killed_and_resumed(undisturbed, tmp_path):
     run_dir = tmp_path / "run"
     process = start(run_dir, *SETTINGS)

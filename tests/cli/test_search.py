@@ -16,6 +16,8 @@ from tests.tiny_models import tiny_autoencoder
 for module in ("jsonargparse", "matplotlib", "tensorflow"):
     pytest.importorskip(module)
 
+pytestmark = ONCE
+
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
@@ -32,7 +34,6 @@ def photos(tmp_path_factory):
     return folder
 
 
-@ONCE
 @pytest.mark.filterwarnings("ignore:Tight layout")
 def test_search(model, photos, tmp_path, capsys):
     # The same picture as a file of another kind.
@@ -52,7 +53,6 @@ def test_search(model, photos, tmp_path, capsys):
     assert [name for name, _ in again] == [name for name, _ in found]
 
 
-@ONCE
 def test_query_that_is_no_image(model, photos, tmp_path, capsys):
     query = tmp_path / "query.png"
     for content, status in (None, 2), (b"text", 1):
@@ -85,7 +85,6 @@ def test_anomaly(model, photos, tmp_path, capsys):
     assert max(score for _, score in means) < scores[0]
 
 
-@ONCE
 def test_anomaly_needs_a_decoder(photos, tmp_path, capsys):
     tiny_autoencoder(image_shape=(8, 8, 3)).encoder.save(tmp_path / "e.keras")
     with pytest.raises(SystemExit):
@@ -93,7 +92,6 @@ def test_anomaly_needs_a_decoder(photos, tmp_path, capsys):
     assert "must hold a whole MaskedAutoencoder" in capsys.readouterr().err
 
 
-@ONCE
 def test_highest_of_a_stream():
     highest = Highest(2)
     highest.update(np.array([1.0, 3.0]), ["a", "b"])

@@ -17,6 +17,8 @@ from tests.once import ONCE
 from tests.tiny_models import SIZES
 from tests.tiny_models import to_numpy
 
+pytestmark = ONCE
+
 
 @keras.saving.register_keras_serializable(package="test_custom_masker")
 class LinearMasker(keras.layers.Layer):
@@ -59,7 +61,6 @@ def test_own_files(model, tmp_path):
     assert_same(CLMAE.from_preset(str(tmp_path / "preset")), model)
 
 
-@ONCE
 def test_files_of_others(model, tmp_path):
     pytest.importorskip("torch")
     pytest.importorskip("safetensors")

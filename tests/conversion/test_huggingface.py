@@ -29,6 +29,8 @@ from tests.once import ONCE
 from tests.tiny_models import tiny_autoencoder
 from tests.tiny_models import tiny_clmae
 
+pytestmark = ONCE
+
 
 @pytest.fixture(autouse=True)
 def quiet():
@@ -84,8 +86,7 @@ def assert_same_pretraining(theirs, ours):
     ("shape", "norm_pix_loss"),
     [
         ("small", False),
-        # The differences of the two do not depend on the backend.
-        pytest.param("one channel", True, marks=ONCE),
+        ("one channel", True),
     ],
 )
 def test_pretraining_both_ways(shape, norm_pix_loss, tmp_path):
@@ -104,7 +105,6 @@ def test_pretraining_both_ways(shape, norm_pix_loss, tmp_path):
         assert torch.equal(again[0].state_dict()[name], value), name
 
 
-@ONCE
 def test_our_own_autoencoder(tmp_path):
     sizes = SHAPES["one channel"]
     ours = MaskedAutoencoder.from_sizes(
@@ -127,9 +127,9 @@ def test_our_own_autoencoder(tmp_path):
     ("shape", "image_size", "qkv_bias"),
     [
         ("small", [16, 24], False),
-        pytest.param("small", 16, True, marks=ONCE),
-        pytest.param("one channel", 12, False, marks=ONCE),
-        pytest.param("one channel", [8, 16], True, marks=ONCE),
+        ("small", 16, True),
+        ("one channel", 12, False),
+        ("one channel", [8, 16], True),
     ],
 )
 def test_vit_both_ways(shape, image_size, qkv_bias, tmp_path):
@@ -147,9 +147,7 @@ def test_vit_both_ways(shape, image_size, qkv_bias, tmp_path):
     assert_near(features(again, images), expected)
 
 
-@pytest.mark.parametrize(
-    "shape", ["one channel", pytest.param("small", marks=ONCE)]
-)
+@pytest.mark.parametrize("shape", ["one channel", "small"])
 def test_classifier_both_ways(shape, tmp_path):
     theirs = vit(shape, "ViTForImageClassification", num_labels=5)
     ours = from_huggingface(theirs)
@@ -165,7 +163,6 @@ def test_classifier_both_ways(shape, tmp_path):
     assert_near(actual, expected)
 
 
-@ONCE
 @pytest.mark.parametrize("shape", list(SHAPES))
 def test_encoder_of_vit_mae(shape):
     theirs = draw(transformers.ViTMAEModel(vit_mae(shape).config))
@@ -181,7 +178,6 @@ def test_encoder_of_vit_mae(shape):
     assert_near(ours(images), expected.last_hidden_state.numpy())
 
 
-@ONCE
 def test_pooler_is_left_out_knowingly():
     theirs = transformers.ViTModel(vit("small").config).eval()
     with pytest.raises(ValueError, match="no place for: pooler.dense.bias"):
@@ -195,8 +191,8 @@ def test_pooler_is_left_out_knowingly():
     "image_shape",
     [
         (24, 40, 3),
-        pytest.param((32, 32, 3), marks=ONCE),
-        pytest.param((8, 16, 3), marks=ONCE),
+        (32, 32, 3),
+        (8, 16, 3),
     ],
 )
 def test_another_image_size(folder, image_shape):
@@ -247,7 +243,6 @@ def copied(folder, tmp_path):
     return shutil.copytree(folder, tmp_path / "copy")
 
 
-@ONCE
 def test_a_folder_of_pytorch_files(folder, copied):
     state = transformers.ViTMAEForPreTraining.from_pretrained(folder)
     names = {}
@@ -269,7 +264,6 @@ def test_a_folder_of_pytorch_files(folder, copied):
     assert_same_pretraining(state.eval(), from_huggingface(copied))
 
 
-@ONCE
 def test_half_precision_files(tmp_path):
     theirs = vit("small").to(torch.bfloat16)
     theirs.save_pretrained(tmp_path)
@@ -278,7 +272,6 @@ def test_half_precision_files(tmp_path):
     np.testing.assert_array_equal(array(ours.norm.gamma), expected)
 
 
-@ONCE
 def test_image_processor(tmp_path):
     normalization = PixelNormalization([0.1, 0.2, 0.3], [0.4, 0.5, 0.6])
     to_huggingface(
@@ -305,7 +298,6 @@ def test_image_processor(tmp_path):
         )
 
 
-@ONCE
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -326,7 +318,6 @@ def test_configurations_that_do_not_fit(copied, changes, message):
         from_huggingface(copied)
 
 
-@ONCE
 @pytest.mark.parametrize("file", ["../x.safetensors", "/etc/x.bin", 3, ".bin"])
 def test_shards_stay_in_their_folder(copied, file):
     (copied / "model.safetensors").rename(copied.parent / "x.safetensors")
@@ -337,7 +328,6 @@ def test_shards_stay_in_their_folder(copied, file):
         from_huggingface(copied)
 
 
-@ONCE
 @pytest.mark.parametrize(
     "handle", ["hf://a/b/c", "hf://../b", "hf://a/..", "hf://a/b@../c", "hf://"]
 )
@@ -346,7 +336,6 @@ def test_handles_that_are_none(handle):
         from_huggingface(handle)
 
 
-@ONCE
 def test_handles_are_downloaded(folder, monkeypatch):
     hub = pytest.importorskip("huggingface_hub")
     asked = []
@@ -361,7 +350,6 @@ def test_handles_are_downloaded(folder, monkeypatch):
     assert model.image_shape == (16, 16, 3)
 
 
-@ONCE
 def test_what_has_no_place_there(tmp_path):
     with pytest.raises(ValueError, match="must be for square images"):
         to_huggingface(tiny_autoencoder(), tmp_path / "a")
@@ -376,7 +364,6 @@ def test_what_has_no_place_there(tmp_path):
         to_huggingface(classifier, tmp_path / "b")
 
 
-@ONCE
 def test_an_interrupted_write_leaves_the_older_folder(tmp_path, monkeypatch):
     target = tmp_path / "model"
     to_huggingface(tiny_clmae().encoder, target)

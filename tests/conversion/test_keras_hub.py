@@ -15,6 +15,8 @@ from tests.tiny_models import tiny_autoencoder
 
 keras_hub = pytest.importorskip("keras_hub")
 
+pytestmark = ONCE
+
 SHAPES = [
     {
         "image_shape": (8, 12, 2),
@@ -83,7 +85,6 @@ def test_our_encoder_in_its_classifier(sizes):
     classifier.train_on_batch(images, np.arange(3))
 
 
-@ONCE
 def test_another_image_size():
     larger = from_keras_hub(
         keras_hub.models.ViTBackbone(**SHAPES[1]), image_shape=(18, 24, 3)
@@ -91,7 +92,6 @@ def test_another_image_size():
     assert larger.grid_size == (3, 4) and larger.learned_positions
 
 
-@ONCE
 def test_what_has_no_counterpart():
     with pytest.raises(ValueError, match="no place for: .*decoder/"):
         to_keras_hub(tiny_autoencoder())

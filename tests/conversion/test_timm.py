@@ -30,6 +30,8 @@ from tests.once import ONCE
 from tests.tiny_models import tiny_autoencoder
 from tests.tiny_models import tiny_clmae
 
+pytestmark = ONCE
+
 try:
     import timm
 # Without a torchvision that loads: RuntimeError, not ImportError.
@@ -81,7 +83,6 @@ def classifier(pooling):
     return ImageClassifier(encoder, 3, pooling=pooling, head_stddev=0.5)
 
 
-@ONCE
 @pytest.mark.parametrize("name", ["vit.safetensors", "vit.pth"])
 @pytest.mark.parametrize(
     ("make", "names"),
@@ -204,7 +205,6 @@ def test_timm_itself(
     np.testing.assert_array_equal(outputs(again), outputs(theirs))
 
 
-@ONCE
 def test_another_image_size(tmp_path):
     path = tmp_path / "vit.safetensors"
     encoder = tiny_autoencoder(image_shape=(8, 8, 2)).encoder
@@ -215,7 +215,6 @@ def test_another_image_size(tmp_path):
         from_timm(path, num_heads=2, image_shape=(12, 16, 3))
 
 
-@ONCE
 def test_published_files_have_the_same_names(tmp_path):
     path = tmp_path / "mae.pth"
     model = tiny_autoencoder(image_shape=(8, 8, 2))
@@ -245,7 +244,6 @@ def test_published_files_have_the_same_names(tmp_path):
         )
 
 
-@ONCE
 @pytest.mark.parametrize("name", ["mae.pth", "mae.safetensors"])
 def test_fixed_positions_stay_fixed(name, tmp_path):
     """A file does not say whether they were trained; their numbers do."""
@@ -266,7 +264,6 @@ def test_fixed_positions_stay_fixed(name, tmp_path):
     )
 
 
-@ONCE
 def test_what_has_no_place_there(tmp_path):
     path = tmp_path / "vit.safetensors"
     with pytest.raises(ValueError, match="no place for: .*decoder/"):

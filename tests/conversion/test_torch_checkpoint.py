@@ -19,6 +19,8 @@ from tests.tiny_models import to_numpy
 
 torch = pytest.importorskip("torch")
 
+pytestmark = ONCE
+
 GOLDEN = os.path.join(os.path.dirname(__file__), "..", "golden", "tiny.pth")
 HEADS = {"num_heads": 4, "decoder_num_heads": 4}
 
@@ -54,7 +56,6 @@ def test_round_trip_is_the_identity(tmp_path):
         assert torch.equal(written[name], value), name
 
 
-@ONCE
 def test_sizes_are_read_from_the_weights():
     model = load_torch_checkpoint(GOLDEN, **HEADS, mask_ratio=0.5)
     encoder = model.encoder
@@ -90,7 +91,6 @@ def encoder_only(state):
     return {n: v for n, v in state.items() if not n.startswith(skipped)}
 
 
-@ONCE
 def test_encoder_only_file(tmp_path):
     path = save(tmp_path, {"model": encoder_only(random_state())})
     with pytest.warns(UserWarning, match="has no decoder: the initial"):
@@ -102,7 +102,6 @@ def test_encoder_only_file(tmp_path):
     np.testing.assert_array_equal(token, random_state()["cls_token"].numpy())
 
 
-@ONCE
 def test_encoder_only_file_into_a_clmae(tmp_path):
     path = save(tmp_path, encoder_only(random_state()))
     model = load_torch_checkpoint(GOLDEN, **HEADS)
@@ -114,7 +113,6 @@ def test_encoder_only_file_into_a_clmae(tmp_path):
         np.testing.assert_array_equal(now, then)
 
 
-@ONCE
 def test_image_shape_that_is_not_square(tmp_path):
     model = tiny_autoencoder()
     path = str(tmp_path / "model.pth")
@@ -164,7 +162,6 @@ BAD_FILES = {
 }
 
 
-@ONCE
 @pytest.mark.parametrize("kind", BAD_FILES)
 def test_bad_files_give_one_clear_error(kind, tmp_path):
     path = BAD_FILES[kind](tmp_path)
@@ -174,7 +171,6 @@ def test_bad_files_give_one_clear_error(kind, tmp_path):
     assert "\n" not in str(caught.value)
 
 
-@ONCE
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -196,7 +192,6 @@ def test_foreign_weights_are_refused(change, message, tmp_path):
         load_torch_checkpoint(save(tmp_path, {"model": state}), **HEADS)
 
 
-@ONCE
 def test_a_refused_file_changes_nothing(tmp_path):
     model = load_torch_checkpoint(GOLDEN, **HEADS)
     before = to_numpy(model.weights)
@@ -208,7 +203,6 @@ def test_a_refused_file_changes_nothing(tmp_path):
         np.testing.assert_array_equal(now, then)
 
 
-@ONCE
 def test_an_interrupted_write_leaves_the_older_file(tmp_path, monkeypatch):
     path = tmp_path / "model.pth"
     save_torch_checkpoint(tiny_clmae(), str(path))

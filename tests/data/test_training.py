@@ -6,25 +6,19 @@ import sys
 import keras
 import numpy as np
 import pytest
-import tensorflow_datasets as tfds
 
 from keras_clmae import optional_imports
 from keras_clmae.curriculum import LinearCurriculum
 from keras_clmae.data import load
-from keras_clmae.models import CLMAE
 from keras_clmae.models import ImageClassifier
 from keras_clmae.optimizers import AdamW
 from tests.data.pictures import save_picture
 from tests.once import ONCE
+from tests.tiny_models import tiny_clmae
 
 
 def small_model():
-    return CLMAE.from_preset(
-        "clmae_tiny_patch4_32",
-        load_weights=False,
-        num_layers=1,
-        decoder_num_layers=1,
-    )
+    return tiny_clmae(image_shape=(32, 32, 3), patch_size=8)
 
 
 def pretrain(dataset, epochs=1):
@@ -51,6 +45,7 @@ def test_pretraining_from_the_cifar10_folder(cifar10):
 
 @ONCE
 def test_pretraining_from_imagenet_examples():
+    tfds = pytest.importorskip("tensorflow_datasets")
     with tfds.testing.mock_data(num_examples=8):
         dataset = load("tfds:imagenet2012", 32, batch_size=4)
         _, logs = pretrain(dataset)

@@ -7,12 +7,15 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from PIL import Image
+from PIL import ImageOps
 
 from keras_clmae.data import EvaluationTransform
 from keras_clmae.data import FineTuneTransform
 from keras_clmae.data import PixelNormalization
 from keras_clmae.data import PretrainTransform
 from keras_clmae.data import image_folder
+from keras_clmae.data.augmentation import augment_image
+from keras_clmae.data.augmentation import jitter_colors
 from keras_clmae.data.crops import random_window
 from keras_clmae.data.crops import reduction_index
 from keras_clmae.data.decoding import ImageDecoder
@@ -22,6 +25,8 @@ from tests.data.pictures import smooth_picture
 from tests.once import ONCE
 
 pytestmark = ONCE
+# Standardized images are the pixels, 1 for white.
+UNIT = ([0.0] * 3, [1.0] * 3)
 
 
 def draw_windows(shape, count=4000, scale=(0.2, 1.0), ratio=(3 / 4, 4 / 3)):
@@ -85,7 +90,7 @@ def test_reduction_leaves_enough_pixels():
 
 def reference_evaluation(path, size):
     with Image.open(path) as picture:
-        picture = picture.convert("RGB")
+        picture = ImageOps.exif_transpose(picture).convert("RGB")
         frame = round(size * 256 / 224)
         factor = frame / min(picture.size)
         width, height = (max(frame, int(s * factor)) for s in picture.size)
@@ -94,18 +99,86 @@ def reference_evaluation(path, size):
         return np.asarray(picture.crop((left, top, left + size, top + size)))
 
 
-def test_evaluation_equals_pillow(photographs):
+@pytest.mark.parametrize("size", [224, 64, 24])
+def test_evaluation_equals_pillow(photographs, size):
+    """Reduced while they are decoded or not: Pillow reads all pixels."""
     dataset = image_folder(
-        photographs, 224, 10, transform="evaluation", channels=3
+        photographs, size, 10, transform="evaluation", channels=3
     )
     pixels = np.concatenate(
         [dataset.normalization.inverse(images) for images in dataset]
     )
     expected = np.stack(
-        [reference_evaluation(path, 224) for path in dataset.file_paths]
+        [reference_evaluation(path, size) for path in dataset.file_paths]
     )
     error = np.abs(pixels - expected.astype("float32")).mean((1, 2, 3))
-    assert error.max() < 2 and error.mean() < 0.5
+    assert error.max() < 2 and error.mean() < 0.8
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("height, width", [(253, 331), (334, 251)])
+def test_reduced_photographs_keep_their_place(
+    tmp_path, orientation, height, width
+):
+    """No side is a multiple of what the photograph is reduced by."""
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    options = {"exif": exif, "quality": 95}
+    save_picture(tmp_path / "p.jpg", size=(height, width), **options)
+    transform = EvaluationTransform(28)
+    contents = tf.io.read_file(str(tmp_path / "p.jpg"))
+    pixels = transform.example(contents, ImageDecoder(3, False), None)
+    expected = reference_evaluation(tmp_path / "p.jpg", 28).astype("float32")
+    # Of rounding; a shift by half a pixel makes 4.
+    assert np.abs(pixels - expected).mean() < 0.5
+
+
+@pytest.mark.parametrize("size", [(24, 20), (40, 64), (96, 96)])
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_reduced_windows_keep_their_place(tmp_path, size, orientation):
+    """As if all pixels of the window had been decoded."""
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    options = {"exif": exif, "quality": 95}
+    save_picture(tmp_path / "p.jpg", size=(501, 403), **options)
+    contents = tf.io.read_file(str(tmp_path / "p.jpg"))
+    transform = PretrainTransform(size, scale=(0.7, 1.0), flip=False)
+    with Image.open(tmp_path / "p.jpg") as picture:
+        picture = ImageOps.exif_transpose(picture)
+    for number in range(4):
+        seed = tf.constant([number, 0], "int64")
+        pixels = transform.example(contents, ImageDecoder(3, False), seed)
+        top, left, height, width = random_window(
+            picture.size[::-1], seed, (0.7, 1.0), (3 / 4, 4 / 3)
+        ).numpy()
+        if orientation == 6:
+            # Its place is counted before left and right are exchanged.
+            left = picture.size[0] - left - width
+        box = (left, top, left + width, top + height)
+        expected = picture.resize(size[::-1], Image.BICUBIC, box=box)
+        error = np.abs(pixels - np.asarray(expected, "float32")).mean()
+        # Of rounding; a shift by half a pixel makes 2 and more.
+        assert error < 0.7, (number, error)
+
+
+def test_reduced_photographs_differ_little(photographs):
+    transform = PretrainTransform(32, scale=(0.3, 1.0), flip=False)
+    decoder = ImageDecoder(3, convert=True)
+    errors = []
+    for number, path in enumerate(sorted(photographs.glob("*.JPEG"))[:12]):
+        seed = tf.constant([number, 0], "int64")
+        pixels = transform.example(tf.io.read_file(str(path)), decoder, seed)
+        with Image.open(path) as picture:
+            picture = picture.convert("RGB")
+            top, left, height, width = random_window(
+                picture.size[::-1], seed, (0.3, 1.0), (3 / 4, 4 / 3)
+            ).numpy()
+            box = (left, top, left + width, top + height)
+            expected = np.asarray(
+                picture.resize((32, 32), Image.BICUBIC, box=box), "float32"
+            )
+        errors.append(np.abs(pixels - expected).mean())
+    assert np.mean(errors) < 1
 
 
 def test_pretrain_crop_equals_pillow(photographs):
@@ -161,6 +234,101 @@ def test_flip_mirrors_every_other_picture(tmp_path):
     upright = (draws == draws[0]).all(axis=(1, 2, 3))
     mirrored = (draws == draws[0, :, ::-1]).all(axis=(1, 2, 3))
     assert (upright ^ mirrored).all() and 60 < upright.sum() < 140
+
+
+def show(path, transform, number=0):
+    """The pixels that a transform makes of a PNG file of three channels."""
+    contents = tf.io.read_file(str(path))
+    seed = tf.constant([number, 0], "int64")
+    decoder = ImageDecoder(3, convert=False)
+    return transform.example(contents, decoder, seed).numpy()
+
+
+def test_share_of_mirrored_pictures(tmp_path):
+    path = tmp_path / "p.png"
+    picture = np.asarray(save_picture(path, size=(32, 32)), "float32")
+    for flip, expected in (
+        (False, picture),
+        (0, picture),
+        (1.0, picture[:, ::-1]),
+    ):
+        transform = PretrainTransform(32, (1, 1), (1, 1), flip=flip)
+        for number in range(5):
+            # A window of the whole image, of its own size.
+            np.testing.assert_array_equal(
+                show(path, transform, number), expected
+            )
+
+
+def test_jitter_changes_colors_and_no_places(tmp_path):
+    """A picture of two colors keeps its two parts."""
+    pixels = np.full((16, 16, 3), (200, 100, 50), "uint8")
+    pixels[4:9, 2:7] = (40, 80, 120)
+    Image.fromarray(pixels).save(tmp_path / "p.png")
+    drawn = [
+        show(
+            tmp_path / "p.png",
+            PretrainTransform(16, (1, 1), (1, 1), False, color_jitter=0.4),
+            number,
+        )
+        for number in (0, 0, 1)
+    ]
+    for jittered in drawn:
+        assert jittered.min() >= 0 and jittered.max() <= 255
+        for part in (pixels[..., 0] == 40, pixels[..., 0] == 200):
+            assert np.ptp(jittered[part], axis=0).max() < 1e-3
+        assert np.abs(jittered - pixels).max() > 2
+    np.testing.assert_array_equal(drawn[0], drawn[1])
+    assert np.abs(drawn[0] - drawn[2]).max() > 2
+    gray = jitter_colors(
+        tf.fill((4, 4, 1), 100.0), 0.5, tf.constant([0, 0], "int64")
+    )
+    # Contrast leaves an even picture alone: brightness is what is left.
+    assert np.ptp(gray) == 0 and 50 <= gray[0, 0, 0] <= 150
+
+
+def test_a_function_of_the_users_own(tmp_path):
+    for number in range(4):
+        save_picture(tmp_path / f"{number}.png", seed=number)
+    calls = []
+
+    def shift(image, generator):
+        calls.append((image.shape, image.dtype, image.max()))
+        return image + generator.integers(1, 1000)
+
+    def images(function, epoch=0, seed=3):
+        transform = PretrainTransform(
+            8, (1, 1), (1, 1), False, augmentation=function
+        )
+        dataset = image_folder(
+            tmp_path, 8, 2, transform=transform, seed=seed, statistics=UNIT
+        )
+        dataset.set_epoch(epoch)
+        return np.concatenate(list(dataset))
+
+    plain, drawn, again = images(None), images(shift), images(shift)
+    assert len(calls) == 8
+    assert calls[0][:2] == ((8, 8, 3), np.float32) and calls[0][2] > 1
+    # Exactly repeatable, and each image has draws of its own.
+    np.testing.assert_array_equal(drawn, again)
+    shifts = np.rint((drawn - plain)[:, 0, 0, 0] * 255).tolist()
+    assert len(set(shifts)) == 4 and min(shifts) >= 1
+    other = images(shift, epoch=1) - images(None, epoch=1)
+    assert set(np.rint(other[:, 0, 0, 0] * 255).tolist()) != set(shifts)
+
+
+@pytest.mark.parametrize(
+    ("function", "message"),
+    [
+        (lambda image, generator: image[1:], "returned shape"),
+        (lambda image: image, "raised TypeError"),
+        (lambda image, generator: image * np.nan, "of finite numbers"),
+    ],
+)
+def test_functions_that_do_not_fit(function, message):
+    image = np.zeros((4, 4, 1), "float32")
+    with pytest.raises(ValueError, match=f"`augmentation` must .*{message}"):
+        augment_image(function, image, np.random.default_rng(0))
 
 
 def test_lying_photograph_is_cropped_upright(tmp_path):
@@ -255,6 +423,9 @@ def test_fine_tuning_under_mixed_precision(picture_folder, magnitude):
         (lambda: EvaluationTransform(8, crop_fraction=0), "`crop_fraction`"),
         (lambda: PretrainTransform(8, scale=(0.5, 0.2)), "`scale`"),
         (lambda: PretrainTransform(8, aspect_ratio=(0, 1)), "`aspect_ratio`"),
+        (lambda: PretrainTransform(8, flip=1.5), "`flip`"),
+        (lambda: PretrainTransform(8, color_jitter=-1), "`color_jitter`"),
+        (lambda: PretrainTransform(8, augmentation="blur"), "`augmentation`"),
         (lambda: FineTuneTransform(8, magnitude=31), "`magnitude`"),
         (lambda: FineTuneTransform(8, erasing_rate=-1), "`erasing_rate`"),
     ],

@@ -23,6 +23,9 @@ from tests.distribution.worker import STEPS
 from tests.tiny_models import tiny_images
 from tests.tiny_models import to_numpy
 
+# The processes trace: what is compared with them is their arithmetic.
+pytestmark = pytest.mark.usefixtures("untraced")
+
 # What a process found beside logs and weights.
 EXTRAS = {"seen", "saved", "stopped"}
 ROOT = pathlib.Path(__file__).parents[2]

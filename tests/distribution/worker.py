@@ -200,6 +200,13 @@ def train(output, plan, methods):
 
 def main():
     output, arguments = sys.argv[1], json.loads(sys.argv[2])
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        # As in tests/conftest.py.
+        tf.config.optimizer.set_experimental_options(
+            {"disable_meta_optimizer": True}
+        )
     plan = keras_clmae.distribution.setup(**arguments["setup"])
     expected = arguments["plan"]
     assert {name: getattr(plan, name) for name in expected} == expected, plan

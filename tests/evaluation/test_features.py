@@ -11,6 +11,7 @@ import pytest
 from keras_clmae.evaluation import FeatureExtractor
 from keras_clmae.evaluation import extract_features
 from keras_clmae.evaluation.prediction import predict_dataset
+from keras_clmae.kernels import bfloat16
 from keras_clmae.models import ViTEncoder
 from tests.once import ONCE
 
@@ -204,6 +205,27 @@ def test_mixed_precision_gives_float32():
     encoder = ViTEncoder((8, 8, 1), 2, 16, 2, 2, dtype="mixed_bfloat16")
     features, _ = extract_features(encoder, IMAGES, verbose=0)
     assert features.dtype == "float32"
+
+
+@pytest.mark.parametrize("fast", [True, False])
+def test_precision_of_features(encoder, monkeypatch, fast):
+    monkeypatch.setattr(bfloat16, "bfloat16_is_fast", lambda: fast)
+    # As what is not fast says.
+    monkeypatch.setattr(bfloat16, "_judge", lambda: (True, ""))
+    exact, _ = extract_features(encoder, IMAGES, verbose=0)
+    quick, _ = extract_features(encoder, IMAGES, verbose=0, precision="auto")
+    assert quick.dtype == "float32"
+    error = np.linalg.norm(quick - exact) / np.linalg.norm(exact)
+    # bfloat16 has eight bits, so each rounding is off by up to 1 / 256.
+    assert (1e-4 < error < 2e-2) if fast else error == 0
+    # The encoder that was given stays as it is.
+    assert encoder.compute_dtype == "float32"
+
+
+@ONCE
+def test_unknown_precision(encoder):
+    with pytest.raises(ValueError, match="`precision` must be one of"):
+        extract_features(encoder, IMAGES, verbose=0, precision="float16")
 
 
 @ONCE

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from tests.once import ONCE
+from tests.tiny_models import QUICK
 from tests.tiny_models import state_of
 from tests.tiny_models import tiny_autoencoder
 from tests.tiny_models import tiny_clmae
@@ -34,7 +35,7 @@ def trained(make, checkpointing, **arguments):
     ],
 )
 def test_same_training(make, arguments):
-    expected = trained(make, False, **arguments)
+    expected = trained(make, False, **arguments, **QUICK)
     actual = trained(make, True, **arguments)
     for first, second in zip(expected, actual, strict=True):
         np.testing.assert_allclose(second, first, rtol=1e-4, atol=1e-5)

@@ -1,11 +1,5 @@
 """`ImageSegmenter`: its head, loss, metric, labels, image sizes and files."""
 
-import json
-import os
-import pathlib
-import subprocess
-import sys
-
 import keras
 import numpy as np
 import pytest
@@ -18,7 +12,6 @@ from keras_clmae.optimizers import LayerDecayAdamW
 from keras_clmae.saving.keras_files import load_keras_model
 from tests.once import ONCE
 
-ROOT = pathlib.Path(__file__).parents[2]
 RANDOM = np.random.default_rng(0)
 # The class of a pixel is the brightness of its patch.
 COARSE = RANDOM.integers(0, 3, (16, 2, 3))
@@ -241,53 +234,6 @@ def test_presets(tmp_path):
     segmenter.save(tmp_path / "model.keras")
     # The reader that allocates nothing before it has looked at the sizes.
     assert load_keras_model(tmp_path / "model.keras").num_classes == 100
-
-
-RUN = """
-import json, sys
-import keras, numpy as np
-import keras_clmae
-
-segmenter = keras.saving.load_model(sys.argv[1])
-images = np.random.default_rng(1).normal(size=(2, 16, 8, 1)).astype("float32")
-masks = (images[..., 0] > 0).astype("uint8")
-logits = segmenter.predict(images, verbose=0)
-steps = [
-    segmenter.train_on_batch(images, masks, return_dict=True) for _ in range(3)
-]
-steps = [{name: float(value) for name, value in each.items()} for each in steps]
-print(json.dumps({"logits": logits.tolist(), "steps": steps}))
-"""
-
-
-@ONCE
-def test_one_file_on_three_backends(tmp_path):
-    # Patches of 8 pixels: transposed convolutions and interpolation.
-    segmenter = ImageSegmenter(ViTEncoder((16, 8, 1), 8, 16, 1, 2), 2)
-    segmenter.compile(LayerDecayAdamW(1e-2))
-    segmenter.save(tmp_path / "model.keras")
-    results = {}
-    for backend in ("torch", "jax", "tensorflow"):
-        done = subprocess.run(
-            [sys.executable, "-c", RUN, str(tmp_path / "model.keras")],
-            capture_output=True,
-            text=True,
-            cwd=ROOT,
-            env={**os.environ, "KERAS_BACKEND": backend},
-        )
-        assert done.returncode == 0, done.stderr
-        results[backend] = json.loads(done.stdout.splitlines()[-1])
-    for other in ("jax", "tensorflow"):
-        np.testing.assert_allclose(
-            results[other]["logits"],
-            results["torch"]["logits"],
-            rtol=1e-4,
-            atol=1e-5,
-        )
-        for ours, theirs in zip(
-            results[other]["steps"], results["torch"]["steps"], strict=True
-        ):
-            assert ours == pytest.approx(theirs, rel=1e-3)
 
 
 @pytest.mark.parametrize(

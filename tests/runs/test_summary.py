@@ -4,7 +4,7 @@ import keras
 import pytest
 
 import keras_clmae
-from keras_clmae.runs import building
+from keras_clmae.kernels import bfloat16
 from keras_clmae.runs import pretraining
 from keras_clmae.runs.settings import Settings
 from keras_clmae.runs.settings import read_settings
@@ -102,7 +102,7 @@ def test_nothing_is_printed_when_nothing_is_asked_for(open_run):
 @pytest.mark.parametrize("fast", [False, True])
 def test_precision_by_what_is_fast(open_run, monkeypatch, fast):
     reason = "the processor says so"
-    monkeypatch.setattr(building, "bfloat16_is_fast", lambda: fast)
+    monkeypatch.setattr(bfloat16, "bfloat16_is_fast", lambda: fast)
     monkeypatch.setattr(pretraining, "describe_bfloat16", lambda: reason)
     model, printed = open_run(precision="auto")
     chosen = "mixed_bfloat16" if fast else "float32"

@@ -11,6 +11,7 @@ from tests.tiny_models import QUICK
 from tests.tiny_models import assert_same_bits
 from tests.tiny_models import compiled_clmae
 from tests.tiny_models import compiled_mae
+from tests.tiny_models import shared_clmae
 from tests.tiny_models import tiny_clmae
 from tests.tiny_models import tiny_images
 from tests.tiny_models import to_numpy
@@ -56,7 +57,7 @@ def test_batches_of_dicts(make):
 
 
 def test_metrics_names_name_what_evaluate_returns():
-    model, images = compiled_clmae(), tiny_images(6)
+    model, images = shared_clmae(), tiny_images(6)
     values = model.evaluate(images, verbose=0)
     logs = model.evaluate(images, verbose=0, return_dict=True)
     assert dict(zip(model.metrics_names, values, strict=True)) == logs

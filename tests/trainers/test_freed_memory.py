@@ -22,12 +22,12 @@ from keras_clmae.freed_memory import keep_freed_memory
 
 if sys.argv[1] == "kept":
     assert keep_freed_memory()
+    import keras_clmae
 
-import keras_clmae
+    assert keras_clmae.trainers  # Loads Keras, and whatever that imports.
+
 import jax
 import jax.numpy as jnp
-
-assert keras_clmae.trainers  # Loads Keras, and whatever that imports.
 
 
 @jax.jit

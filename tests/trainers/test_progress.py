@@ -9,14 +9,14 @@ from keras_clmae.callbacks import Progress
 from keras_clmae.trainers import TerminateOnNonFinite
 from keras_clmae.trainers import progress
 from tests.once import ONCE
-from tests.tiny_models import compiled_clmae
+from tests.tiny_models import shared_clmae
 from tests.tiny_models import tiny_images
 
 
 @pytest.fixture(scope="module")
 def model():
     """Trained by all tests: compiling takes longer than what they show."""
-    return compiled_clmae()
+    return shared_clmae()
 
 
 def fit(model, capsys, **arguments):
@@ -98,6 +98,22 @@ def test_the_time_is_announced_after_the_first_steps(
     # Not if everything came at once.
     assert len(announced) == (order[0] == 0)
     assert output.endswith("left\n")
+
+
+@ONCE
+def test_a_line_within_long_epochs(capsys):
+    for minutes, expected in ((1e-9, 3), (5.0, 1)):
+        shown = Progress(batch_size=4, verbose=2, line_minutes=minutes)
+        shown.set_params({"epochs": 1, "steps": 2})
+        shown.on_train_begin()
+        shown.on_epoch_begin(0)
+        for batch in range(2):
+            shown.on_train_batch_end(batch, {"loss": 1.0})
+        shown.on_epoch_end(0, {"loss": 1.0})
+        lines = capsys.readouterr().out.splitlines()
+        assert len(lines) == expected
+        assert all("loss 1.0000" in line for line in lines)
+        assert "1/2" in lines[0] or expected == 1
 
 
 @ONCE

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from tests.once import ONCE
+from tests.tiny_models import QUICK
 from tests.tiny_models import compiled_clmae
 from tests.tiny_models import tiny_clmae
 from tests.tiny_models import tiny_images
@@ -50,7 +51,10 @@ def test_the_share_is_masked_at_random_and_the_rest_is_learned_from():
     )
     # The masking phase has the second half alone.
     again = compiled_clmae(
-        optimizer=keras.optimizers.SGD(0.0), model=fresh, random_mask_share=0.5
+        optimizer=keras.optimizers.SGD(0.0),
+        model=fresh,
+        random_mask_share=0.5,
+        **QUICK,
     )
     expected = again.masking_loss(images[4:], 1.0)[0]
     logs = again.train_on_batch(images, return_dict=True)

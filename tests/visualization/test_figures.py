@@ -109,10 +109,15 @@ def test_a_first_epoch_does_not_flatten_the_rest():
     panels = {axis.get_title(): axis for axis in figure.axes}
     loss = panels["loss of the autoencoder"]
     assert loss.get_ylim()[1] < 1.3
+    # The curve begins at the second epoch: nothing runs out of the panel.
+    (drawn, *_) = loss.get_lines()
+    assert np.isnan(drawn.get_ydata()[0])
+    assert drawn.get_ydata()[1:].tolist() == [1.2, 1.1, 1.0, 0.9]
     assert "first epoch 9" in [t.get_text() for t in loss.texts][0]
     assert panels["masking loss: gaussian"].get_ylim()[0] > 0.8
     kl = panels["masking loss: kl"]
     assert kl.get_ylim()[1] > 1.3 and not kl.texts
+    assert kl.get_lines()[0].get_ydata()[0] == 1.3
     assert panels["curriculum factor"].get_ylim() == (-1.15, 1.15)
 
 

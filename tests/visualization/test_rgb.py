@@ -1,15 +1,20 @@
 """Turning the arrays of a model into RGB images."""
 
+import keras
 import numpy as np
 import pytest
 from keras import ops
 
+from keras_clmae import LinearCurriculum
 from keras_clmae import visualization
 from keras_clmae.data import PixelNormalization
 from keras_clmae.visualization.masks import removed_error
 from keras_clmae.visualization.rgb import REMOVED
 from keras_clmae.visualization.rgb import pixel_mask
 from keras_clmae.visualization.rgb import visible_image
+from tests.tiny_models import QUICK
+from tests.tiny_models import adamw
+from tests.tiny_models import predicting_clmae
 from tests.tiny_models import tiny_autoencoder
 from tests.tiny_models import tiny_clmae
 
@@ -69,6 +74,56 @@ def test_normalized_targets_come_back_with_their_statistics():
             np.testing.assert_allclose(
                 rebuilt["reconstruction"][patch], expected, rtol=1e-4, atol=1e-5
             )
+
+
+def test_arrays_follow_weights_and_step():
+    """What is compiled for figures holds no constant of the training."""
+    images, model = images_of(2), predicting_clmae()
+
+    def check():
+        arrays = visualization.reconstruct_arrays(model, images)
+        expected = model.reconstruct(images)
+        for name, key in (("keep_scores", "keep_scores"), ("mask", "mask")):
+            np.testing.assert_allclose(
+                arrays[name], ops.convert_to_numpy(expected[key]), atol=1e-5
+            )
+        np.testing.assert_allclose(
+            arrays["reconstruction"],
+            ops.convert_to_numpy(expected["images"]),
+            atol=1e-5,
+        )
+        return arrays
+
+    # Not compiled, the factor is that of the end.
+    hard = check()
+    model.compile(adamw(), adamw(), curriculum=LinearCurriculum(10), **QUICK)
+    easy = check()
+    np.testing.assert_allclose(
+        easy["keep_scores"], -hard["keep_scores"], atol=1e-5
+    )
+    model.autoencoder_optimizer.iterations.assign(10)
+    np.testing.assert_allclose(
+        check()["keep_scores"], hard["keep_scores"], atol=1e-5
+    )
+    for variable in model.trainable_variables:
+        variable.assign(0.5 * variable)
+    again = check()
+    assert np.abs(again["reconstruction"] - hard["reconstruction"]).max() > 0.01
+
+
+@pytest.mark.skipif(keras.backend.backend() != "jax", reason="JAX compiles")
+def test_figures_compile_once(monkeypatch):
+    images, model = images_of(2), tiny_clmae()
+    called = []
+    reconstruct = model.reconstruct
+    monkeypatch.setattr(
+        type(model),
+        "reconstruct",
+        lambda self, *arguments: called.append(1) or reconstruct(*arguments),
+    )
+    for _ in range(3):
+        visualization.reconstruct_arrays(model, images)
+    assert len(called) == 1
 
 
 def test_random_masks_are_the_same_at_every_call():

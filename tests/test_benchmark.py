@@ -1,0 +1,111 @@
+"""What `scripts/benchmark.py step` compares and says about the machine."""
+
+import importlib
+import io
+import pathlib
+import sys
+
+import pytest
+
+from tests.once import ONCE
+
+for module in ("jsonargparse", "rich"):
+    pytest.importorskip(module)
+
+pytestmark = ONCE
+SCRIPTS = pathlib.Path(__file__).resolve().parents[1] / "scripts"
+ROW = {
+    "method": "clmae",
+    "size": "tiny_patch4_32",
+    "batch_size": 64,
+    "images_per_second": 20.0,
+    "slowest": 19.0,
+    "fastest": 21.0,
+    "ratio": 1.0,
+    "processor_ratio": 1.0,
+    "compile_seconds": 1.0,
+    "peak_memory_bytes": 2**30,
+    "gflop_per_image": None,
+    "share_of_peak": None,
+}
+
+
+@pytest.fixture
+def load(monkeypatch):
+    monkeypatch.syspath_prepend(str(SCRIPTS))
+    before = set(sys.modules)
+    yield importlib.import_module
+    for name in set(sys.modules) - before:
+        if name.startswith("benchmark"):
+            del sys.modules[name]
+
+
+def test_units_of_the_processor(load, tmp_path):
+    path = tmp_path / "cpuinfo"
+    path.write_text(
+        "processor\t: 0\nmodel name\t: Some Xeon\n"
+        "flags\t\t: fpu avx2 avx512f avx512_bf16 amx_bf16 amx_tile\n"
+    )
+    read = load("benchmark_step_table").read_processor
+    units = ("avx2", "avx512", "avx512_bf16", "amx")
+    assert read(path) == ("Some Xeon", units)
+    path.write_text("Features\t: fp asimd bf16\n")
+    assert read(path)[1] == ("neon", "bf16")
+    assert read(tmp_path / "none")[1] == ()
+
+
+def test_contestants_of_two_precisions(load):
+    step = load("benchmark_step")
+    labels = [
+        contestant.label
+        for precision in ("float32", "bfloat16")
+        for contestant in step._contestants(
+            ["jax", "torch"],
+            ("exact", "compiled"),
+            pathlib.Path("clone"),
+            ("exact",),
+            None,
+            method="clmae",
+            size="tiny_patch4_32",
+            batch_size=64,
+            precision=precision,
+        )
+    ]
+    assert labels == [
+        "keras_clmae jax",
+        "keras_clmae torch",
+        "keras_clmae torch compiled",
+        "published",
+        "keras_clmae jax bfloat16",
+        "keras_clmae torch bfloat16",
+        "keras_clmae torch compiled bfloat16",
+        "published bfloat16",
+    ]
+
+
+def test_table_of_two_precisions(load):
+    from rich.console import Console
+
+    rows = [
+        {
+            **ROW,
+            "label": f"keras_clmae torch {precision}",
+            "precision": precision,
+            "matrix_product_peak_gflops": peak,
+        }
+        for precision, peak in (("float32", 90.0), ("bfloat16", 180.0))
+    ]
+    console = Console(file=io.StringIO(), width=120)
+    console.print(load("benchmark_step_table").table_of(rows))
+    printed = " ".join(console.file.getvalue().split())
+    assert "clmae tiny_patch4_32, batch 64" in printed
+    assert "torch bfloat16" in printed
+    assert "reach 90 (float32), 180 (bfloat16) GFLOP/s" in printed
+
+
+def test_wrong_arguments(load):
+    step = load("benchmark_step").step
+    with pytest.raises(ValueError, match="`rounds` must be at least 5"):
+        step(rounds=4)
+    with pytest.raises(ValueError, match="`sizes` must be of"):
+        step(sizes=("huge",))
