@@ -41,6 +41,9 @@ _PNG_DEPTH_BYTE = 24
 # 16 bits per channel become 0 to 255, with fractions.
 _FROM_16_BITS = np.float32(1 / 257)
 
+# How far floats may miss 0 and 1: resizing and float16 overshoot a little.
+_ROUNDING = 0.25
+
 # A JPEG decoder can make an image smaller by these factors almost for free.
 REDUCTIONS = (1, 2, 4, 8)
 # Gives the same pixels as Pillow; the faster one saves nothing to speak of.
@@ -263,6 +266,14 @@ def _read_numpy(contents):
     if pixels.dtype == np.uint16:
         pixels = pixels * _FROM_16_BITS
     elif np.issubdtype(pixels.dtype, np.floating):
+        low, high = pixels.min(), pixels.max()
+        # Not a number compares as false, and is refused too.
+        if not (low >= -_ROUNDING and high <= 1 + _ROUNDING):
+            raise UnsupportedPixels(
+                f"its pixels are {pixels.dtype} from {low:.6g} to {high:.6g}, "
+                "and floats must be from 0, black, to 1, white; divide them, "
+                "for instance by 255"
+            )
         pixels = pixels * np.float32(255)
     elif pixels.dtype != np.uint8:
         raise UnsupportedPixels(

@@ -140,12 +140,15 @@ class EpochSampler:
         self.steps_per_epoch = full + (rest > 0 and not drop_remainder)
         self.examples_per_epoch = full * batch_size if drop_remainder else share
         if self.steps_per_epoch == 0:
+            # No advice: a command has no option to keep such a batch.
+            most = f"{share}, as a last batch that is not full is left out"
             raise ValueError(
-                "`batch_size` must leave at least one batch to each "
-                f"process; there are {num_examples} examples for {count} "
-                "process(es). Take a smaller one, or `drop_remainder=False`. "
-                f"Received: batch_size={batch_size}, "
-                f"drop_remainder={drop_remainder}"
+                f"`batch_size` must be at most {most}. Received: "
+                f"batch_size={batch_size} for {num_examples} examples on "
+                f"{count} process(es)"
+                if share
+                else "There must be an example for each process. Received: "
+                f"{num_examples} examples on {count} processes"
             )
         self.num_examples = num_examples
         self.batch_size = int(batch_size)

@@ -3,7 +3,6 @@
 import warnings
 
 import keras
-from keras import ops
 
 from keras_clmae.argument_validation import check_choice
 from keras_clmae.argument_validation import check_positive_integer
@@ -17,14 +16,13 @@ from keras_clmae.models.label_checks import check_labels
 from keras_clmae.models.label_checks import check_same_classes
 from keras_clmae.models.label_checks import check_takes_logits
 from keras_clmae.models.label_checks import foreign_labels
+from keras_clmae.models.labeled_model import LabeledModel
 from keras_clmae.models.pooling import check_pooling
 from keras_clmae.models.pooling import pool_tokens
-from keras_clmae.models.presets import HeadedPresetModel
-from keras_clmae.trainers.batches import warn_of_raw_pixels
 
 
 @keras.saving.register_keras_serializable(package="keras_clmae")
-class ImageClassifier(HeadedPresetModel):
+class ImageClassifier(LabeledModel):
     """An encoder with a linear head, to fine-tune or to probe.
 
     Takes a copy of the encoder: the one that is passed stays as it is. The
@@ -148,8 +146,6 @@ class ImageClassifier(HeadedPresetModel):
         self.freeze_encoder = freeze_encoder
         self.head_stddev = head_stddev
         self.class_names = None if class_names is None else list(class_names)
-        # In no log: only `_refuse_foreign_labels` reads it.
-        self._foreign_labels = keras.metrics.Sum(name="foreign_labels")
         self.build((None, *self.encoder.image_shape))
 
     @classmethod
@@ -242,19 +238,7 @@ class ImageClassifier(HeadedPresetModel):
             return
         self.optimizer.build(self.trainable_variables)
 
-    def fit(
-        self,
-        x=None,
-        y=None,
-        batch_size=None,
-        epochs=1,
-        verbose="auto",
-        callbacks=None,
-        validation_split=0.0,
-        validation_data=None,
-        **kwargs,
-    ):
-        check_labels("y", x, y, self.num_classes)
+    def _check_fit(self, x, y, validation_data):
         if isinstance(validation_data, tuple | list):
             check_labels(
                 "validation_data", *validation_data[:2], self.num_classes
@@ -269,71 +253,24 @@ class ImageClassifier(HeadedPresetModel):
         if self.class_names is None and names is not None:
             self.class_names = list(names)
         check_class_names(self, validation_data)
-        warn_of_raw_pixels(x)
-        check = _ForeignLabelCheck()
-        if isinstance(callbacks, keras.callbacks.CallbackList):
-            callbacks.append(check)
-        else:
-            callbacks = [*keras.tree.flatten(callbacks or []), check]
-        return super().fit(
-            x,
-            y,
-            batch_size=batch_size,
-            epochs=epochs,
-            verbose=verbose,
-            callbacks=callbacks,
-            validation_split=validation_split,
-            validation_data=validation_data,
-            **kwargs,
-        )
 
-    def evaluate(self, x=None, y=None, *args, **kwargs):
+    def _check_data(self, x, y):
         check_labels("y", x, y, self.num_classes)
         check_class_names(self, x)
-        result = super().evaluate(x, y, *args, **kwargs)
-        self._refuse_foreign_labels()
-        return result
+
+    def _find_foreign_labels(self, y):
+        return foreign_labels(y, self.num_classes)
+
+    def _expected_labels(self):
+        return (
+            f"labels in [0, {self.num_classes}), as `num_classes` is "
+            f"{self.num_classes}; leave out images without a class, whose "
+            "label often is -1"
+        )
 
     def predict(self, x, *args, **kwargs):
         check_class_names(self, x)
         return super().predict(x, *args, **kwargs)
-
-    def compute_loss(
-        self, x=None, y=None, y_pred=None, sample_weight=None, training=True
-    ):
-        y = unpack_batch(x)[1] if y is None else y
-        foreign = foreign_labels(y, self.num_classes)
-        if foreign is not None:
-            # Some backends stop at such a label, without naming an argument.
-            y = ops.where(foreign, ops.zeros_like(y), y)
-        return super().compute_loss(x, y, y_pred, sample_weight, training)
-
-    def compute_metrics(self, x, y, y_pred, sample_weight=None):
-        y = unpack_batch(x)[1] if y is None else y
-        foreign = foreign_labels(y, self.num_classes)
-        if foreign is not None:
-            self._foreign_labels.update_state(ops.cast(foreign, "float32"))
-        return super().compute_metrics(x, y, y_pred, sample_weight)
-
-    def get_metrics_result(self):
-        results = super().get_metrics_result()
-        results.pop(self._foreign_labels.name, None)
-        return results
-
-    @property
-    def metrics_names(self):
-        hidden = self._foreign_labels.name
-        return [name for name in super().metrics_names if name != hidden]
-
-    def _refuse_foreign_labels(self):
-        count = int(self._foreign_labels.result())
-        if count:
-            raise ValueError(
-                f"`y` must hold labels in [0, {self.num_classes}), as "
-                f"`num_classes` is {self.num_classes}; leave out images "
-                "without a class, whose label often is -1. Received: "
-                f"{count} labels outside of it"
-            )
 
     def get_config(self):
         return {
@@ -355,14 +292,3 @@ class ImageClassifier(HeadedPresetModel):
             config["encoder"], custom_objects=custom_objects
         )
         return cls(**{**config, "encoder": encoder})
-
-
-class _ForeignLabelCheck(keras.callbacks.Callback):
-    """Callback that ends a training with labels of no class after an epoch."""
-
-    def on_test_begin(self, logs=None):
-        # Validation starts the count anew.
-        self.model._refuse_foreign_labels()
-
-    def on_epoch_end(self, epoch, logs=None):
-        self.model._refuse_foreign_labels()

@@ -8,24 +8,27 @@ from keras_clmae.argument_validation import check_positive_integer
 from keras_clmae.batches import unpack_batch
 from keras_clmae.models.encoder import ViTEncoder
 from keras_clmae.models.encoder_copy import copy_encoder
+from keras_clmae.models.heads import count_upsampling_layers
+from keras_clmae.models.heads import upsampling_layers
 from keras_clmae.models.label_checks import check_takes_logits
+from keras_clmae.models.labeled_model import LabeledModel
 from keras_clmae.models.mask_checks import check_class_names
 from keras_clmae.models.mask_checks import check_dataset
 from keras_clmae.models.mask_checks import check_ignore_label
 from keras_clmae.models.mask_checks import check_loss
 from keras_clmae.models.mask_checks import check_mask_shape
 from keras_clmae.models.mask_checks import check_masks
-from keras_clmae.models.presets import HeadedPresetModel
+from keras_clmae.models.mask_checks import foreign_pixels
 from keras_clmae.models.segmentation_metrics import MeanIoU
-from keras_clmae.trainers.batches import warn_of_raw_pixels
 
-# Logits for every fourth pixel are what segmentation networks usually make;
-# bilinear interpolation does the rest.
-_MOST_UPSAMPLING_LAYERS = 2
+_ARGUMENTS_OF_THE_HEAD = (
+    *("ignore_label", "class_names"),
+    *("freeze_encoder", "num_upsampling_layers"),
+)
 
 
 @keras.saving.register_keras_serializable(package="keras_clmae")
-class ImageSegmenter(HeadedPresetModel):
+class ImageSegmenter(LabeledModel):
     """An encoder with a light head that classifies every pixel.
 
     Takes a copy of the encoder: the one that is passed stays as it is. The
@@ -65,11 +68,10 @@ class ImageSegmenter(HeadedPresetModel):
 
     Raises:
         ValueError: If an argument does not fit; from `fit` and `evaluate`, if
-            masks are not integers of shape (batch, height, width), or masks
-            that can be seen (arrays, or data sets of this package) hold a
-            label that is neither in [0, num_classes) nor `ignore_label`, or a
-            data set numbers its classes differently. The loss is NaN where
-            such a label comes in a batch of another data set.
+            masks are not integers of shape (batch, height, width), or hold a
+            label that is neither in [0, num_classes) nor `ignore_label` (those
+            that cannot be seen before are counted, and refused at the end of
+            the epoch), or a data set numbers its classes differently.
 
     Example:
 
@@ -116,34 +118,20 @@ class ImageSegmenter(HeadedPresetModel):
         self.ignore_label = ignore_label
         self.class_names = None if class_names is None else list(class_names)
         self.freeze_encoder = freeze_encoder
-        self.num_upsampling_layers = _count_upsampling_layers(
+        self.num_upsampling_layers = count_upsampling_layers(
             num_upsampling_layers, encoder.patch_size
         )
 
         # === Layers ===
         self.encoder = copy_encoder(encoder, image_shape, drop_path_rate)
         self.encoder.trainable = not freeze_encoder
-        policy = {"dtype": self.encoder.dtype_policy}
-        self.upsampling = []
-        self.upsampling_norms = []
-        for index in range(self.num_upsampling_layers):
-            self.upsampling.append(
-                keras.layers.Conv2DTranspose(
-                    max(1, encoder.hidden_dim // 2 ** (index + 1)),
-                    kernel_size=2,
-                    strides=2,
-                    data_format="channels_last",
-                    name=f"upsampling_{index}",
-                    **policy,
-                )
-            )
-            self.upsampling_norms.append(
-                keras.layers.LayerNormalization(
-                    epsilon=encoder.layer_norm_epsilon,
-                    name=f"upsampling_norm_{index}",
-                    **policy,
-                )
-            )
+        self.upsampling, self.upsampling_norms = [], []
+        # In turn: stored optimizers know the weights by their order.
+        for layer, norm in upsampling_layers(
+            self.encoder, self.num_upsampling_layers
+        ):
+            self.upsampling.append(layer)
+            self.upsampling_norms.append(norm)
         self.head = keras.layers.Dense(
             num_classes, name="head", dtype="float32"
         )
@@ -173,12 +161,7 @@ class ImageSegmenter(HeadedPresetModel):
         """
         own = {
             name: arguments.pop(name)
-            for name in (
-                "ignore_label",
-                "class_names",
-                "freeze_encoder",
-                "num_upsampling_layers",
-            )
+            for name in _ARGUMENTS_OF_THE_HEAD
             if name in arguments
         }
         return cls(ViTEncoder.from_sizes(**arguments), num_classes, **own)
@@ -297,38 +280,31 @@ class ImageSegmenter(HeadedPresetModel):
     ):
         y = unpack_batch(x)[1] if y is None else y
         check_mask_shape("y", y, self.encoder.image_shape[:2])
-        labels = ops.cast(y, "int32")
-        known = ops.logical_and(labels >= 0, labels < self.num_classes)
-        if self.ignore_label is not None:
-            known = ops.logical_or(known, labels == self.ignore_label)
-        # A class that is none stops PyTorch's kernel, and on other backends
-        # gives a loss that looks right: it becomes NaN everywhere.
-        labels = ops.where(known, labels, 0)
-        loss = super().compute_loss(x, labels, y_pred, sample_weight, training)
-        return ops.where(ops.all(known), loss, float("nan"))
+        y = ops.cast(y, "int32")
+        return super().compute_loss(x, y, y_pred, sample_weight, training)
 
-    def compute_metrics(self, x, y, y_pred, sample_weight=None):
-        y = unpack_batch(x)[1] if y is None else y
-        return super().compute_metrics(x, y, y_pred, sample_weight)
+    def _find_foreign_labels(self, y):
+        return foreign_pixels(y, self.num_classes, self.ignore_label)
 
-    def fit(self, x=None, y=None, *args, **kwargs):
-        self._check_data("y", x, y)
-        warn_of_raw_pixels(x)
-        validation = kwargs.get("validation_data")
-        if isinstance(validation, tuple | list):
-            self._check_data("validation_data", *validation[:2])
-        elif validation is not None:
-            self._check_data("validation_data", validation, None)
+    def _expected_labels(self):
+        return (
+            f"labels in [0, {self.num_classes}) or `ignore_label`, "
+            f"{self.ignore_label}"
+        )
+
+    def _check_fit(self, x, y, validation_data):
+        if isinstance(validation_data, tuple | list):
+            self._check_masks("validation_data", *validation_data[:2])
+        elif validation_data is not None:
+            self._check_masks("validation_data", validation_data, None)
         names = getattr(x, "class_names", None) or ()
         if self.class_names is None and len(names) == self.num_classes:
             self.class_names = list(names)
-        return super().fit(x, y, *args, **kwargs)
 
-    def evaluate(self, x=None, y=None, *args, **kwargs):
-        self._check_data("y", x, y)
-        return super().evaluate(x, y, *args, **kwargs)
+    def _check_data(self, x, y):
+        self._check_masks("y", x, y)
 
-    def _check_data(self, name, x, y):
+    def _check_masks(self, name, x, y):
         """Refuses labels that are no class of the head."""
         check_dataset(name, x, self)
         if y is None and isinstance(x, dict):
@@ -393,17 +369,3 @@ class ImageSegmenter(HeadedPresetModel):
             config["encoder"], custom_objects=custom_objects
         )
         return cls(**{**config, "encoder": encoder})
-
-
-def _count_upsampling_layers(number, patch_size):
-    """Checks the number of transposed convolutions, or chooses it."""
-    most = patch_size.bit_length() - 1
-    if number is None:
-        return min(_MOST_UPSAMPLING_LAYERS, most)
-    if type(number) is not int or not 0 <= number <= most:
-        raise ValueError(
-            f"`num_upsampling_layers` must be an integer from 0 to {most}, as "
-            f"patches have sides of {patch_size} pixels. Received: "
-            f"num_upsampling_layers={number!r}"
-        )
-    return number

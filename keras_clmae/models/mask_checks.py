@@ -151,6 +151,25 @@ def unknown_labels(labels, num_classes, ignore_label):
     return np.unique(labels[unknown])
 
 
+def foreign_pixels(masks, num_classes, ignore_label):
+    """Finds the pixels of masks whose label is foreign, in a compiled step.
+
+    Args:
+        masks: int tensor of any shape.
+        num_classes: int.
+        ignore_label: int or `None`.
+
+    Returns:
+        bool tensor of the shape of `masks`.
+    """
+    # An unsigned type would wrap a negative `ignore_label`.
+    labels = keras.ops.cast(masks, "int32")
+    foreign = keras.ops.logical_or(labels < 0, labels >= num_classes)
+    if ignore_label is None:
+        return foreign
+    return keras.ops.logical_and(foreign, labels != ignore_label)
+
+
 def describe_labels(labels):
     """Writes the first few labels, for an error.
 

@@ -109,15 +109,6 @@ def load_data(settings, augmentation=None):
     Raises:
         ValueError: if the settings do not fit the images.
     """
-    try:
-        return _load_data(settings, augmentation)
-    except ValueError as error:
-        # Advice for calls of `keras_clmae.data`; a run has no such setting.
-        message = str(error).replace(", or `drop_remainder=False`", "")
-        raise ValueError(message) from error
-
-
-def _load_data(settings, augmentation):
     plan = distribution.current_plan()
     batch_size = plan.local_batch_size(settings.batch_size)
     # On several devices every batch splits evenly, those of validation too.

@@ -76,7 +76,13 @@ def test_processes_share_an_epoch(process_count):
         ({"images": np.zeros((4, 4))}, "`images`"),
         ({"labels": np.zeros(3)}, "`labels`"),
         ({"batch_size": 0}, "`batch_size`"),
-        ({"batch_size": 11, "drop_remainder": True}, "`batch_size`"),
+        (
+            # Commands show the message, and have no option `drop_remainder`.
+            {"batch_size": 11, "drop_remainder": True},
+            "^`batch_size` must be at most 10, as a last batch that is not "
+            r"full is left out. Received: batch_size=11 for 10 examples on 1 "
+            r"process\(es\)$",
+        ),
         ({"process_index": 1}, "`process_count`"),
         ({"process_index": 2, "process_count": 2}, "`process_index`"),
     ],

@@ -2,6 +2,7 @@
 
 import importlib
 import os
+import re
 import shutil
 import tempfile
 import warnings
@@ -114,6 +115,27 @@ def test_numpy_pictures_of_many_channels(tmp_path, dtype, white):
     np.save(tmp_path / "p.npy", scaled.astype(dtype))
     read = read_one(tmp_path, statistics=([0.5] * 6, [0.25] * 6))
     np.testing.assert_array_equal(read, pixels)
+
+
+def test_numpy_floats_beyond_black_and_white_are_refused(tmp_path):
+    pixels = smooth_picture().astype("float32")
+    np.save(tmp_path / "0.npy", pixels / 255)
+    # Resizing overshoots a little; it is cut off.
+    np.save(tmp_path / "1.npy", np.float16(1.2 * pixels / pixels.max() - 0.1))
+    np.save(tmp_path / "2.npy", pixels)
+    np.save(tmp_path / "3.npy", pixels / 127.5 - 1)
+    np.save(tmp_path / "4.npy", np.full_like(pixels, np.nan))
+    message = r"'.*(2|3|4).npy' cannot be read: its pixels are float32 from "
+    with pytest.warns(UserWarning, match="cannot be read") as caught:
+        dataset = image_folder(tmp_path, 32, 2, transform="evaluation")
+        assert sum(len(batch) for batch in dataset) == 2
+    texts = [str(warning.message) for warning in caught]
+    named = [text for text in texts if re.search(message, text)]
+    assert len(named) == 3 and "from 0, black, to 1, white" in named[0]
+    for name in ("0", "1"):
+        (tmp_path / f"{name}.npy").unlink()
+    with pytest.raises(ValueError, match="float32 from 0 to 255.*by 255"):
+        image_folder(tmp_path, 32, 2, transform="evaluation")
 
 
 def sixteen_bits():

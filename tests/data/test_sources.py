@@ -24,6 +24,7 @@ from keras_clmae.data import load
 from keras_clmae.data import parquet_dataset
 from keras_clmae.data import webdataset
 from keras_clmae.data.sources.shard_files import shard_files
+from tests.data.test_scientific import dicom
 from tests.once import ONCE
 
 pytestmark = [
@@ -276,6 +277,81 @@ def test_hf_dataset_bad_arguments(places):
         hf_dataset(dates, "train", 8, 4)
     with pytest.raises(ValueError, match="`dataset`.*IterableDataset"):
         hf_dataset(table.to_iterable_dataset(), "train", 8, 4)
+
+
+def png(pixels):
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG")
+    return file.getvalue()
+
+
+def odd_images():
+    """Files of unlike kinds, labels, and levels of the first pixel."""
+    fine = np.full((8, 8), 1001, "uint16")
+    return (
+        (png(np.full((8, 8, 3), 51, "uint8")), 0, 51 / 255),
+        (png(np.full((8, 8), 102, "uint8")), 1, 102 / 255),
+        (png(fine), 2, 1001 / 65535),
+        (dicom(fine), 3, 1001 / 4095),
+        # Without a class, damaged, and of an unknown white.
+        (png(np.zeros((8, 8, 3), "uint8")), -1, None),
+        (png(np.zeros((8, 8, 3), "uint8"))[:50], 1, None),
+        (npy(np.full((8, 8, 3), 200.0)), 1, None),
+    )
+
+
+def npy(pixels):
+    file = io.BytesIO()
+    np.save(file, pixels)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_odd_images_are_right_or_left_out(tmp_path, kind):
+    files, labels, levels = zip(*odd_images(), strict=True)
+    place = tmp_path / kind
+    if kind == "webdataset":
+        place.mkdir()
+        with wds.TarWriter(str(place / "0.tar")) as writer:
+            for number, (file, label) in enumerate(
+                zip(files, labels, strict=True)
+            ):
+                ending = {3: "dcm", 6: "npy"}.get(number, "png")
+                writer.write(
+                    {"__key__": f"{number}", ending: file, "cls": str(label)}
+                )
+    else:
+        table = datasets.Dataset.from_dict(
+            {"image": [{"bytes": file} for file in files], "label": labels},
+            datasets.Features(
+                {"image": datasets.Image(), "label": datasets.Value("int64")}
+            ),
+        )
+        if kind == "parquet":
+            place.mkdir()
+            table.to_parquet(place / "0.parquet")
+        else:
+            table.save_to_disk(place)
+    label_key = {"label_key": "cls"} if kind == "webdataset" else {}
+    with pytest.warns(UserWarning) as caught:
+        dataset = load(
+            f"{kind}:{place}",
+            8,
+            4,
+            transform=WHOLE,
+            shuffle=False,
+            labels=True,
+            statistics=([0.0] * 3, [1.0] * 3),
+            **label_key,
+        )
+        ((images, found),) = dataset.as_numpy_iterator()
+    assert found.tolist() == [0, 1, 2, 3]
+    np.testing.assert_allclose(images[:, 0, 0, 0], levels[:4], rtol=1e-5)
+    np.testing.assert_array_equal(images[..., 0], images[..., 2])
+    texts = " ".join(str(warning.message) for warning in caught)
+    assert "it has no label" in texts and "truncated or damaged" in texts
+    assert "float64 from 200 to 200" in texts and "3 of 7" in texts
+    assert "to RGB" in texts
 
 
 def test_parquet_columns(tmp_path):
