@@ -14,7 +14,10 @@ import os
 import shutil
 
 import keras
+import numpy as np
+import sklearn.datasets
 
+from keras_clmae import evaluation
 from keras_clmae.evaluation.encoder_source import load_source
 from keras_clmae.runs.folder import RunFolder
 from keras_clmae.runs.settings import read_settings
@@ -45,17 +48,36 @@ def main():
     parser.add_argument("records", nargs="+")
     parser.add_argument("--data", required=True, help="the images, in words")
     options = parser.parse_args()
+    model = load_source(options.run)
     card = {
         "name": options.name,
         "data": options.data,
         **card_of(options.run, options.records),
         "license": "Apache-2.0",
     }
+    card["scores"]["digits_knn_leave_one_out"] = round(
+        score_on_digits(model.encoder, options.run), 6
+    )
     target = os.path.join(pretrained.FOLDER, options.name)
     with atomic_folder(target) as unfinished:
-        pretrained.write_pretrained(load_source(options.run), card, unfinished)
+        pretrained.write_pretrained(model, card, unfinished)
         shutil.copy(RunFolder(options.run).normalization, unfinished)
     print(target)
+
+
+def score_on_digits(encoder, run):
+    """Scores by k-NN on other images: digits, as large as the encoder's."""
+    scans = sklearn.datasets.load_digits()
+    times = encoder.image_shape[0] // scans.images.shape[1]
+    large = np.kron(scans.images / 16, np.ones((times, times)))
+    normalization = RunFolder(run).read_normalization()
+    images = np.repeat(large[..., None], encoder.image_shape[2], axis=-1)
+    images = (images - normalization.mean) / normalization.std
+    features, _ = evaluation.extract_features(
+        encoder, images.astype("float32"), verbose=0
+    )
+    scores = evaluation.knn_leave_one_out_scores(features, scans.target, 20)
+    return scores[20]["accuracy"]
 
 
 def card_of(run, records):

@@ -1,0 +1,131 @@
+"""The pretrained models in the package hold what their cards say."""
+
+import io
+import os
+import pathlib
+import tarfile
+
+import numpy as np
+import pytest
+
+from keras_clmae import evaluation
+from keras_clmae.models import CLMAE
+from keras_clmae.models import MaskedAutoencoder
+from keras_clmae.models import ViTEncoder
+from keras_clmae.runs.normalization import source_normalization
+from keras_clmae.saving import pretrained
+from keras_clmae.saving import pretrained_names
+from tests.once import ONCE
+
+NAMES = pretrained_names("vit_")
+
+
+def features_of(name, images):
+    """Features of RGB images from 0 to 1, by the encoder of that name."""
+    normalization = source_normalization(name, 3)
+    images = (images - normalization.mean) / normalization.std
+    encoder = ViTEncoder.from_preset(name)
+    features, _ = evaluation.extract_features(
+        encoder, images.astype("float32"), verbose=0
+    )
+    return features
+
+
+def digits():
+    """Scikit-learn's digits, as large as the images of CIFAR-10."""
+    datasets = pytest.importorskip("sklearn.datasets")
+    scans = datasets.load_digits()
+    large = np.kron(scans.images / 16, np.ones((4, 4)))
+    return np.repeat(large[..., None], 3, axis=-1), scans.target
+
+
+@ONCE
+def test_cards():
+    assert len(NAMES) == 2
+    size = 0
+    for name in NAMES:
+        folder = pretrained.find_pretrained(name)
+        card = pretrained.read_card(folder)
+        assert {
+            "data",
+            "recipe",
+            "seed",
+            "passes",
+            "processor",
+            "processor_seconds",
+            "scores",
+            "license",
+            "sha256",
+        } <= set(card)
+        size += sum(
+            path.stat().st_size for path in pathlib.Path(folder).iterdir()
+        )
+    assert size < 12e6
+
+
+@ONCE
+def test_whole_models_load():
+    for model_class in (CLMAE, MaskedAutoencoder):
+        (name,) = pretrained_names(model_class.preset_prefix)
+        model = model_class.from_preset(name)
+        assert model.encoder.grid_size == (8, 8)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_neighbors_of_digits(name):
+    images, labels = digits()
+    features = features_of(name, images)
+    scores = evaluation.knn_leave_one_out_scores(features, labels, 20)
+    card = pretrained.read_card(pretrained.find_pretrained(name))
+    expected = card["scores"]["digits_knn_leave_one_out"]
+    assert scores[20]["accuracy"] == pytest.approx(expected, abs=2e-3)
+    assert expected > 0.8  # An untrained encoder of this size: 0.42 to 0.49.
+    # The same on every backend.
+    np.testing.assert_allclose(features[0, :3], FIRST_FEATURES[name], atol=1e-3)
+
+
+# Of the first digit: measured on PyTorch.
+FIRST_FEATURES = {
+    "vit_micro_patch4_32_cifar10_clmae": [-0.05993, -0.17699, 0.38297],
+    "vit_micro_patch4_32_cifar10_mae": [0.11614, 1.23177, 0.09685],
+}
+
+
+def cifar10(archive, split, per_class):
+    """The first images of each class, from 0 to 1, and their classes."""
+    image = pytest.importorskip("PIL.Image")
+    found = {}
+    with tarfile.open(archive) as tar:
+        for member in tar:
+            path = pathlib.PurePath(member.name)
+            if path.parts[0] != split or path.suffix != ".jpg":
+                continue
+            content = io.BytesIO(tar.extractfile(member).read())
+            found[path.parts[1:]] = np.asarray(image.open(content))
+    classes = sorted({name for name, _ in found})
+    images, labels = [], []
+    for name in classes:
+        files = sorted(each for each in found if each[0] == name)[:per_class]
+        images += [found[each] for each in files]
+        labels += [classes.index(name)] * len(files)
+    return np.stack(images) / np.float32(255), np.array(labels)
+
+
+@ONCE
+@pytest.mark.skipif(
+    "KERAS_CLMAE_TEST_DATA" not in os.environ,
+    reason="minutes; needs cifar10_images.tar.gz in KERAS_CLMAE_TEST_DATA",
+)
+@pytest.mark.parametrize("name", NAMES)
+def test_neighbors_of_cifar10(name):
+    archive = os.path.join(
+        os.environ["KERAS_CLMAE_TEST_DATA"], "cifar10_images.tar.gz"
+    )
+    split = []
+    for part, per_class in (("train", 2000), ("test", 1000)):
+        images, labels = cifar10(archive, part, per_class)
+        split += [features_of(name, images), labels]
+    card = pretrained.read_card(pretrained.find_pretrained(name))
+    assert evaluation.knn_accuracy(*split) == pytest.approx(
+        card["scores"]["knn"], abs=3e-3
+    )
