@@ -6,15 +6,20 @@ Each runs in a folder of its own, so that nothing is left beside it.
 """
 
 import argparse
+import base64
+import io
 import os
 import pathlib
 import tempfile
 
 import nbclient
 import nbformat
+import PIL.Image
 
 # Sets the resolution before the first figure; it is not kept.
 _SMALL = "%config InlineBackend.print_figure_kwargs = {'dpi': 72}"
+_MAX_LINES = 12
+_LARGE = 150_000  # Bytes.
 ROOT = pathlib.Path(__file__).parents[1]
 
 
@@ -39,26 +44,55 @@ def execute(path):
         cell.metadata.pop("execution", None)
         if cell.cell_type == "code":
             cell.execution_count = None
-            cell.outputs = [kept for kept in map(clean, cell.outputs) if kept]
+            cell.outputs = clean(cell.outputs)
     nbformat.write(notebook, path)
 
 
-def clean(output):
-    """Leaves out warnings, counts and the reprs beside figures.
+def clean(outputs):
+    """Keeps what a reader sees: printed lines, results and small figures.
 
     Args:
-        output: output of a cell.
+        outputs: list of outputs of a cell.
 
     Returns:
-        The output, or `None`.
+        A list of outputs: what was printed as one, without lines that were
+        written over, and without warnings, counts and the reprs of figures.
     """
-    if output.output_type == "stream" and output.name == "stderr":
-        return None
-    if "execution_count" in output:
-        output.execution_count = None
-    if "image/png" in output.get("data", {}):
-        output.data = {"image/png": output.data["image/png"]}
-    return output
+    printed = "".join(
+        output.text
+        for output in outputs
+        if output.output_type == "stream" and output.name == "stdout"
+    )
+    lines = [line.split("\r")[-1].rstrip() for line in printed.splitlines()]
+    if len(lines) > _MAX_LINES:
+        lines = ["...", *lines[-_MAX_LINES:]]
+    kept = []
+    if lines:
+        text = "\n".join([*lines, ""])
+        kept.append(nbformat.v4.new_output("stream", name="stdout", text=text))
+    for output in outputs:
+        if output.output_type == "stream":
+            continue
+        if "execution_count" in output:
+            output.execution_count = None
+        for kind in ("image/png", "image/gif"):
+            if kind in output.get("data", {}):
+                output.data = {kind: output.data[kind]}
+        if "image/png" in output.get("data", {}):
+            output.data["image/png"] = few_colors(output.data["image/png"])
+        kept.append(output)
+    return kept
+
+
+def few_colors(png):
+    """Stores a large figure, which holds photographs, in 256 colors."""
+    content = base64.b64decode(png)
+    if len(content) < _LARGE:
+        return png
+    buffer = io.BytesIO()
+    figure = PIL.Image.open(io.BytesIO(content)).convert("RGB")
+    figure.quantize(256).save(buffer, "png", optimize=True)
+    return base64.b64encode(buffer.getvalue()).decode()
 
 
 def main():

@@ -50,8 +50,14 @@ def test_notebooks_are_stored_clean():
         code = [cell for cell in notebook.cells if cell.cell_type == "code"]
         assert "%pip install" in code[0].source, path.name
         assert all(cell.execution_count is None for cell in code), path.name
-        assert not any(cell.outputs for cell in code), path.name
-        assert path.stat().st_size < 20_000
+        outputs = [output for cell in code for output in cell.outputs]
+        # As scripts/execute_notebooks.py leaves them.
+        assert any("image/png" in each.get("data", {}) for each in outputs)
+        assert not any(
+            each.output_type == "error" or each.get("name") == "stderr"
+            for each in outputs
+        ), path.name
+        assert path.stat().st_size < 400_000
         first, *others = [
             cell.source
             for cell in notebook.cells
