@@ -5,6 +5,9 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export KERAS_BACKEND=${KERAS_BACKEND:-jax} TF_CPP_MIN_LOG_LEVEL=${TF_CPP_MIN_LOG_LEVEL:-3}
+# Matrices this small are slower on several threads of PyTorch, and far slower
+# where other programs run.
+export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
 case $KERAS_BACKEND in
     jax | torch | tensorflow) ;;
     *)
