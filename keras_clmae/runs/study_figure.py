@@ -30,20 +30,34 @@ def study_figure(records, protocol, baselines=()):
     figure = new_figure(6 * len(collected), 4.2)
     panels = figure.subplots(1, len(collected), squeeze=False)[0]
     for axis, (backend, methods) in zip(panels, collected.items(), strict=True):
+        labels = []
         for method, runs in methods.items():
             scores = list(scores_by_seed(runs, protocol).values())
             if scores:
                 seconds = steady_seconds(runs)
                 compared = method in baselines or not any(seconds)
                 color = GRAY if compared else BLUE
-                _point(axis, method, scores, seconds, color)
+                labels.append(_point(axis, method, scores, seconds, color))
         axis.set_title(backend, fontsize=10)
         axis.set_xlabel("processor seconds of the training")
         axis.set_ylabel(f"{protocol_title(protocol)}, %")
         axis.margins(0.15)
         axis.grid(alpha=0.25)
         axis.spines[["top", "right"]].set_visible(False)
+        _spread(axis, [label for label in labels if label is not None])
     return figure
+
+
+def _spread(axis, labels):
+    """Moves labels of points up until each has a line of its own."""
+    low, high = axis.get_ylim()
+    points = axis.get_window_extent().height * 72 / axis.figure.dpi
+    last = -math.inf
+    for label in sorted(labels, key=lambda each: each.xy[1]):
+        wanted = (label.xy[1] - low) / (high - low) * points + 4
+        height = max(wanted, last + label.get_fontsize() + 1)
+        label.xyann = (5, height - wanted + 4)
+        last = height
 
 
 def _point(axis, method, scores, seconds, color):
@@ -60,7 +74,7 @@ def _point(axis, method, scores, seconds, color):
             fontsize=8,
             color=color,
         )
-        return
+        return None
     axis.errorbar(
         time,
         mean,
@@ -71,7 +85,7 @@ def _point(axis, method, scores, seconds, color):
         elinewidth=1,
         capsize=2,
     )
-    axis.annotate(
+    return axis.annotate(
         method,
         (time, mean),
         xytext=(5, 4),

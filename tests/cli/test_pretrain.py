@@ -146,7 +146,7 @@ def test_bad_settings_end_in_one_line(tmp_path, capsys):
         ("--model.mask_ratio=1.5", "`mask_ratio` must be a number in", 1),
         ("--warmup_epochs=-1", "`warmup_epochs` must be 0 or more", 2),
         ("--data=nowhere", "`data` must be `digits`, an existing", 2),
-        ("--batch_size=2000", "Take a smaller one. Received", 1),
+        ("--batch_size=2000", "at most 1438, as a last batch", 1),
     ):
         line = fails(capsys, tmp_path / "bad", option, status=status)
         assert message in line
