@@ -14,7 +14,7 @@ class LabeledModel(HeadedPresetModel):
     Labels of no class are refused before training where they can be seen. The
     others are counted in the compiled steps, which cannot raise: `fit` refuses
     them at the end of the epoch, `evaluate` at its end. Subclasses have
-    `num_classes` and define the four methods that begin with `_check_fit`.
+    `num_classes` and define the four methods that follow the constructor.
     """
 
     def __init__(self, **kwargs):
