@@ -41,12 +41,13 @@ def faults():
 
 x = jnp.ones((64, 2**18))
 counts = []
-for _ in range(6):
+for _ in range(81):
     before = faults()
     step(x).block_until_ready()
     counts.append(faults() - before)
-# A step may begin before the last one's buffer is free.
-print(min(counts))
+# Small objects take the edges of freed buffers, so the first steps, twenty on a
+# loaded machine, and a few later ones need a new buffer.
+print(sorted(counts)[len(counts) // 2])
 """
 
 
