@@ -62,3 +62,14 @@ def picture_folder(tmp_path):
         name = f"class {number % 3}/{number:02}.jpg"
         save_picture(root / name, seed=number)
     return root
+
+
+@pytest.fixture(scope="session")
+def places(tmp_path_factory):
+    """Folder with the same images as three sources."""
+    # Imports the readers of all sources, which takes seconds.
+    from tests.data.source_places import write_sources
+
+    root = tmp_path_factory.mktemp("sources")
+    write_sources(root)
+    return root
