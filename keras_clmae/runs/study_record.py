@@ -178,17 +178,22 @@ def score(study, planned, encoder, normalization):
     asked, encoder = settle_precision_of(KNNSettings(**common), encoder)
     settled = settle(asked, encoder)
     arrays = extract_splits(settled, encoder, settled.pooling)
-    everything = [
-        np.concatenate([arrays[0], arrays[2]]),
-        np.concatenate([arrays[1], arrays[3]]),
-    ]
+    alone = {
+        "knn_leave_one_out": [
+            np.concatenate([arrays[0], arrays[2]]),
+            np.concatenate([arrays[1], arrays[3]]),
+        ],
+        "knn_leave_one_out_train": arrays[:2],
+    }
     scores = {}
     for protocol, options in study.protocols.items():
         if protocol == "knn":
             found = evaluation.knn_scores(*arrays, **options)
             scores[protocol] = next(iter(found.values()))["accuracy"]
-        elif protocol == "knn_leave_one_out":
-            found = evaluation.knn_leave_one_out_scores(*everything, **options)
+        elif protocol in alone:
+            found = evaluation.knn_leave_one_out_scores(
+                *alone[protocol], **options
+            )
             scores[protocol] = next(iter(found.values()))["accuracy"]
         elif protocol == "logistic_probe":
             scores[protocol] = evaluation.logistic_regression_accuracy(

@@ -23,6 +23,7 @@ _TAKEN = {"source", "data", "output", "baseline", "name", "seed"}
 PROTOCOLS = {
     "knn": _KNN_OPTIONS,
     "knn_leave_one_out": _KNN_OPTIONS,
+    "knn_leave_one_out_train": _KNN_OPTIONS,
     "logistic_probe": ("regularization", "max_iterations"),
     "few_shot": ("shots", "num_draws", "regularization"),
     "fine_tune": tuple(sorted(_FINE_TUNING - _EVALUATION - {"save"})),
@@ -74,8 +75,9 @@ class StudySettings:
         settings: Settings that all methods share, over their recipes'.
         baseline: Method that the others are compared with, or several.
         protocols: From `knn`, `knn_leave_one_out` (every image of both splits
-            among all others), `logistic_probe`, `few_shot` and `fine_tune` to
-            options. The figure shows the first one.
+            among all others), `knn_leave_one_out_train` (the training split
+            alone, to choose settings by), `logistic_probe`, `few_shot` and
+            `fine_tune` to options. The figure shows the first one.
         evaluation: Options of the scores' data, such as `test_split`.
         output: Folder of the results. Defaults to the path of the file without
             its ending.

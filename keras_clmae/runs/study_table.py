@@ -10,6 +10,7 @@ _CONFIDENCE = 0.95
 _TITLES = {
     "knn": "k-NN",
     "knn_leave_one_out": "k-NN, leave-one-out",
+    "knn_leave_one_out_train": "k-NN, leave-one-out, training images",
     "logistic_probe": "logistic probe",
     "fine_tune": "fine-tuning",
 }

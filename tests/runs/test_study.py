@@ -21,7 +21,8 @@ STUDY = """
 recipe: digits
 seeds: [4]
 baseline: mae
-protocols: {knn: {k: 1}, knn_leave_one_out:, few_shot: {shots: [1]}}
+protocols: {knn: {k: 1}, knn_leave_one_out:, knn_leave_one_out_train:,
+            few_shot: {shots: [1]}}
 settings:
   epochs: 2
   batch_size: 719
@@ -124,7 +125,17 @@ def test_runs_skips_and_resumes(tmp_path, monkeypatch):
     header, row = (line.split(",") for line in log.splitlines())
     seconds = float(row[header.index("processor_seconds")])
     assert record["processor_seconds"] == pytest.approx(seconds, abs=0.01)
-    assert set(record["scores"]) == {"knn", "knn_leave_one_out", "few_shot_1"}
+    scores = record["scores"]
+    assert list(scores) == [
+        "knn",
+        "knn_leave_one_out",
+        "knn_leave_one_out_train",
+        "few_shot_1",
+    ]
+    # Of 1,797 images and of 1,438.
+    for protocol, count in (("", 1797), ("_train", 1438)):
+        right = scores[f"knn_leave_one_out{protocol}"] * count
+        assert right == pytest.approx(round(right), abs=1e-3)
 
     records = runs.study("small.yaml")
     assert [each["name"] for each in records] == [
