@@ -266,6 +266,7 @@ def _difficulty(axis, line, log):
         fontsize=8,
         color=GRAY,
         bbox={"facecolor": "white", "alpha": 0.7, "linewidth": 0, "pad": 1},
+        zorder=1,  # Behind the curve.
     )
 
 
