@@ -6,6 +6,7 @@ from typing import Literal
 
 from benchmark_contestants import SIZES
 from benchmark_contestants import Contestant
+from benchmark_step_table import describe_fastest
 from benchmark_step_table import installed_backends
 from benchmark_step_table import read_processor
 from benchmark_step_table import table_of
@@ -106,12 +107,9 @@ def step(
                 console.print(table_of(rows))
                 results += rows
                 write_results(output, results)
-    if quick and results:
-        fastest = max(results, key=lambda row: row["images_per_second"])
-        console.print(
-            f"Fastest here: {fastest['backend']} in {fastest['precision']}."
-        )
     console.print(f"Results: {output}")
+    if quick and results:
+        console.print(describe_fastest(results))
 
 
 def _check(sizes, rounds):

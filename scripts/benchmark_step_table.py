@@ -103,6 +103,31 @@ def _show(value, form):
     return "" if value is None else form.format(value)
 
 
+def describe_fastest(results):
+    """Words which backend and precision is fastest, and by how much.
+
+    Args:
+        results: list of dicts, at least one, as `compare` gives them.
+
+    Returns:
+        str. By the clock; and by processor time, which other programs on the
+        machine disturb less, where that names another one.
+    """
+
+    def name(row):
+        return f"{row['backend']} in {row['precision']}"
+
+    first, *others = sorted(results, key=lambda row: -row["images_per_second"])
+    words = f"Fastest here: {name(first)}"
+    if others:
+        ratio = first["images_per_second"] / others[0]["images_per_second"]
+        words += f", {ratio:.2f} times as fast as {name(others[0])}"
+    thrifty = min(results, key=lambda row: row["processor_seconds"])
+    if thrifty is not first:
+        words += f"; least processor time: {name(thrifty)}"
+    return f"{words}."
+
+
 def write_results(path, results):
     """Writes the results so far, with the machine they were measured on."""
     processor, units = read_processor()

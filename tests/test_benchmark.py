@@ -103,6 +103,29 @@ def test_table_of_two_precisions(load):
     assert "reach 90 (float32), 180 (bfloat16) GFLOP/s" in printed
 
 
+def test_which_is_fastest(load):
+    describe = load("benchmark_step_table").describe_fastest
+    torch, jax = (
+        {
+            "backend": backend,
+            "precision": precision,
+            "images_per_second": speed,
+            "processor_seconds": seconds,
+        }
+        for backend, precision, speed, seconds in (
+            ("torch", "bfloat16", 30.0, 2.0),
+            ("jax", "float32", 20.0, 3.0),
+        )
+    )
+    expected = "Fastest here: torch in bfloat16"
+    assert describe([torch]) == f"{expected}."
+    expected += ", 1.50 times as fast as jax in float32"
+    assert describe([jax, torch]) == f"{expected}."
+    jax["processor_seconds"] = 1.0
+    expected += "; least processor time: jax in float32."
+    assert describe([jax, torch]) == expected
+
+
 def test_wrong_arguments(load):
     step = load("benchmark_step").step
     with pytest.raises(ValueError, match="`rounds` must be at least 5"):
