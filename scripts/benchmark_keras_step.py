@@ -4,7 +4,9 @@ import importlib.util
 import os
 import runpy
 
+from benchmark_contestants import FEW_MASKING_LAYERS
 from benchmark_contestants import clocks
+from benchmark_contestants import has_few_layers
 from benchmark_contestants import random_images
 from benchmark_contestants import resident
 from benchmark_contestants import sizes_of
@@ -54,6 +56,10 @@ class KerasStep:
         if contestant.method == "mae":
             self.model = models.MaskedAutoencoder.from_sizes(**sizes)
         else:
+            if has_few_layers(contestant):
+                sizes["masking_module"] = models.MaskingModule(
+                    FEW_MASKING_LAYERS
+                )
             self.model = models.CLMAE.from_sizes(**sizes)
             options["curriculum"] = LinearCurriculum(20_000)
             options["masking_update_period"] = contestant.period

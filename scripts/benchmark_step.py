@@ -7,6 +7,7 @@ from typing import Literal
 from benchmark_contestants import SIZES
 from benchmark_contestants import Contestant
 from benchmark_step_table import describe_fastest
+from benchmark_step_table import describe_load
 from benchmark_step_table import installed_backends
 from benchmark_step_table import read_processor
 from benchmark_step_table import table_of
@@ -61,9 +62,10 @@ def step(
         device: cpu or gpu, as the backends see it.
         precision: bfloat16 is mixed precision; autocast in the others' code.
             Several are put in one table; ratios are to the first.
-        quick: Tells in a few minutes which backend and precision is fastest
-            here, by a model of the width of ViT-Ti/4 and few layers. Options
-            about sizes, methods, variants and rounds are not read.
+        quick: Tells within three minutes which backend and precision is fastest
+            here, in its last line, by a model of the width of ViT-Ti/4 and few
+            layers. Options about sizes, methods, variants and rounds are not
+            read.
         output: JSON file of the results.
     """
     precisions = (precision,) if isinstance(precision, str) else precision
@@ -83,6 +85,8 @@ def step(
     console = Console()
     name, units = read_processor()
     console.print(f"{name}: {', '.join(units) or 'units are not known'}")
+    if (load := describe_load()) is not None:
+        console.print(load)
     results = []
     for size in sizes:
         for method in methods:
@@ -109,7 +113,7 @@ def step(
                 write_results(output, results)
     console.print(f"Results: {output}")
     if quick and results:
-        console.print(describe_fastest(results))
+        console.print(describe_fastest(results), soft_wrap=True)
 
 
 def _check(sizes, rounds):

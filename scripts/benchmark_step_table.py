@@ -46,6 +46,18 @@ def read_processor(path="/proc/cpuinfo"):
     return named.get("model name", platform.machine()), units
 
 
+def describe_load():
+    """Words a warning where other programs use the machine, or `None`."""
+    load, processors = os.getloadavg()[0], len(os.sched_getaffinity(0))
+    if load < 0.5 * processors:
+        return None
+    return (
+        f"Other programs use this machine (load {load:.1f} on {processors} "
+        "processors). PyTorch's threads wait for each other then, which makes "
+        "it many times slower: set OMP_NUM_THREADS=1 to compare."
+    )
+
+
 def table_of(rows):
     """Makes a rich table of results of one size, method and batch."""
     first = rows[0] if rows else {}

@@ -126,6 +126,15 @@ def test_which_is_fastest(load):
     assert describe([jax, torch]) == expected
 
 
+def test_other_programs(load, monkeypatch):
+    table = load("benchmark_step_table")
+    monkeypatch.setattr(table.os, "sched_getaffinity", lambda _: {0, 1})
+    monkeypatch.setattr(table.os, "getloadavg", lambda: (0.9, 5.0, 5.0))
+    assert table.describe_load() is None
+    monkeypatch.setattr(table.os, "getloadavg", lambda: (3.0, 0.0, 0.0))
+    assert "(load 3.0 on 2 processors)" in table.describe_load()
+
+
 def test_wrong_arguments(load):
     step = load("benchmark_step").step
     with pytest.raises(ValueError, match="`rounds` must be at least 5"):
