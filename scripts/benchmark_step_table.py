@@ -51,11 +51,16 @@ def describe_load():
     load, processors = os.getloadavg()[0], len(os.sched_getaffinity(0))
     if load < 0.5 * processors:
         return None
-    return (
+    words = (
         f"Other programs use this machine (load {load:.1f} on {processors} "
-        "processors). PyTorch's threads wait for each other then, which makes "
-        "it many times slower: set OMP_NUM_THREADS=1 to compare."
+        "processors)."
     )
+    if os.environ.get("OMP_NUM_THREADS") != "1":
+        words += (
+            " PyTorch's threads wait for each other then, which makes it many "
+            "times slower: set OMP_NUM_THREADS=1 to compare."
+        )
+    return words
 
 
 def table_of(rows):

@@ -132,7 +132,11 @@ def test_other_programs(load, monkeypatch):
     monkeypatch.setattr(table.os, "getloadavg", lambda: (0.9, 5.0, 5.0))
     assert table.describe_load() is None
     monkeypatch.setattr(table.os, "getloadavg", lambda: (3.0, 0.0, 0.0))
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     assert "(load 3.0 on 2 processors)" in table.describe_load()
+    assert "set OMP_NUM_THREADS=1" in table.describe_load()
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    assert table.describe_load().endswith("processors).")
 
 
 def test_wrong_arguments(load):
