@@ -8,8 +8,10 @@ import dataclasses
 import resource
 import time
 
-# Layers of a model as wide as a preset that compiles in seconds.
-FEW_LAYERS = {"num_layers": 3, "decoder_num_layers": 1}
+# Layers of a model as wide as a preset that compiles in seconds, and those of
+# its masking module.
+FEW_LAYERS = {"num_layers": 2, "decoder_num_layers": 1}
+FEW_MASKING_LAYERS = 1
 # Name of a size: preset, side of the image in pixels, images in a batch.
 SIZES = {
     "tiny_patch4_32": ("tiny_patch4_32", 32, 64),
@@ -72,12 +74,16 @@ def random_images(contestant):
     return np.random.default_rng(0).normal(size=shape).astype("float32")
 
 
+def has_few_layers(contestant):
+    return contestant.size.startswith("few_layers")
+
+
 def sizes_of(contestant):
     """Returns the preset's sizes, for images of the contestant's side."""
     from keras_clmae.models.presets import PRESETS
 
     preset, side, _ = SIZES[contestant.size]
-    layers = FEW_LAYERS if contestant.size.startswith("few_layers") else {}
+    layers = FEW_LAYERS if has_few_layers(contestant) else {}
     return {**PRESETS[preset], "image_shape": (side, side, 3), **layers}
 
 

@@ -1,19 +1,38 @@
 """Make this package's training step for `benchmark.py step`."""
 
+import importlib.util
+import os
+import runpy
+
+from benchmark_contestants import FEW_MASKING_LAYERS
 from benchmark_contestants import clocks
+from benchmark_contestants import has_few_layers
 from benchmark_contestants import random_images
 from benchmark_contestants import resident
 from benchmark_contestants import sizes_of
 from benchmark_contestants import torch_peak_memory
 
 
+def keep_freed_memory():
+    """Keeps memory between steps on JAX, as the command `keras-clmae` does.
+
+    The function is taken from its file: importing the package starts threads,
+    and then it is too late.
+
+    Returns:
+        bool. Whether every later step keeps its memory.
+    """
+    (folder,) = importlib.util.find_spec(
+        "keras_clmae"
+    ).submodule_search_locations
+    path = os.path.join(folder, "freed_memory.py")
+    return runpy.run_path(path)["keep_freed_memory"]()
+
+
 class KerasStep:
     """This package's step, as `model.fit` runs it."""
 
     def __init__(self, contestant):
-        from keras_clmae.freed_memory import keep_freed_memory
-
-        # As `keras-clmae pretrain` does, before anything starts a thread.
         keep_freed_memory()
         import keras
 
@@ -37,6 +56,10 @@ class KerasStep:
         if contestant.method == "mae":
             self.model = models.MaskedAutoencoder.from_sizes(**sizes)
         else:
+            if has_few_layers(contestant):
+                sizes["masking_module"] = models.MaskingModule(
+                    FEW_MASKING_LAYERS
+                )
             self.model = models.CLMAE.from_sizes(**sizes)
             options["curriculum"] = LinearCurriculum(20_000)
             options["masking_update_period"] = contestant.period

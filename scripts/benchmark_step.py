@@ -6,6 +6,8 @@ from typing import Literal
 
 from benchmark_contestants import SIZES
 from benchmark_contestants import Contestant
+from benchmark_step_table import describe_fastest
+from benchmark_step_table import describe_load
 from benchmark_step_table import installed_backends
 from benchmark_step_table import read_processor
 from benchmark_step_table import table_of
@@ -60,9 +62,10 @@ def step(
         device: cpu or gpu, as the backends see it.
         precision: bfloat16 is mixed precision; autocast in the others' code.
             Several are put in one table; ratios are to the first.
-        quick: Tells in a few minutes which backend and precision is fastest
-            here, by a model of the width of ViT-Ti/4 and few layers. Options
-            about sizes, methods, variants and rounds are not read.
+        quick: Tells within three minutes which backend and precision is fastest
+            here, in its last line, by a model of the width of ViT-Ti/4 and few
+            layers. Options about sizes, methods, variants and rounds are not
+            read.
         output: JSON file of the results.
     """
     precisions = (precision,) if isinstance(precision, str) else precision
@@ -82,6 +85,8 @@ def step(
     console = Console()
     name, units = read_processor()
     console.print(f"{name}: {', '.join(units) or 'units are not known'}")
+    if (load := describe_load()) is not None:
+        console.print(load)
     results = []
     for size in sizes:
         for method in methods:
@@ -106,12 +111,9 @@ def step(
                 console.print(table_of(rows))
                 results += rows
                 write_results(output, results)
-    if quick and results:
-        fastest = max(results, key=lambda row: row["images_per_second"])
-        console.print(
-            f"Fastest here: {fastest['backend']} in {fastest['precision']}."
-        )
     console.print(f"Results: {output}")
+    if quick and results:
+        console.print(describe_fastest(results), soft_wrap=True)
 
 
 def _check(sizes, rounds):

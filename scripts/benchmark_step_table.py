@@ -46,6 +46,23 @@ def read_processor(path="/proc/cpuinfo"):
     return named.get("model name", platform.machine()), units
 
 
+def describe_load():
+    """Words a warning where other programs use the machine, or `None`."""
+    load, processors = os.getloadavg()[0], len(os.sched_getaffinity(0))
+    if load < 0.5 * processors:
+        return None
+    words = (
+        f"Other programs use this machine (load {load:.1f} on {processors} "
+        "processors)."
+    )
+    if os.environ.get("OMP_NUM_THREADS") != "1":
+        words += (
+            " PyTorch's threads wait for each other then, which makes it many "
+            "times slower: set OMP_NUM_THREADS=1 to compare."
+        )
+    return words
+
+
 def table_of(rows):
     """Makes a rich table of results of one size, method and batch."""
     first = rows[0] if rows else {}
@@ -101,6 +118,31 @@ def _show_speed(value):
 
 def _show(value, form):
     return "" if value is None else form.format(value)
+
+
+def describe_fastest(results):
+    """Words which backend and precision is fastest, and by how much.
+
+    Args:
+        results: list of dicts, at least one, as `compare` gives them.
+
+    Returns:
+        str. By the clock; and by processor time, which other programs on the
+        machine disturb less, where that names another one.
+    """
+
+    def name(row):
+        return f"{row['backend']} in {row['precision']}"
+
+    first, *others = sorted(results, key=lambda row: -row["images_per_second"])
+    words = f"Fastest here: {name(first)}"
+    if others:
+        ratio = first["images_per_second"] / others[0]["images_per_second"]
+        words += f", {ratio:.2f} times as fast as {name(others[0])}"
+    thrifty = min(results, key=lambda row: row["processor_seconds"])
+    if thrifty is not first:
+        words += f"; least processor time: {name(thrifty)}"
+    return f"{words}."
 
 
 def write_results(path, results):

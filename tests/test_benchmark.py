@@ -103,6 +103,42 @@ def test_table_of_two_precisions(load):
     assert "reach 90 (float32), 180 (bfloat16) GFLOP/s" in printed
 
 
+def test_which_is_fastest(load):
+    describe = load("benchmark_step_table").describe_fastest
+    torch, jax = (
+        {
+            "backend": backend,
+            "precision": precision,
+            "images_per_second": speed,
+            "processor_seconds": seconds,
+        }
+        for backend, precision, speed, seconds in (
+            ("torch", "bfloat16", 30.0, 2.0),
+            ("jax", "float32", 20.0, 3.0),
+        )
+    )
+    expected = "Fastest here: torch in bfloat16"
+    assert describe([torch]) == f"{expected}."
+    expected += ", 1.50 times as fast as jax in float32"
+    assert describe([jax, torch]) == f"{expected}."
+    jax["processor_seconds"] = 1.0
+    expected += "; least processor time: jax in float32."
+    assert describe([jax, torch]) == expected
+
+
+def test_other_programs(load, monkeypatch):
+    table = load("benchmark_step_table")
+    monkeypatch.setattr(table.os, "sched_getaffinity", lambda _: {0, 1})
+    monkeypatch.setattr(table.os, "getloadavg", lambda: (0.9, 5.0, 5.0))
+    assert table.describe_load() is None
+    monkeypatch.setattr(table.os, "getloadavg", lambda: (3.0, 0.0, 0.0))
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    assert "(load 3.0 on 2 processors)" in table.describe_load()
+    assert "set OMP_NUM_THREADS=1" in table.describe_load()
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    assert table.describe_load().endswith("processors).")
+
+
 def test_wrong_arguments(load):
     step = load("benchmark_step").step
     with pytest.raises(ValueError, match="`rounds` must be at least 5"):

@@ -1,4 +1,4 @@
-"""Compute on JAX: Keras's operations, and cuDNN's attention."""
+"""Compute on JAX: Keras's operations, cuDNN's attention, CPUs by themselves."""
 
 import functools
 
@@ -7,9 +7,8 @@ import keras
 from jax import numpy as jnp
 from keras import ops
 
+from keras_clmae.kernels import jax_cpu_kernels
 from keras_clmae.kernels import keras_kernels
-from keras_clmae.kernels.keras_kernels import gelu
-from keras_clmae.kernels.keras_kernels import layer_norm
 from keras_clmae.kernels.keras_kernels import linear
 from keras_clmae.kernels.keras_kernels import region
 
@@ -60,9 +59,27 @@ def accelerator():
 
 def attention(tokens, queries, weights):
     """See `keras_kernels.attention`."""
-    return keras_kernels.attention(
-        tokens, queries, weights, dot_product_attention
-    )
+    if accelerator() is None:
+        attend = jax_cpu_kernels.attend
+    else:
+        attend = functools.partial(
+            keras_kernels.attend, dot_product_attention=dot_product_attention
+        )
+    return keras_kernels.attention(tokens, queries, weights, attend)
+
+
+def layer_norm(x, weights, epsilon):
+    """See `keras_kernels.layer_norm`."""
+    if accelerator() is None:
+        return jax_cpu_kernels.layer_norm(x, *weights, epsilon)
+    return keras_kernels.layer_norm(x, weights, epsilon)
+
+
+def gelu(x):
+    """See `keras_kernels.gelu`."""
+    if accelerator() is None:
+        return jax_cpu_kernels.gelu(x)
+    return keras_kernels.gelu(x)
 
 
 def dot_product_attention(query, key, value):

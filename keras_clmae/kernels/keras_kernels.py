@@ -22,9 +22,26 @@ def linear(inputs, weights):
     return ops.reshape(outputs, (-1, *ops.shape(inputs)[1:-1], bias.shape[0]))
 
 
-def attention(
-    tokens, queries, weights, dot_product_attention=ops.dot_product_attention
-):
+def attend(*projected, dot_product_attention=ops.dot_product_attention):
+    """Computes attention of all heads.
+
+    Args:
+        *projected: queries, keys and values: tensors of shape (batch, tokens,
+            parts, heads, head_dim) that hold the three in order, one of three
+            parts, or one of one part and one of two.
+        dot_product_attention: callable. Takes query, key and value.
+            Defaults to that of `keras.ops`.
+
+    Returns:
+        Tensor of shape (batch, queries, heads, head_dim).
+    """
+    parts = [
+        part for tensor in projected for part in ops.unstack(tensor, axis=2)
+    ]
+    return dot_product_attention(*parts)
+
+
+def attention(tokens, queries, weights, attend=attend):
     """Computes multi-head attention with one fused projection.
 
     Args:
@@ -32,26 +49,25 @@ def attention(
         queries: tensor of shape (batch, queries, hidden_dim), or `None`: all
             `tokens`.
         weights: `AttentionWeights`.
-        dot_product_attention: callable. Takes query, key and value.
-            Defaults to that of `keras.ops`.
+        attend: callable. See `attend`, the default.
 
     Returns:
         Tensor of the shape of `queries`, or of `tokens`.
     """
     kernel, bias = weights.qkv
     if queries is None:
-        projected = _project(tokens, kernel, bias)
-        query, key, value = ops.unstack(projected, 3, axis=2)
+        projected = [_project(tokens, kernel, bias)]
     else:
-        query = _project(queries, kernel[:, 0], bias[0])
-        projected = _project(tokens, kernel[:, 1:], bias[1:])
-        key, value = ops.unstack(projected, 2, axis=2)
-    attended = dot_product_attention(query, key, value)
+        projected = [
+            _project(queries, kernel[:, :1], bias[:1]),
+            _project(tokens, kernel[:, 1:], bias[1:]),
+        ]
+    attended = attend(*projected)
     # Not as (batch, tokens, hidden_dim) in between: see `linear`.
     outputs = linear(
         ops.reshape(attended, (-1, tokens.shape[-1])), weights.projection
     )
-    return ops.reshape(outputs, (-1, query.shape[1], tokens.shape[-1]))
+    return ops.reshape(outputs, (-1, projected[0].shape[1], tokens.shape[-1]))
 
 
 def layer_norm(x, weights, epsilon):
