@@ -6,6 +6,7 @@ and what a device can hold.
 """
 
 import dataclasses
+import io
 import math
 import os
 
@@ -143,6 +144,8 @@ def _choose_model(values, add, images, device):
     reason = f"for {images.count:,} images"
     if not device.is_gpu:
         size, reason = "tiny", "without a GPU"
+    if "patch_size" in values["model"]:
+        reason += "; its layers and widths, not its patch and image size"
     add("preset", f"{size}_patch16_224", reason)
     return str(values["preset"]).partition("_")[0]
 
@@ -216,34 +219,74 @@ def counted_step(values, channels):
     return step_size(name, **sizes)
 
 
-def list_images(data, channels=None):
-    """Looks at the images of a folder.
+def list_images(data, channels=None, arguments=None):
+    """Looks at the images of a folder, of shards or of a table.
 
     Args:
-        data: str. `folder:PATH`.
-        channels: int. To which they are to be converted, or `None`.
+        data: str. `folder:PATH`, `webdataset:PATH` and the like.
+        channels: int. To which they are to be converted. Defaults to `None`:
+            to none.
+        arguments: dict. Further arguments of the function that reads them.
+            Defaults to `None`.
 
     Returns:
         An `ImageListing`.
+
+    Raises:
+        ValueError: if not a single image can be read.
     """
+    kind, _, place = data.partition(":")
+    if kind == "folder":
+        count, found, heads = _look_at_folder(place, channels)
+    else:
+        count, found, heads = _look_at_records(data, channels, arguments or {})
+    sides = [side for side in heads if side]
+    if not sides:
+        raise ValueError(
+            "`data` must hold images that can be read. Received: "
+            f"{data!r}, where none of {min(count, SAMPLES)} can"
+        )
+    return ImageListing(count, int(np.median(sides)), found)
+
+
+def _look_at_folder(place, channels):
+    """Number of images, their channels, and the sides of some of them."""
     from keras_clmae.data.folder_source import make_decoder
     from keras_clmae.data.listing import list_images as list_files
     from keras_clmae.data.loading import split_folder
 
-    place = split_folder(data.partition(":")[2], "train")
-    images = list_files(place)
+    images = list_files(split_folder(place, "train"))
     found = make_decoder(images, channels).channels
-    paths = images.paths
-    chosen = paths[:: max(len(paths) // SAMPLES, 1)]
-    sides = [side for side in map(_shorter_side, chosen) if side]
-    return ImageListing(len(paths), int(np.median(sides)), found)
+    return len(images), found, map(_side_of_file, _some(images.paths))
 
 
-def _shorter_side(path):
+def _look_at_records(data, channels, arguments):
+    """The same of shards and tables."""
+    from keras_clmae.data.loading import load
+    from keras_clmae.data.sources.image_bytes import image_bytes
+    from keras_clmae.data.sources.record_source import fitting_decoder
+
+    # To find the records: nothing is read yet.
+    part = load(data, 8, batch_size=1, channels=3, **arguments).records
+    found = channels or fitting_decoder(part.records).channels
+
+    def side(number):
+        try:
+            return _shorter_side(image_bytes(part.records.read(number)[0]))
+        # Whatever a source raises for what it cannot read.
+        except Exception:
+            return None
+
+    return len(part), found, map(side, _some(part.numbers))
+
+
+def _some(entries):
+    return entries[:: max(len(entries) // SAMPLES, 1)]
+
+
+def _side_of_file(path):
     """Shorter side of an image in pixels; `None` where it is damaged."""
     from PIL import Image
-
-    from keras_clmae.data.decoding import read_pixels
 
     try:
         # Reads the head of the file only.
@@ -253,7 +296,24 @@ def _shorter_side(path):
         pass
     try:
         with open(path, "rb") as file:
-            return min(read_pixels(file.read()).shape[:2])
+            return _shorter_side(file.read())
+    except OSError:
+        return None
+
+
+def _shorter_side(contents):
+    """The same of the bytes of a file."""
+    from PIL import Image
+
+    from keras_clmae.data.decoding import read_pixels
+
+    try:
+        with Image.open(io.BytesIO(contents)) as image:
+            return min(image.size)
+    except (OSError, ValueError, SyntaxError):
+        pass
+    try:
+        return min(read_pixels(contents).shape[:2])
     # Whatever a decoder raises for a damaged file, which is named later.
     except Exception:
         return None

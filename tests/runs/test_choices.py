@@ -106,6 +106,9 @@ def test_when_there_is_a_need(tmp_path):
     assert needs_choices({"data": f"folder:{folder}", "epochs": 3})
     assert not needs_choices({"data": folder, "preset": "tiny_patch4_32"})
     assert not needs_choices({"data": "digits"})
+    assert not needs_choices({"data": "tfds:mnist"})
+    assert not needs_choices({"data": "folder:nowhere"})
+    assert needs_choices({"data": "webdataset:{000..002}.tar"})
     assert not needs_choices({})
     assert needs_choices({"data": folder, "model": {"num_layers": 8}})
     sizes = {"num_layers": 1, "decoder_num_layers": 1}
@@ -126,6 +129,29 @@ def test_listing_of_a_folder(photos):
     assert list_images(f"folder:{photos}") == ImageListing(17, 20, 1)
     device = find_device()
     assert device.memory > 2**28
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_listing_of_shards_and_tables(tmp_path):
+    for module in ("datasets", "webdataset", "pyarrow"):
+        pytest.importorskip(module)
+    from tests.data.source_places import COUNT
+    from tests.data.source_places import KINDS
+    from tests.data.source_places import write_sources
+
+    write_sources(tmp_path)
+    for kind in KINDS:
+        data = f"{kind}:{tmp_path / kind}"
+        arguments = {} if kind == "webdataset" else {"image_column": "photo"}
+        found = list_images(data, None, arguments)
+        assert found == ImageListing(COUNT, 8, 3), kind
+        assert list_images(data, 1, arguments).channels == 1
+
+
+def test_listing_of_nothing_that_can_be_read(tmp_path):
+    (tmp_path / "torn.tif").write_bytes(b"II*\0")
+    with pytest.raises(ValueError, match="can be read|cannot be read"):
+        list_images(f"folder:{tmp_path}", 1)
 
 
 def test_choosing_takes_one_process(monkeypatch):
@@ -149,6 +175,8 @@ def test_a_folder_is_all_it_takes(photos, tmp_path, capsys, monkeypatch):
     assert "chosen: --preset" in printed and "without a GPU" in printed
     assert "chosen: --image_size" in printed and "20 pixels" in printed
     assert "operations counted" in printed
+    assert "tiny_patch16_224 (without a GPU; its layers" in printed
+    assert "without --dry_run" in printed
     assert not run_dir.exists()
     # A network that trains at once; what is given is not chosen.
     short = ["--epochs=1", "--pictures_every=0", "--masking_module.width=8"]
