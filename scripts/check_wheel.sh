@@ -36,7 +36,7 @@ step() {
     local name=$1 start=$SECONDS
     shift
     printf '%-40s ' "$name"
-    if ! "$@" >"$work/logs/$name" 2>&1; then
+    if ! "$@" >"$work/logs/$name" 2>&1 </dev/null; then
         echo "FAILED: $*"
         cat "$work/logs/$name"
         exit 1
@@ -75,12 +75,14 @@ cd "$work"
 clmae=$work/environment/bin/keras-clmae
 step "make pictures" "$python" pictures.py make pictures
 step "list recipes" "$clmae" recipes
+step "encoder of the package" "$python" pictures.py encoder \
+    vit_micro_patch4_32_cifar10_clmae
 step "dry run" "$clmae" pretrain pictures/rgb_jpeg --run_dir runs/auto --dry_run
 printed "dry run" "operations counted"
 [ ! -e runs ] || { echo "error: the dry run wrote runs/"; exit 1; }
 # What the command chooses by itself; the model is larger than those below.
 step "pretrain rgb_jpeg, all chosen" "$clmae" pretrain pictures/rgb_jpeg \
-    --run_dir runs/auto --epochs 5
+    --run_dir runs/auto --epochs 2
 printed "pretrain rgb_jpeg, all chosen" "chosen: --preset"
 
 # use SOURCE QUERY NAME OPTION...: from pictures to an encoder, features and the
@@ -90,7 +92,7 @@ use() {
     shift 3
     [ "$source" != shards ] || place='webdataset:pictures/shards/{000..002}.tar'
     step "pretrain $source" "$clmae" pretrain "$place" --run_dir "runs/$source" \
-        --epochs 20 --model.hidden_dim 64 --model.num_layers 2 --model.num_heads 4 \
+        --epochs 8 --model.hidden_dim 64 --model.num_layers 2 --model.num_heads 4 \
         --model.decoder_hidden_dim 32 --model.decoder_num_layers 1 \
         --model.decoder_num_heads 4 "$@"
     step "encoder of $source" "$python" pictures.py encoder "runs/$source/encoder"
@@ -109,15 +111,16 @@ use tiff_16 pictures/tiff_16/rows/05.tif rows/05.tif
 use shards pictures/query.jpg 05_rows
 
 step "segmentation" "$clmae" finetune runs/gray_png pictures/gray_png \
-    --task segmentation --masks pictures/masks --epochs 40
+    --task segmentation --masks pictures/masks --epochs 30
 printed "segmentation" "mean IoU"
 
-# The lines that the run prints at its end, as they are.
+# The lines that the run prints at its end, as they are but for the epochs.
 grep -E '^  (keras-clmae|python) ' "logs/pretrain rgb_jpeg" >next.txt
 [ -s next.txt ] || { echo "error: nothing to type next was printed"; exit 1; }
 PATH=$work/environment/bin:$PATH
 while read -r line; do
-    step "next: $(echo "$line" | cut -d ' ' -f 1-3 | cut -c -30)" bash -c "$line"
+    case $line in *" finetune "*) line="$line --epochs 3" ;; esac
+    step "next: $(echo "$line" | cut -d ' ' -f 2,3 | tr / _)" bash -c "$line"
 done <next.txt
 
 echo
