@@ -42,12 +42,11 @@ def picture(kind, number):
     inside = y**2 + x**2 < 1 if number % 2 else np.maximum(abs(y), abs(x)) < 1
     up, right = (rows + number) // 4 % 2, (columns + number) // 4 % 2
     texture = (up ^ right, right, up & right, up)[kind]
-    colors = random.uniform(0, 255, (3, 3))
-    # The texture is light on dark, whatever its colors.
+    # Nearly gray, and light on dark: what tells pictures apart is the texture.
+    colors = random.uniform(0, 255, (3, 1)) + random.uniform(-40, 40, (3, 3))
     colors[0] *= 0.4
     colors[1] = 255 - 0.4 * colors[1]
     slope = (rows / height + columns / width)[..., None] / 2
-    # Nearly the same in all pictures: what is alike is the texture.
     ground = (0.8 + 0.4 * slope) * (100 + 0.2 * colors[2])
     pixels = np.where(inside[..., None], colors[texture], ground)
     pixels += random.normal(0, 6, pixels.shape)
