@@ -17,6 +17,7 @@ from keras_clmae import LinearCurriculum
 from keras_clmae.data import load_digits_arrays
 from keras_clmae.models import CLMAE
 from keras_clmae.models import MaskingModule
+from keras_clmae.objectives import PatchErrorObjective
 from tests.once import ONCE
 from tests.tiny_models import adamw
 
@@ -85,7 +86,7 @@ def difficulties(model, images, batch_size, measured_at):
 
 
 PICTURES = {
-    "patch_size": 4,
+    "patch_size": 8,
     "hidden_dim": 64,
     "num_layers": 2,
     "num_heads": 4,
@@ -104,33 +105,16 @@ DIGITS = {
 }
 
 
-def trained_difficulties(
-    images, curriculum, measured_at, sizes=PICTURES, learning_rate=1e-3
-):
+def trained_difficulties(images, factor):
     model = CLMAE.from_sizes(
         image_shape=images.shape[1:],
-        masking_module=MaskingModule(
-            num_layers=sizes["num_layers"],
-            num_heads=sizes["num_heads"],
-            name="masking_module",
-        ),
+        masking_module=MaskingModule(1, 2, name="masking_module"),
         seed=0,
-        **sizes,
+        **DIGITS,
     )
     draw_weights(model)
-    model.compile(
-        adamw(learning_rate),
-        masking_optimizer=adamw(3e-3),
-        curriculum=curriculum,
-    )
-    return difficulties(model, images, 64, measured_at)
-
-
-# Minutes on TensorFlow and JAX.
-on_pictures = pytest.mark.skipif(
-    keras.backend.backend() != "torch",
-    reason="trainings are the same on every backend",
-)
+    model.compile(adamw(3e-3), masking_optimizer=adamw(3e-3), curriculum=factor)
+    return difficulties(model, images, 64, (100, 120))
 
 
 # tests/test_across_backends.py holds the trainings of all backends together.
@@ -140,37 +124,39 @@ def test_a_partner_makes_easier_masks_on_digits():
     (train, _), (held_out, _) = load_digits_arrays()
     images = np.concatenate([held_out, train])
     partner, adversary = (
-        trained_difficulties(
-            images,
-            factor,
-            measured_at=(100, 120),
-            sizes=DIGITS,
-            learning_rate=3e-3,
-        )
-        for factor in (1.0, -1.0)
+        trained_difficulties(images, factor) for factor in (1.0, -1.0)
     )
     # Measured: 0.69 (JAX, TensorFlow) and 0.70 (PyTorch) against 1.18
     # (TensorFlow) and 1.19 (PyTorch).
     assert partner.mean() + 0.2 < adversary.mean()
 
 
-@on_pictures
-@pytest.mark.slow
-def test_a_partner_makes_easier_masks_than_an_adversary(images):
-    partner, adversary = (
-        trained_difficulties(images, factor, measured_at=(100, 120))
-        for factor in (1.0, -1.0)
-    )
-    # Measured on all three backends: 0.84 and 0.85 against 0.98 and 0.97.
-    assert partner.mean() + 0.06 < adversary.mean()
-
-
-@on_pictures
-@pytest.mark.slow
+@pytest.mark.skipif(
+    keras.backend.backend() != "torch",
+    reason="trainings are the same on every backend",
+)
 def test_masks_get_harder_as_the_factor_turns_negative(images):
-    # The factor crosses zero after 120 steps. Measured: 0.92 around it, 0.96
-    # (TensorFlow) and 0.98 (PyTorch) at the end.
-    middle, end = trained_difficulties(
-        images, LinearCurriculum(240), measured_at=(120, 150, 210, 240)
-    ).reshape(2, 2)
-    assert end.mean() > middle.mean() + 0.02
+    model = CLMAE.from_sizes(
+        image_shape=images.shape[1:],
+        masking_module=MaskingModule(
+            num_layers=1,
+            num_heads=2,
+            width=16,
+            head="per_token",
+            activation="linear",
+            name="masking_module",
+        ),
+        objective=PatchErrorObjective(sharpness=2.0, seed=0),
+        seed=0,
+        **PICTURES,
+    )
+    draw_weights(model)
+    model.compile(
+        adamw(1e-3),
+        masking_optimizer=adamw(3e-3),
+        curriculum=LinearCurriculum(80),
+    )
+    # The factor crosses zero after 40 steps. Measured on PyTorch with three
+    # seeds and on JAX with one: 0.80 to 0.81 and 1.04 to 1.10.
+    found = difficulties(model, images, 64, (20, 30, 70, 80))
+    assert found[:2].mean() < 0.9 and found[2:].mean() > 1.0

@@ -26,9 +26,9 @@ NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 # Number of the notebook: backends, and what replaces its parameters.
 RUNS = {
     "1": (("torch",), {"EPOCHS": 2}),
-    # On JAX it goes on with PyTorch, and on TensorFlow with JAX.
+    # It goes on with JAX.
     "2": (
-        ("jax", "tensorflow"),
+        ("tensorflow",),
         {"PRETRAINING_EPOCHS": 1, "FINE_TUNING_EPOCHS": 2},
     ),
     "3": (("torch",), {"PRETRAINING_EPOCHS": 1, "EPOCHS": 2}),

@@ -98,7 +98,19 @@ def test_an_existing_run_is_not_overwritten(undisturbed, capsys):
     assert (undisturbed / "log.csv").read_bytes() == before
 
 
-# tests/callbacks/test_run_checkpoint.py resumes on every backend.
+def test_resumed_from_the_checkpoint_before_the_last(undisturbed, tmp_path):
+    """As if the process had been killed in the last epoch."""
+    run_dir = tmp_path / "run"
+    shutil.copytree(undisturbed, run_dir)
+    (run_dir / "model.keras").unlink()
+    shutil.rmtree(run_dir / "encoder")
+    *_, before, last = sorted(checkpoints_of(run_dir))
+    last.unlink()
+    run_here(run_dir, "--resume")
+    assert checkpoints_of(run_dir) >= {before, last}
+    assert_same_end(undisturbed, run_dir)
+
+
 @ONCE
 def test_killed_and_resumed(undisturbed, tmp_path):
     run_dir = tmp_path / "run"

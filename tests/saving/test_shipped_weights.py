@@ -71,6 +71,7 @@ def test_whole_models_load():
         assert model.encoder.grid_size == (8, 8)
 
 
+@ONCE
 @pytest.mark.parametrize("name", NAMES)
 def test_neighbors_of_digits(name):
     images, labels = digits()
@@ -80,7 +81,12 @@ def test_neighbors_of_digits(name):
     expected = card["scores"]["digits_knn_leave_one_out"]
     assert scores[20]["accuracy"] == pytest.approx(expected, abs=2e-3)
     assert expected > 0.8  # An untrained encoder of this size: 0.42 to 0.49.
-    # The same on every backend.
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_features_are_the_same_on_every_backend(name):
+    images, _ = digits()
+    features = features_of(name, images[:8])
     np.testing.assert_allclose(features[0, :3], FIRST_FEATURES[name], atol=1e-3)
 
 
