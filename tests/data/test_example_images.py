@@ -54,3 +54,22 @@ def test_of_a_folder_in_random_order(tmp_path):
 def test_of_other_iterables():
     batches = [{"image": numbered(3)}, {"image": numbered(3)}]
     assert example_images(batches, 2).shape == (2, 4, 4, 1)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_of_shards_and_tables_in_random_order(tmp_path):
+    for module in ("datasets", "webdataset", "pyarrow"):
+        pytest.importorskip(module)
+    from tests.data import source_places
+
+    source_places.write_sources(tmp_path)
+    for kind in source_places.KINDS:
+        column = {} if kind == "webdataset" else {"image_column": "photo"}
+        dataset = source_places.make(tmp_path, kind, **column)
+        shown = example_images(dataset, 5)
+        assert shown.shape == (5, 8, 8, 3) or shown.shape == (4, 8, 8, 3)
+        # They differ, and are of the data set.
+        levels = [round(float(image[0, 0, 0]), 4) for image in shown]
+        assert len(set(levels)) == len(levels)
+        batches = np.concatenate([np.asarray(batch) for batch in dataset])
+        assert set(levels) <= set(batches[:, 0, 0, 0].round(4).tolist())
