@@ -67,9 +67,10 @@ def test_of_shards_and_tables_in_random_order(tmp_path):
         column = {} if kind == "webdataset" else {"image_column": "photo"}
         dataset = source_places.make(tmp_path, kind, **column)
         shown = example_images(dataset, 5)
-        assert shown.shape == (5, 8, 8, 3) or shown.shape == (4, 8, 8, 3)
-        # They differ, and are of the data set.
-        levels = [round(float(image[0, 0, 0]), 4) for image in shown]
-        assert len(set(levels)) == len(levels)
+        # The damaged one may be among them.
+        assert len(shown) in (4, 5) and shown.shape[1:] == (8, 8, 3), kind
+        levels = shown[:, 0, 0, 0]
+        assert np.abs(np.diff(np.sort(levels))).min() > 0.01
         batches = np.concatenate([np.asarray(batch) for batch in dataset])
-        assert set(levels) <= set(batches[:, 0, 0, 0].round(4).tolist())
+        distances = np.abs(levels[:, None] - batches[:, 0, 0, 0])
+        assert distances.min(axis=1).max() < 1e-3, kind
