@@ -111,7 +111,7 @@ use tiff_16 pictures/tiff_16/rows/05.tif rows/05.tif
 use shards pictures/query.jpg 05_rows
 
 step "segmentation" "$clmae" finetune runs/gray_png pictures/gray_png \
-    --task segmentation --masks pictures/masks --epochs 30
+    --task segmentation --masks pictures/masks --batch_size 16 --epochs 20
 printed "segmentation" "mean IoU"
 
 # The lines that the run prints at its end, as they are but for the epochs.

@@ -141,7 +141,8 @@ def _worded(parser, arguments, error):
             f"--{name}" if f"--{name}" in known else name
             for name in found[1].split(", ")
         ]
-        return f"`{parser.prog}` needs {' and '.join(names)}; --help shows examples"
+        missing = " and ".join(names)
+        return f"`{parser.prog}` needs {missing}; --help shows examples"
     found = _VALUE.fullmatch(message)
     if found:
         name, choices, kind, value = found.groups(default="")
