@@ -111,7 +111,8 @@ use tiff_16 pictures/tiff_16/rows/05.tif rows/05.tif
 use shards pictures/query.jpg 05_rows
 
 step "segmentation" "$clmae" finetune runs/gray_png pictures/gray_png \
-    --task segmentation --masks pictures/masks --batch_size 16 --epochs 20
+    --task segmentation --masks pictures/masks --batch_size 8 \
+    --base_learning_rate 0.05 --epochs 15
 printed "segmentation" "mean IoU"
 
 # The lines that the run prints at its end, as they are but for the epochs.
@@ -120,7 +121,8 @@ grep -E '^  (keras-clmae|python) ' "logs/pretrain rgb_jpeg" >next.txt
 PATH=$work/environment/bin:$PATH
 while read -r line; do
     case $line in *" finetune "*) line="$line --epochs 3" ;; esac
-    step "next: $(echo "$line" | cut -d ' ' -f 2,3 | tr / _)" bash -c "$line"
+    short=$(echo "${line#keras-clmae }" | cut -d ' ' -f 1,2 | tr / _)
+    step "next: $short" bash -c "$line"
 done <next.txt
 
 echo

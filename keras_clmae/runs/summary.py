@@ -211,7 +211,7 @@ def next_commands(settings):
         commands.append(["visualize", "animation", folder.path])
     code = (
         "import keras_clmae; encoder = keras_clmae.evaluation."
-        f"load_encoder({folder.encoder!r})"
+        f"load_encoder({json.dumps(folder.encoder)})"
     )
     return [
         *(shlex.join(["keras-clmae", *command]) for command in commands),
@@ -261,7 +261,9 @@ def _example_file(data):
     from keras_clmae.data.decoding import EXTENSIONS
 
     kind, _, place = data.partition(":")
-    for folder, folders, files in os.walk(place) if kind == "folder" else ():
+    if kind != "folder" or not os.path.isdir(place):
+        return None
+    for folder, folders, files in os.walk(_training_folder(place)):
         # The order in which to go on.
         folders.sort()
         for name in sorted(files):
@@ -282,16 +284,19 @@ def device_names():
 
 def _place(settings):
     """Where the images come from, and whether from the split `train` of it."""
+    kind, _, place = settings.data.partition(":")
+    only = kind == "folder" and _training_folder(place) != place
+    return settings.data + ", train/ only" * only
+
+
+def _training_folder(place):
+    """The folder of the training split, or that of all images."""
     from keras_clmae.data.loading import split_folder
 
-    kind, _, place = settings.data.partition(":")
-    if kind != "folder":
-        return settings.data
     with warnings.catch_warnings():
-        # Was given when they were loaded.
+        # Was given when the images were loaded.
         warnings.simplefilter("ignore")
-        part = split_folder(place, "train")
-    return settings.data + (", train/ only" if part != place else "")
+        return split_folder(place, "train")
 
 
 def _sizes(masking):

@@ -298,6 +298,21 @@ def test_what_one_types_next(tmp_path):
     assert words[1][4] == str(photos / "d.jpg")
     assert all("it's mine" in " ".join(line) for line in words)
     ast.parse(words[-1][-1])
+    # Readable where no name is odd.
+    assert next_commands(settings_for("digits"))[-1] == (
+        "python -c 'import keras_clmae; encoder = keras_clmae.evaluation."
+        'load_encoder("run/encoder")\''
+    )
+    # Of what is searched.
+    for split in ("test", "train"):
+        (tmp_path / "split" / split).mkdir(parents=True)
+        (tmp_path / "split" / split / "a.png").touch()
+    (found,) = (
+        line
+        for line in next_commands(settings_for(f"folder:{tmp_path / 'split'}"))
+        if " search " in line
+    )
+    assert str(tmp_path / "split" / "train" / "a.png") in found
     # What the shell must not expand, and what reads the images.
     settings = Settings(
         "run",
