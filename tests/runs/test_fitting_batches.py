@@ -1,4 +1,4 @@
-"""Evaluations of fewer images than a batch has by default."""
+"""Evaluations of fewer images, and epochs, than the defaults are for."""
 
 import dataclasses
 import types
@@ -88,6 +88,15 @@ def test_the_learning_rate_is_that_of_the_batch(
     with pytest.raises(KeyboardInterrupt):
         score(settings, ENCODER, "pretrained")
     assert found == [10]
+
+
+@pytest.mark.parametrize("kind", [FineTuneSettings, LinearProbeSettings])
+def test_a_short_training_has_a_short_warmup(kind):
+    for epochs, warmup in ((5, 1), (3, 0)):
+        assert kind("run", "digits", epochs=epochs).warmup_epochs == warmup
+    assert kind("run", "digits", epochs=50).warmup_epochs in (5, 10)
+    settings = kind("run", "digits", epochs=50, warmup_epochs=2)
+    assert dataclasses.replace(settings, epochs=10).warmup_epochs == 2
 
 
 def test_pairs_of_images_and_masks(root):
