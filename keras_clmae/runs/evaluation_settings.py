@@ -83,8 +83,8 @@ class LinearProbeSettings(EvaluationSettings):
         base_learning_rate: Highest learning rate for a batch of 256 images.
         probe_batch_size: Images in a step of the probe.
         epochs: Passes over the images.
-        warmup_epochs: Epochs in which the learning rate rises from 0; a fifth of
-            `epochs` where it is not below them.
+        warmup_epochs: Epochs in which the learning rate rises from 0; a fifth
+            of `epochs` where it is not below them.
     """
 
     solver: Literal["logistic_regression", "lars", "sgd"] = (
@@ -129,8 +129,8 @@ class FineTuneSettings(EvaluationSettings):
             2e-3 for segmentation.
         layer_decay: Factor on the learning rate from a block to the one below.
         weight_decay: AdamW's decay.
-        warmup_epochs: Epochs in which the learning rate rises from 0; a fifth of
-            `epochs` where it is not below them.
+        warmup_epochs: Epochs in which the learning rate rises from 0; a fifth
+            of `epochs` where it is not below them.
         drop_path_rate: Stochastic depth of the last block.
         label_smoothing: Share of a label that is spread over all classes.
         pooling: `mean_before_norm` (with a norm of its own, as MAE), `mean` or
