@@ -63,7 +63,10 @@ def clean(outputs):
         for output in outputs
         if output.output_type == "stream" and output.name == "stdout"
     )
-    lines = [line.split("\r")[-1].rstrip() for line in printed.splitlines()]
+    # Not `splitlines`, which takes "\r" for the end of a line.
+    lines = [line.split("\r")[-1].rstrip() for line in printed.split("\n")]
+    if not lines[-1]:
+        lines.pop()
     if len(lines) > _MAX_LINES:
         lines = ["...", *lines[-_MAX_LINES:]]
     kept = []
@@ -75,11 +78,14 @@ def clean(outputs):
             continue
         if "execution_count" in output:
             output.execution_count = None
-        for kind in ("image/png", "image/gif"):
-            if kind in output.get("data", {}):
-                output.data = {kind: output.data[kind]}
-        if "image/png" in output.get("data", {}):
-            output.data["image/png"] = few_colors(output.data["image/png"])
+        data = output.get("data", {})
+        if "image/png" in data:
+            output.data = {"image/png": few_colors(data["image/png"])}
+        elif "image/gif" in data:
+            # As HTML: the site leaves out what is of this type.
+            source = "".join(data["image/gif"].split())
+            image = f'<img src="data:image/gif;base64,{source}">'
+            output.data = {"text/html": image}
         kept.append(output)
     return kept
 

@@ -6,6 +6,7 @@ work.
 """
 
 import ast
+import html.parser
 import importlib
 import pathlib
 import re
@@ -14,6 +15,7 @@ import shlex
 import subprocess
 import sys
 import tomllib
+import urllib.parse
 from importlib.metadata import metadata
 
 import keras
@@ -359,6 +361,36 @@ def test_pages_build_as_contributing_says(tmp_path):
     site = tmp_path / "site"
     page = (site / "api" / "models" / "index.html").read_text()
     assert 'id="keras_clmae.models.CLMAE"' in page
+    # An address in a docstring is a link.
+    assert '<a href="https://arxiv.org/abs/2308.16572">' in page
     # Notebooks lie elsewhere.
     page = (site / "notebooks" / "3_fine_tune" / "index.html").read_text()
     assert "ImageClassifier" in page
+    links = {path: LinkedPage(path) for path in site.rglob("index.html")}
+    assert sum(len(page.links) for page in links.values()) > 1000
+    for path, page in links.items():
+        for link in page.links:
+            place, _, anchor = link.partition("#")
+            target = (path.parent / place).resolve() if place else path
+            if target.is_dir():
+                target = target / "index.html"
+            assert target.exists(), (path.parent.name, link)
+            if anchor and target in links:
+                assert anchor in links[target].anchors, (path.parent, link)
+
+
+class LinkedPage(html.parser.HTMLParser):
+    """The links within the site, and the anchors, of a page."""
+
+    def __init__(self, path):
+        super().__init__()
+        self.links, self.anchors = set(), set()
+        self.feed(path.read_text(encoding="utf-8"))
+
+    def handle_starttag(self, tag, attrs):
+        names = dict(attrs)
+        self.anchors.add(names.get("id"))
+        for link in (names.get("href"), names.get("src")):
+            # Not of other sites, and not figures within the page.
+            if link and not re.match(r"[a-z]+:", link):
+                self.links.add(urllib.parse.unquote(link))

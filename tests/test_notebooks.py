@@ -6,6 +6,7 @@ import importlib.util
 import os
 import pathlib
 import re
+import runpy
 import sys
 import tomllib
 
@@ -57,6 +58,9 @@ def test_notebooks_are_stored_clean():
             each.output_type == "error" or each.get("name") == "stderr"
             for each in outputs
         ), path.name
+        printed = [each for each in outputs if each.output_type == "stream"]
+        # Bars that were written over.
+        assert not any("━" in each.text for each in printed), path.name
         assert path.stat().st_size < 400_000
         first, *others = [
             cell.source
@@ -66,6 +70,36 @@ def test_notebooks_are_stored_clean():
         assert first.startswith(f"# {path.name[0]} · "), path.name
         assert "[Open in Colab](https://colab." in first, path.name
         assert not any(text.startswith(("# ", " ")) for text in others)
+        # The table of contents of the site drops code in headings.
+        headings = re.findall("^#.*$", "\n".join(others), re.MULTILINE)
+        assert not any("`" in heading for heading in headings), path.name
+
+
+@ONCE
+def test_lines_that_were_written_over_are_not_stored():
+    pytest.importorskip("PIL")
+    place = ROOT / "scripts" / "execute_notebooks.py"
+    clean = runpy.run_path(str(place))["clean"]
+    printed = [
+        nbformat.v4.new_output("stream", name="stdout", text=text)
+        for text in ("1/2 ━─", "\r2/2 ━━\rloss 0.5 \n", "done")
+    ]
+    (output,) = clean(printed)
+    assert output.text == "loss 0.5\ndone\n"
+    assert clean([]) == []
+
+
+@ONCE
+def test_an_animation_is_stored_as_the_site_shows_it():
+    pytest.importorskip("PIL")
+    place = ROOT / "scripts" / "execute_notebooks.py"
+    data = {"image/gif": "R0lG\nODlh\n", "text/plain": "<Image>"}
+    shown = nbformat.v4.new_output("execute_result", data)
+    (output,) = runpy.run_path(str(place))["clean"]([shown])
+    assert list(output.data) == ["text/html"]
+    assert ";base64,R0lGODlh" in output.data["text/html"]
+    text = NOTEBOOKS[0].read_text(encoding="utf-8")
+    assert "data:image/gif;base64," in text and '"image/gif"' not in text
 
 
 @ONCE

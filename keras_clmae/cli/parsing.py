@@ -9,8 +9,8 @@ from keras_clmae.cli.command import UsageError
 from keras_clmae.runs.recipes import recipe_path
 from keras_clmae.runs.suggestions import did_you_mean
 
-# How jsonargparse words a value of another type.
-# What jsonargparse says of a value that is of none of several types.
+# How jsonargparse words a value of another type, one that is of none of several
+# types, and what is missing.
 _UNION = re.compile(
     r'Parser key "(\w+)": Does not validate against any of the Union subtypes '
     r"Subtypes: \[(.+)\] Errors: .* Given value: (.*)"
@@ -19,6 +19,7 @@ _VALUE = re.compile(
     r'.*Parser key "([\w.]+)": Expected a (?:typing\.Literal\[(.*?)\]'
     r"|<class '(\w+)'>)\. Got value: (.*)"
 )
+_MISSING = re.compile(r"the following arguments are required: (.+)")
 _OPTION = re.compile(r"(--[\w.-]+)(=.*)?", re.DOTALL)
 
 
@@ -134,6 +135,14 @@ def _worded(parser, arguments, error):
                 f"{found[1]} is no option of `{parser.prog}`"
                 f"{suggestion or '; --help lists them'}"
             )
+    found = _MISSING.fullmatch(message)
+    if found:
+        names = [
+            f"--{name}" if f"--{name}" in known else name
+            for name in found[1].split(", ")
+        ]
+        missing = " and ".join(names)
+        return f"`{parser.prog}` needs {missing}; --help shows examples"
     found = _VALUE.fullmatch(message)
     if found:
         name, choices, kind, value = found.groups(default="")

@@ -1,5 +1,6 @@
 """Pretrain from the command line."""
 
+import shlex
 import time
 
 from keras_clmae.cli.backend import load_package
@@ -25,13 +26,13 @@ Pretrain CL-MAE, or plain MAE, on images without labels.
       --run_dir runs/photos
   keras-clmae pretrain --run_dir runs/mine --resume
 
-For a folder without --preset, what is left out is chosen from the images and
-the device, and said in the opening table; --dry_run prints it with counted
-hours, and writes nothing. A recipe is a YAML file of the options below; options
-on the command line replace those of the recipe. The run folder receives the
-settings, the log as CSV and TensorBoard events, checkpoints, figures,
-model.keras and encoder/. Ctrl-C saves the state and ends; a second one ends at
-once."""
+Without --preset, what is left out is chosen from the images (of a folder, of
+shards or of a table) and the device, and said in the opening table; --dry_run
+prints it with counted hours, and writes nothing. A recipe is a YAML file of the
+options below; options on the command line replace those of the recipe. The run
+folder receives the settings, the log as CSV and TensorBoard events,
+checkpoints, figures, model.keras and encoder/. Ctrl-C saves the state and ends;
+a second one ends at once."""
 
 
 def parse_settings(arguments):
@@ -63,7 +64,9 @@ def parse_settings(arguments):
         help="Print what would run, with its counted hours; write nothing.",
     )
     parser.add_argument(
-        "folder", nargs="?", help="Folder of images, in place of --data."
+        "folder",
+        nargs="?",
+        help="Folder of images, or what else --data takes, in its place.",
     )
     parser.add_class_arguments(Settings)
     # What was left out may be chosen.
@@ -99,7 +102,8 @@ def main(arguments):
 
     values, chosen = complete(values, resume)
     settings = checked(settings_to_run, values, resume)
-    go_on = f"keras-clmae pretrain --run_dir {settings.run_dir} --resume"
+    run_dir = shlex.quote(settings.run_dir)
+    go_on = f"keras-clmae pretrain --run_dir {run_dir} --resume"
     started = time.time()
     with interruptible(go_on, RunFolder(settings.run_dir).has_run):
         model = run(settings, resume, chosen=chosen, dry_run=dry_run)

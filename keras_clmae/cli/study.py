@@ -1,6 +1,7 @@
 """Run a study from the command line."""
 
 import os
+import shlex
 
 from keras_clmae.cli.backend import load_package
 from keras_clmae.cli.interruption import interruptible
@@ -44,7 +45,8 @@ def main(arguments):
     load_package(computes=not values["table_only"])
     from keras_clmae.runs.studying import run_study
 
-    with interruptible(f"keras-clmae study {path}", lambda: True):
+    go_on = shlex.join(["keras-clmae", "study", *arguments])
+    with interruptible(go_on, lambda: True):
         records = run_study(study, *chosen, values["table_only"])
     print(os.path.join(study.output, "table.md"))
     return records

@@ -75,6 +75,18 @@ def _detect():
     return 0, 1
 
 
+class BatchTooLargeError(ValueError):
+    """Error about a batch for which there are too few examples.
+
+    Attributes:
+        most: int. The largest batch that there can be, 1 or more.
+    """
+
+    def __init__(self, message, most):
+        super().__init__(message)
+        self.most = most
+
+
 class EpochSampler:
     """Order of the examples of one process, epoch by epoch.
 
@@ -140,15 +152,18 @@ class EpochSampler:
         self.steps_per_epoch = full + (rest > 0 and not drop_remainder)
         self.examples_per_epoch = full * batch_size if drop_remainder else share
         if self.steps_per_epoch == 0:
+            received = f"{num_examples} examples on {count} process(es)"
+            if not share:
+                raise ValueError(
+                    "There must be an example for each process. Received: "
+                    f"{received}"
+                )
             # No advice: a command has no option to keep such a batch.
-            most = f"{share}, as a last batch that is not full is left out"
-            raise ValueError(
-                f"`batch_size` must be at most {most}. Received: "
-                f"batch_size={batch_size} for {num_examples} examples on "
-                f"{count} process(es)"
-                if share
-                else "There must be an example for each process. Received: "
-                f"{num_examples} examples on {count} processes"
+            raise BatchTooLargeError(
+                f"`batch_size` must be at most {share}, as a last batch that "
+                "is not full is left out. Received: "
+                f"batch_size={batch_size} for {received}",
+                most=share,
             )
         self.num_examples = num_examples
         self.batch_size = int(batch_size)

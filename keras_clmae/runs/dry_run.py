@@ -3,6 +3,7 @@
 import time
 
 import keras
+from rich.console import Console
 from rich.table import Table
 
 from keras_clmae.callbacks import TrainingPosition
@@ -45,6 +46,8 @@ def print_dry_run(settings, plan, model, train, chosen):
     )
     rows["time"] = time_row(settings, model, train, plan.num_devices)
     print_rows(table, {**rows, **choice_rows(chosen)})
+    given = " What was chosen can be given instead." if chosen else ""
+    Console().print(f"The same without --dry_run starts the run.{given}")
 
 
 def time_row(settings, model, train, num_devices):

@@ -10,6 +10,7 @@ from keras_clmae.kernels.bfloat16 import settle_precision
 from keras_clmae.runs.loading import source_arguments
 from keras_clmae.runs.normalization import source_normalization
 from keras_clmae.runs.segmentation_data import measure_pairs
+from keras_clmae.runs.segmentation_data import with_fitting_batch
 
 
 def settle(settings, encoder):
@@ -75,6 +76,9 @@ def settle_precision_of(settings, encoder):
 def load_split(settings, encoder, split, transform="evaluation", **arguments):
     """Labeled batches of a split, in the size of the encoder's images.
 
+    Where a training split has fewer images than a batch, the batch is all of
+    them.
+
     Args:
         settings: as `settle` has seen them.
         encoder: `ViTEncoder`.
@@ -93,16 +97,20 @@ def load_split(settings, encoder, split, transform="evaluation", **arguments):
             transform = data.EvaluationTransform(
                 image_size, settings.evaluation_crop
             )
-    return data.load(
-        settings.data,
-        image_size=image_size,
-        batch_size=settings.batch_size,
-        split=split,
-        transform=transform,
-        seed=settings.seed,
-        shuffle=shuffle,
-        **{"labels": True, **source_arguments(settings), **arguments},
-    )
+
+    def load(batch_size):
+        return data.load(
+            settings.data,
+            image_size=image_size,
+            batch_size=batch_size,
+            split=split,
+            transform=transform,
+            seed=settings.seed,
+            shuffle=shuffle,
+            **{"labels": True, **source_arguments(settings), **arguments},
+        )
+
+    return with_fitting_batch(load, settings.batch_size)
 
 
 def load_test_split(settings, encoder, train):

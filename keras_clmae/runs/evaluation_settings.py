@@ -8,6 +8,12 @@ from keras_clmae.runs.source_settings import OneSplit
 from keras_clmae.runs.source_settings import SourceSettings
 
 
+def _shorten_warmup(settings):
+    """Leaves epochs after the warm-up, as pretraining does."""
+    if settings.warmup_epochs >= settings.epochs:
+        settings.warmup_epochs = settings.epochs // 5
+
+
 @dataclasses.dataclass
 class EvaluationSettings(SourceSettings):
     """The settings that every evaluation, of labeled images, has.
@@ -77,7 +83,8 @@ class LinearProbeSettings(EvaluationSettings):
         base_learning_rate: Highest learning rate for a batch of 256 images.
         probe_batch_size: Images in a step of the probe.
         epochs: Passes over the images.
-        warmup_epochs: Epochs in which the learning rate rises from 0.
+        warmup_epochs: Epochs in which the learning rate rises from 0; a fifth
+            of `epochs` where it is not below them.
     """
 
     solver: Literal["logistic_regression", "lars", "sgd"] = (
@@ -92,6 +99,10 @@ class LinearProbeSettings(EvaluationSettings):
     probe_batch_size: int = 1024
     epochs: int = 90
     warmup_epochs: int = 10
+
+    def __post_init__(self):
+        super().__post_init__()
+        _shorten_warmup(self)
 
     def protocol_label(self):
         """Name of the measurement for the report, a str."""
@@ -118,7 +129,8 @@ class FineTuneSettings(EvaluationSettings):
             2e-3 for segmentation.
         layer_decay: Factor on the learning rate from a block to the one below.
         weight_decay: AdamW's decay.
-        warmup_epochs: Epochs in which the learning rate rises from 0.
+        warmup_epochs: Epochs in which the learning rate rises from 0; a fifth
+            of `epochs` where it is not below them.
         drop_path_rate: Stochastic depth of the last block.
         label_smoothing: Share of a label that is spread over all classes.
         pooling: `mean_before_norm` (with a norm of its own, as MAE), `mean` or
@@ -160,6 +172,7 @@ class FineTuneSettings(EvaluationSettings):
 
     def __post_init__(self):
         super().__post_init__()
+        _shorten_warmup(self)
         segments = self.task == "segmentation"
         if self.base_learning_rate is None:
             self.base_learning_rate = 2e-3 if segments else 5e-4

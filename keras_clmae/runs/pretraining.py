@@ -60,9 +60,9 @@ def pretrain(
     The first Ctrl-C, or SIGTERM, saves the state and ends the training; a
     second Ctrl-C ends it at once.
 
-    Where `data` is a folder and neither `preset` nor the sizes in `model` are
-    given, what is left out is chosen from the images and the device, and
-    printed with its reasons.
+    Where neither `preset` nor the sizes in `model` are given, what is left out
+    is chosen from the images (of a folder, of shards or of a table) and the
+    device, and printed with its reasons.
 
     Args:
         data: str. Folder of images, or as in `Settings`. Defaults to `None`:
@@ -158,7 +158,11 @@ def complete(values, resume=False):
     """
     if resume or not needs_choices(values):
         return values, []
-    images = list_images(data_spec(values["data"]), values.get("channels"))
+    images = list_images(
+        data_spec(values["data"]),
+        values.get("channels"),
+        values.get("data_arguments"),
+    )
     device = find_device(values.get("simulated_devices"))
     return choose(values, images, device)
 

@@ -71,7 +71,7 @@ def _probe_images(settings, encoder):
         train,
         load_test_split(settings, encoder, train),
         num_classes=count_classes(train),
-        batch_size=settings.probe_batch_size,
+        batch_size=train.batch_size,
         pooling=settings.pooling,
         solver=settings.solver,
         base_learning_rate=settings.base_learning_rate,
@@ -90,9 +90,7 @@ def score_fine_tuning(settings, encoder, which):
         encoder,
         train,
         num_classes,
-        batch_size=train.batch_size
-        if settings.images_per_class
-        else settings.batch_size,
+        batch_size=train.batch_size,
         epochs=settings.epochs,
         base_learning_rate=settings.base_learning_rate,
         layer_decay=settings.layer_decay,
@@ -118,7 +116,7 @@ def _score_segmentation(settings, encoder, which):
         encoder,
         train,
         train.num_classes,
-        batch_size=settings.batch_size,
+        batch_size=train.batch_size,
         epochs=settings.epochs,
         base_learning_rate=settings.base_learning_rate,
         layer_decay=settings.layer_decay,

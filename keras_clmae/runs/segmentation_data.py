@@ -3,13 +3,32 @@
 import os
 
 from keras_clmae import data
+from keras_clmae.data.sharding import BatchTooLargeError
 
 # Of a folder of images with masks that has no splits.
 _TEST_SHARE = 0.2
 
 
+def with_fitting_batch(load, batch_size):
+    """Loads a data set with a batch that its images can fill.
+
+    Args:
+        load: function of a batch size.
+        batch_size: int. The batch to begin with.
+
+    Returns:
+        What `load` returns, for the largest batch up to `batch_size`.
+    """
+    try:
+        return load(batch_size)
+    except BatchTooLargeError as error:
+        return load(error.most)
+
+
 def load_pairs(settings, image_size):
     """Images with masks to train on and to score.
+
+    Where there are fewer to train on than a batch, the batch is all of them.
 
     Args:
         settings: `FineTuneSettings` that `settle` has seen.
@@ -20,14 +39,20 @@ def load_pairs(settings, image_size):
     """
     train_folders, test_folders = _folders(settings)
     common = _arguments(settings, image_size)
-    if not os.path.isdir(train_folders[0]):
-        return data.segmentation_folder(
-            *_whole(settings),
-            validation_split=_TEST_SHARE,
-            subset="both",
-            **common,
+
+    def load(*folders, **arguments):
+        return with_fitting_batch(
+            lambda batch_size: data.segmentation_folder(
+                *folders, **{**common, "batch_size": batch_size}, **arguments
+            ),
+            settings.batch_size,
         )
-    train = data.segmentation_folder(*train_folders, **common)
+
+    if not os.path.isdir(train_folders[0]):
+        return load(
+            *_whole(settings), validation_split=_TEST_SHARE, subset="both"
+        )
+    train = load(*train_folders)
     test = data.segmentation_folder(
         *test_folders,
         transform="evaluation",
@@ -50,9 +75,11 @@ def measure_pairs(settings, image_size):
     split = {}
     if not os.path.isdir(folders[0]):
         folders, split = _whole(settings), {"validation_split": _TEST_SHARE}
-    # In a training order nothing is read yet but what is to be measured.
+    # In a training order nothing is read yet but what is to be measured, and
+    # the size of a batch is of no account.
+    arguments = {**_arguments(settings, image_size), "batch_size": 1}
     return data.segmentation_folder(
-        *folders, **split, **_arguments(settings, image_size)
+        *folders, **split, **arguments
     ).normalization
 
 

@@ -36,6 +36,8 @@ _SIZES = (
     "decoder_num_layers",
     "decoder_num_heads",
 )
+# Kinds of data whose images can be looked at before a run.
+_LISTED = ("folder", "hf-dataset", "webdataset", "parquet")
 # Names in run folders of earlier versions.
 _RENAMED = {"bands": "shown_channels"}
 
@@ -328,7 +330,7 @@ def write_settings(settings):
 
 
 def needs_choices(values):
-    """Tells whether a run is of a folder, with no word on sizes.
+    """Tells whether a run has no word on sizes, and images to choose by.
 
     Args:
         values: dict. Arguments of `Settings` that were given.
@@ -338,10 +340,10 @@ def needs_choices(values):
     """
     model = values.get("model") or {}
     data = data_spec(values.get("data") or "digits")
-    folder = data.removeprefix("folder:")
+    kind, _, place = data.partition(":")
     return (
-        data != folder
-        and os.path.isdir(folder)
+        kind in _LISTED
+        and (kind != "folder" or os.path.isdir(place))
         and values.get("preset") is None
         and not all(name in model for name in _SIZES)
     )

@@ -38,7 +38,7 @@ class SourceSettings:
             says, else to `imagenet`.
         cache: `memory`, or a folder for copies on a faster disk.
         data_dir: Where TFDS keeps its data sets.
-        batch_size: Images in a batch.
+        batch_size: Images in a batch; all of them where there are fewer.
         num_heads: Attention heads of the encoder, for `.pth` files.
         decoder_num_heads: Attention heads of the decoder, for `.pth` files.
         key: Which weights of a `.pth` file are meant, such as `teacher`.

@@ -1,6 +1,9 @@
 """Print what a pretraining run is about to do and what it left."""
 
+import json
 import os
+import shlex
+import warnings
 
 import keras
 from rich.console import Console
@@ -93,7 +96,7 @@ def opening_rows(
     steps = settings.epochs * train.steps_per_epoch
     rows = {
         "model": f"{settings.title}: {_count(model)} in all",
-        "data": f"{settings.data}: {train.num_examples:,} images of "
+        "data": f"{_place(settings)}: {train.num_examples:,} images of "
         f"{height} x {width} x {channels}",
         "augmentation": _augmentation(settings),
         "encoder": f"{_count(encoder)}: {_layers(encoder)} of width "
@@ -161,50 +164,112 @@ def print_closing(settings, seconds):
         table.add_row(path.removeprefix(folder.join("")), meaning)
     console = Console()
     console.print(table)
-    console.print(
-        "Next (the first three need images with classes):", style="bold"
+    _print_commands("Next:", next_commands(settings))
+    _print_commands(
+        "Scores of images with labels, of train/ and test/ in one folder, each "
+        "with a folder per class:"
+        if settings.data.startswith("folder:")
+        else "Scores, where the images have labels:",
+        scoring_commands(settings),
     )
+
+
+def _print_commands(title, commands):
+    console = Console()
+    console.print(title, style="bold")
     # Not wrapped: people copy these lines.
-    for command in next_commands(settings, os.path.isdir(folder.masks)):
-        console.print(f"  {command}", soft_wrap=True, highlight=False)
+    for command in commands:
+        console.print(
+            f"  {command}", soft_wrap=True, highlight=False, markup=False
+        )
 
 
-def next_commands(settings, has_masks):
-    """Words the commands that score and draw a run.
+def next_commands(settings):
+    """Words the commands that use and draw a finished run.
 
     Args:
         settings: `Settings`.
-        has_masks: bool. Whether the run left a gallery of learned masks.
 
     Returns:
-        List of str.
+        List of str, for a shell.
     """
-    folder, data = settings.run_dir, settings.data
-    encoder = RunFolder(folder).encoder
-    scored = f"{folder} {data}"
-    if data != "digits" and isinstance(settings.validation, str):
-        if settings.validation != "test":
-            scored += f" --test_split {settings.validation}"
-    crop = ""
-    if settings.evaluation_crop != DEFAULT_EVALUATION_CROP:
-        crop = f" --evaluation_crop {settings.evaluation_crop:g}"
-        scored += crop
-    lines = [
-        f"keras-clmae knn {scored}",
-        f"keras-clmae linear-probe {scored}",
-        f"keras-clmae finetune {scored}",
-        f"keras-clmae embed {encoder} {data} --output features.npz{crop}",
-        f"keras-clmae export {folder} onnx",
-        f"keras-clmae visualize reconstructions {folder}",
-        f"keras-clmae visualize attention {folder}",
+    folder = RunFolder(settings.run_dir)
+    images = [folder.encoder, settings.data]
+    options = _image_options(settings)
+    commands = [["embed", *images, "--output", "features.npz", *options]]
+    query = _example_file(settings.data)
+    if query is not None:
+        commands.append(
+            ["search", *images, query, "--output", "neighbors.png", *options]
+        )
+    commands += [
+        ["export", folder.path, "onnx"],
+        ["visualize", "reconstructions", folder.path],
+        ["visualize", "attention", folder.path],
     ]
-    if has_masks:
-        lines.append(f"keras-clmae visualize animation {folder}")
-    lines.append(
-        'python -c "import keras_clmae; encoder = keras_clmae.evaluation.'
-        f"load_encoder('{encoder}')\""
+    if os.path.isdir(folder.masks):
+        commands.append(["visualize", "animation", folder.path])
+    code = (
+        "import keras_clmae; encoder = keras_clmae.evaluation."
+        f"load_encoder({json.dumps(folder.encoder)})"
     )
-    return lines
+    return [
+        *(shlex.join(["keras-clmae", *command]) for command in commands),
+        shlex.join(["python", "-c", code]),
+    ]
+
+
+def scoring_commands(settings):
+    """Words the commands that score a finished run.
+
+    Args:
+        settings: `Settings`.
+
+    Returns:
+        List of str, for a shell. `DATA` stands for a folder with labels, where
+        the run was of one without a split to score.
+    """
+    data, options = settings.data, _image_options(settings)
+    split = "test"
+    if data != "digits" and isinstance(settings.validation, str):
+        split = settings.validation
+    if split != "test":
+        options = ["--test_split", split, *options]
+    kind, _, place = data.partition(":")
+    if kind == "folder" and not os.path.isdir(os.path.join(place, split)):
+        data = "DATA"
+    return [
+        shlex.join(["keras-clmae", command, settings.run_dir, data, *options])
+        for command in ("knn", "linear-probe", "finetune")
+    ]
+
+
+def _image_options(settings):
+    """Options by which other commands read the images as the run did."""
+    options = []
+    if settings.evaluation_crop != DEFAULT_EVALUATION_CROP:
+        options += ["--evaluation_crop", f"{settings.evaluation_crop:g}"]
+    if settings.data_arguments:
+        options += ["--data_arguments", json.dumps(settings.data_arguments)]
+    if settings.data_dir is not None:
+        options += ["--data_dir", settings.data_dir]
+    return options
+
+
+def _example_file(data):
+    """Path of the first image of a folder, or `None` where there is none."""
+    from keras_clmae.data.decoding import EXTENSIONS
+
+    kind, _, place = data.partition(":")
+    if kind != "folder" or not os.path.isdir(place):
+        return None
+    for folder, folders, files in os.walk(_training_folder(place)):
+        # The order in which to go on.
+        folders.sort()
+        for name in sorted(files):
+            if name.lower().endswith(EXTENSIONS) and not name.startswith("."):
+                return os.path.join(folder, name)
+    return None
 
 
 def device_names():
@@ -215,6 +280,23 @@ def device_names():
         # Keras 3.15 cannot list those of PyTorch: where a tensor lands.
         names = [str(keras.ops.zeros(()).device)]
     return [str(name) for name in names]
+
+
+def _place(settings):
+    """Where the images come from, and whether from the split `train` of it."""
+    kind, _, place = settings.data.partition(":")
+    only = kind == "folder" and _training_folder(place) != place
+    return settings.data + ", train/ only" * only
+
+
+def _training_folder(place):
+    """The folder of the training split, or that of all images."""
+    from keras_clmae.data.loading import split_folder
+
+    with warnings.catch_warnings():
+        # Was given when the images were loaded.
+        warnings.simplefilter("ignore")
+        return split_folder(place, "train")
 
 
 def _sizes(masking):

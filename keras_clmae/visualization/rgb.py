@@ -7,6 +7,9 @@ from keras_clmae.argument_validation import check_shown_channels
 # Color of removed patches: a gray that images rarely have.
 REMOVED = np.array([0.86, 0.88, 0.92], "float32")
 
+# Of 255: images that are darker all over are stretched.
+_NEARLY_BLACK = 64
+
 
 def rgb_function(images, inverse=None, shown_channels=None):
     """Makes the function that turns a model's images into RGB images.
@@ -19,7 +22,8 @@ def rgb_function(images, inverse=None, shown_channels=None):
             model sees them; their range is shown where `inverse` is missing.
         inverse: callable. Maps such images to uint8 images of as many
             channels, such as the `normalization.inverse` of a data set.
-            Defaults to `None`: the darkest value is black, the brightest white.
+            Defaults to `None`: the darkest value is black, the brightest white,
+            as it is where no pixel of `images` is a quarter as bright as white.
         shown_channels: sequence of one channel (shown gray) or of three (shown
             red, green and blue). Defaults to `None`: the first three, or the
             first if there are fewer.
@@ -47,6 +51,9 @@ def rgb_function(images, inverse=None, shown_channels=None):
         "shown_channels", shown_channels, channels
     )
     low, high = float(images.min()), float(images.max())
+    if inverse is not None and np.max(inverse(images)) < _NEARLY_BLACK:
+        # 12 bits in files of 16, say: black, and few levels of it.
+        inverse = None
 
     def stretched(values):
         values = (np.asarray(values, "float32") - low) / max(high - low, 1e-12)

@@ -143,6 +143,8 @@ def says(capsys, *words, status=2):
             ["pretrain", "folder:nowhere", "--run_dir=r"],
             "files that exist. Received: data='folder:nowhere'",
         ),
+        (["pretrain"], "pretrain` needs --run_dir; --help shows examples"),
+        (["embed"], "embed` needs source and data; --help shows examples"),
     ],
 )
 def test_what_was_meant(words, expected, capsys):

@@ -1,6 +1,9 @@
 """The command on folders of image files, from pretraining to scores."""
 
+import ast
 import json
+import os
+import shlex
 
 import numpy as np
 import pytest
@@ -11,6 +14,7 @@ from keras_clmae.runs.normalization import source_normalization
 from keras_clmae.runs.online_knn import labeled_images
 from keras_clmae.runs.settings import Settings
 from keras_clmae.runs.summary import next_commands
+from keras_clmae.runs.summary import scoring_commands
 from tests.data.pictures import save_picture
 from tests.data.pictures import smooth_picture
 from tests.once import ONCE
@@ -263,12 +267,65 @@ def test_no_k_nn_without_classes(pictures):
     ("validation", "option"),
     [("test", ""), ("val", " --test_split val"), (0.1, ""), (None, "")],
 )
-def test_what_one_types_next(validation, option):
-    settings = settings_for("folder:photos", validation=validation)
-    (line,) = (
-        line for line in next_commands(settings, True) if " knn " in line
+def test_how_one_scores_it(validation, option, tmp_path):
+    for split in ("train", "test", "val"):
+        (tmp_path / split).mkdir()
+    data = f"folder:{tmp_path}"
+    settings = settings_for(data, validation=validation)
+    assert scoring_commands(settings) == [
+        f"keras-clmae {name} run {data}{option}"
+        for name in ("knn", "linear-probe", "finetune")
+    ]
+    # Of a folder without such a split another one is needed.
+    (tmp_path / "test").rmdir()
+    (tmp_path / "val").rmdir()
+    assert f" run DATA{option}" in scoring_commands(settings)[0]
+
+
+def test_what_one_types_next(tmp_path):
+    """Lines for a shell, whatever the names are."""
+    photos = tmp_path / "my photos"
+    (photos / "b").mkdir(parents=True)
+    for name in (".a.png", "notes.txt", "b/c.png", "d.jpg"):
+        (photos / name).touch()
+    values = {"data": f"folder:{photos}", "run_dir": "it's mine"}
+    lines = next_commands(Settings(**values))
+    words = [shlex.split(line) for line in lines]
+    encoder = os.path.join("it's mine", "encoder")
+    embed = ["keras-clmae", "embed", encoder, f"folder:{photos}"]
+    assert words[0] == [*embed, "--output", "features.npz"]
+    assert words[1][:2] == ["keras-clmae", "search"]
+    assert words[1][4] == str(photos / "d.jpg")
+    assert all("it's mine" in " ".join(line) for line in words)
+    ast.parse(words[-1][-1])
+    # Readable where no name is odd.
+    assert next_commands(settings_for("digits"))[-1] == (
+        "python -c 'import keras_clmae; encoder = keras_clmae.evaluation."
+        'load_encoder("run/encoder")\''
     )
-    assert line == f"keras-clmae knn run folder:photos{option}"
+    # Of what is searched.
+    for split in ("test", "train"):
+        (tmp_path / "split" / split).mkdir(parents=True)
+        (tmp_path / "split" / split / "a.png").touch()
+    (found,) = (
+        line
+        for line in next_commands(settings_for(f"folder:{tmp_path / 'split'}"))
+        if " search " in line
+    )
+    assert str(tmp_path / "split" / "train" / "a.png") in found
+    # What the shell must not expand, and what reads the images.
+    settings = Settings(
+        "run",
+        data="webdataset:a/{000..002}.tar",
+        data_arguments={"image_key": "left.png"},
+    )
+    (*_, first) = next_commands(settings)[0].partition("webdataset:")
+    assert first.startswith("a/{000..002}.tar'")
+    assert not any(" search " in line for line in next_commands(settings))
+    for line in (next_commands(settings)[0], *scoring_commands(settings)):
+        *_, option, value = shlex.split(line)
+        assert option == "--data_arguments"
+        assert json.loads(value) == settings.data_arguments
 
 
 @pytest.mark.parametrize(

@@ -54,3 +54,23 @@ def test_of_a_folder_in_random_order(tmp_path):
 def test_of_other_iterables():
     batches = [{"image": numbered(3)}, {"image": numbered(3)}]
     assert example_images(batches, 2).shape == (2, 4, 4, 1)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_of_shards_and_tables_in_random_order(tmp_path):
+    for module in ("datasets", "webdataset", "pyarrow"):
+        pytest.importorskip(module)
+    from tests.data import source_places
+
+    source_places.write_sources(tmp_path)
+    for kind in source_places.KINDS:
+        column = {} if kind == "webdataset" else {"image_column": "photo"}
+        dataset = source_places.make(tmp_path, kind, **column)
+        shown = example_images(dataset, 5)
+        # The damaged one may be among them.
+        assert len(shown) in (4, 5) and shown.shape[1:] == (8, 8, 3), kind
+        levels = shown[:, 0, 0, 0]
+        assert np.abs(np.diff(np.sort(levels))).min() > 0.01
+        batches = np.concatenate([np.asarray(batch) for batch in dataset])
+        distances = np.abs(levels[:, None] - batches[:, 0, 0, 0])
+        assert distances.min(axis=1).max() < 1e-3, kind

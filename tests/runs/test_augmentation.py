@@ -12,6 +12,7 @@ from keras_clmae.callbacks import TrainingInterrupted
 from keras_clmae.runs.loading import load_data
 from keras_clmae.runs.loading import pretrain_transform
 from keras_clmae.runs.summary import next_commands
+from keras_clmae.runs.summary import scoring_commands
 from tests.cli.processes import assert_same_end
 from tests.data.pictures import save_picture
 from tests.once import ONCE
@@ -85,9 +86,9 @@ def test_evaluation_crop(pictures):
         assert validation.transform.crop_fraction == crop
         crops[crop] = next(iter(validation))
     assert np.abs(crops[1.0] - crops[0.875]).max() > 0.01
-    # Three scores, and the features.
-    commands = next_commands(settings, False)
-    assert sum("--evaluation_crop 1" in line for line in commands) == 4
+    # Features, search and three scores.
+    commands = next_commands(settings) + scoring_commands(settings)
+    assert sum("--evaluation_crop 1" in line for line in commands) == 5
 
 
 @pytest.mark.parametrize(

@@ -13,14 +13,15 @@ from keras_clmae.runs.choices import find_device
 from keras_clmae.runs.choices import list_images
 from keras_clmae.runs.settings import needs_choices
 from tests.data.pictures import save_picture
+from tests.data.pictures import smooth_picture
 from tests.once import ONCE
 
 for module in ("jsonargparse", "rich", "tensorflow", "matplotlib"):
     pytest.importorskip(module)
 
 pytestmark = ONCE
-GPU = Device(True, 80 * 2**30)
-CPU = Device(False, 16 * 2**30)
+GPU = Device(True, 80 * 2**30, True)
+CPU = Device(False, 16 * 2**30, False)
 
 
 def chosen(images, device, **given):
@@ -59,11 +60,22 @@ def test_table(listing, device, expected):
 def test_batch_follows_the_memory():
     images = ImageListing(1_000_000, 375, 3)
     batches = [
-        chosen(images, Device(True, gigabytes * 2**30))["batch_size"]
+        chosen(images, Device(True, gigabytes * 2**30, True))["batch_size"]
         for gigabytes in (8, 16, 80)
     ]
     assert batches == sorted(batches)
     assert batches[0] < batches[1] <= batches[2] == 256
+
+
+def test_precision_follows_the_device():
+    """A GPU need not compute in bfloat16, and some processors do."""
+    images = ImageListing(1_000_000, 375, 3)
+    old = chosen(images, Device(True, 16 * 2**30, False))
+    new = chosen(images, Device(True, 16 * 2**30, True))
+    assert "precision" not in old and old["preset"] == new["preset"]
+    assert new["batch_size"] == 2 * old["batch_size"]
+    processor = chosen(images, Device(False, 16 * 2**30, True))
+    assert processor["precision"] == "mixed_bfloat16"
 
 
 def test_recipe_follows_the_size():
@@ -106,6 +118,9 @@ def test_when_there_is_a_need(tmp_path):
     assert needs_choices({"data": f"folder:{folder}", "epochs": 3})
     assert not needs_choices({"data": folder, "preset": "tiny_patch4_32"})
     assert not needs_choices({"data": "digits"})
+    assert not needs_choices({"data": "tfds:mnist"})
+    assert not needs_choices({"data": "folder:nowhere"})
+    assert needs_choices({"data": "webdataset:{000..002}.tar"})
     assert not needs_choices({})
     assert needs_choices({"data": folder, "model": {"num_layers": 8}})
     sizes = {"num_layers": 1, "decoder_num_layers": 1}
@@ -126,6 +141,54 @@ def test_listing_of_a_folder(photos):
     assert list_images(f"folder:{photos}") == ImageListing(17, 20, 1)
     device = find_device()
     assert device.memory > 2**28
+    assert device.bfloat16 == keras_clmae.kernels.bfloat16_is_fast()
+    assert not find_device(simulated_devices=2).bfloat16
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_listing_of_shards_and_tables(tmp_path):
+    for module in ("datasets", "webdataset", "pyarrow"):
+        pytest.importorskip(module)
+    from tests.data.source_places import COUNT
+    from tests.data.source_places import KINDS
+    from tests.data.source_places import write_sources
+
+    write_sources(tmp_path)
+    for kind in KINDS:
+        data = f"{kind}:{tmp_path / kind}"
+        arguments = {} if kind == "webdataset" else {"image_column": "photo"}
+        found = list_images(data, None, arguments)
+        assert found == ImageListing(COUNT, 8, 3), kind
+        assert list_images(data, 1, arguments).channels == 1
+
+
+@pytest.mark.parametrize("kind", ["L.png", "RGB.tif", "RGB.png", "L.tif"])
+def test_images_of_16_bits_are_measured(kind, tmp_path):
+    tifffile = pytest.importorskip("tifffile")
+    mode, _, ending = kind.partition(".")
+    save_picture(tmp_path / "8" / f"a.{ending}", mode, size=(20, 30))
+    shallow = list_images(f"folder:{tmp_path / '8'}")
+    assert shallow == ImageListing(1, 20, len(mode))
+    assert "statistics" not in chosen(shallow, CPU)
+    (tmp_path / "16").mkdir()
+    path = tmp_path / "16" / f"a.{ending}"
+    levels = smooth_picture(20, 30, len(mode)).astype("uint16").squeeze() * 9
+    if ending == "tif":
+        tifffile.imwrite(path, levels)
+    else:
+        import tensorflow as tf
+
+        levels = levels.reshape(20, 30, -1)
+        path.write_bytes(tf.io.encode_png(levels).numpy())
+    deep = list_images(f"folder:{tmp_path / '16'}")
+    assert deep == ImageListing(1, 20, len(mode), deep=True)
+    assert chosen(deep, CPU)["statistics"] == "from_data"
+
+
+def test_listing_of_nothing_that_can_be_read(tmp_path):
+    (tmp_path / "torn.tif").write_bytes(b"II*\0")
+    with pytest.raises(ValueError, match="can be read|cannot be read"):
+        list_images(f"folder:{tmp_path}", 1)
 
 
 def test_choosing_takes_one_process(monkeypatch):
@@ -149,6 +212,8 @@ def test_a_folder_is_all_it_takes(photos, tmp_path, capsys, monkeypatch):
     assert "chosen: --preset" in printed and "without a GPU" in printed
     assert "chosen: --image_size" in printed and "20 pixels" in printed
     assert "operations counted" in printed
+    assert "tiny_patch16_224 (without a GPU; its layers" in printed
+    assert "without --dry_run" in printed
     assert not run_dir.exists()
     # A network that trains at once; what is given is not chosen.
     short = ["--epochs=1", "--pictures_every=0", "--masking_module.width=8"]

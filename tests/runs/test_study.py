@@ -1,11 +1,13 @@
 """A study: what is run, what is skipped, and the sums in its table."""
 
+import importlib
 import json
 import math
 
 import pytest
 
 from keras_clmae import runs
+from keras_clmae.callbacks import TrainingInterrupted
 from keras_clmae.runs import study_record
 from keras_clmae.runs.study_figure import study_figure
 from keras_clmae.runs.study_settings import read_study
@@ -189,3 +191,21 @@ def test_nothing_to_sum_up(tmp_path):
         runs.study(path, table_only=True)
     with pytest.raises(ValueError, match="YAML file of a study"):
         runs.study(tmp_path / "none.yaml")
+
+
+def test_how_to_go_on_with_the_same_part(tmp_path, capsys, monkeypatch):
+    cli = pytest.importorskip("keras_clmae.cli")
+    studying = importlib.import_module("keras_clmae.runs.studying")
+    path = tmp_path / "my study.yaml"
+    path.write_text(STUDY)
+
+    def stopped(*arguments):
+        raise TrainingInterrupted("Stopped on request")
+
+    monkeypatch.setattr(studying, "run_study", stopped)
+    with pytest.raises(SystemExit):
+        cli.run(["study", str(path), "--methods", "mae", "--seeds", "4"])
+    assert capsys.readouterr().err == (
+        "Stopped on request. Go on with: keras-clmae study "
+        f"'{path}' --methods mae --seeds 4\n"
+    )

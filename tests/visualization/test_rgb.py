@@ -173,3 +173,18 @@ def test_removed_error_counts_removed_pixels_only():
     rebuilt[0, :4, :4] = 2
     arrays = {"reconstruction": rebuilt, "mask": [[1, 0, 0, 0, 0, 0]]}
     assert removed_error(images, arrays, GRID) == 4
+
+
+def test_images_that_are_nearly_black_are_stretched():
+    """As of 12 bits in files of 16, where few of the 256 levels are used."""
+    images = np.linspace(0, 1 / 16, 16, dtype="float32").reshape(1, 4, 4, 1)
+
+    def inverse(values):
+        return (values * 255).clip(0, 255).astype("uint8")
+
+    rgb = visualization.rgb_function(images, inverse)
+    assert rgb(images).min() == 0 and rgb(images).max() == 1
+    assert len(np.unique(rgb(images))) == 16
+    # Others are shown as they are.
+    rgb = visualization.rgb_function(8 * images, inverse)
+    assert rgb(8 * images).max() == np.float32(127 / 255)

@@ -59,7 +59,7 @@ class WindowSampler(EpochSampler):
         """
         if not self.shuffle:
             return super().order(epoch)
-        rng = np.random.default_rng((self.seed, epoch))
+        rng = np.random.default_rng((self.seed, int(epoch)))
         groups = rng.permutation(len(self._groups))
         order = np.concatenate([self._groups[group] for group in groups])
         for start in range(0, len(order), self.window):
