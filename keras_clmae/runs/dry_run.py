@@ -66,19 +66,32 @@ def time_row(settings, model, train, num_devices):
     work = images * flop_per_image(model)
     speed = num_devices * product_speed(settings.precision)
     seconds = work / (UTILIZATION * speed)
-    least = "" if model.learns_masks else "at most "
     return (
-        f"{least}about {duration(seconds)}: {work:.1e} operations counted, at "
+        f"about {duration(seconds)}: {work:.1e} operations counted, at "
         f"{UTILIZATION:.0%} of the {speed / 1e12:.2g} TFLOP/s that a matrix "
-        "product reaches here; reading the images not counted"
+        "product reaches here; reading the images"
+        f"{'' if _has_masking_phase(model) else ' and choosing masks'} not "
+        "counted"
     )
 
 
+def _has_masking_phase(model):
+    return model.learns_masks and model.objective.needs_masking_phase
+
+
 def flop_per_image(model):
-    """Counts the operations of a training step; see `step_size`."""
+    """Counts the operations of a training step; see `step_size`.
+
+    Args:
+        model: `CLMAE` or `MaskedAutoencoder`.
+
+    Returns:
+        float. Where there is no masking phase, those of plain MAE, which a thin
+        masking module hardly adds to.
+    """
     autoencoder = getattr(model, "autoencoder", model)
     encoder, decoder = autoencoder.encoder, autoencoder.decoder
-    return step_size(
+    counted = step_size(
         image_shape=encoder.image_shape,
         patch_size=encoder.patch_size,
         hidden_dim=encoder.hidden_dim,
@@ -88,7 +101,10 @@ def flop_per_image(model):
         decoder_num_layers=decoder.num_layers,
         decoder_num_heads=decoder.num_heads,
         mask_ratio=autoencoder.mask_ratio,
-    ).flop_per_image
+    )
+    if _has_masking_phase(model):
+        return counted.flop_per_image
+    return counted.autoencoder_flop
 
 
 def product_speed(precision):

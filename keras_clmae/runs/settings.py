@@ -66,7 +66,7 @@ class Settings:
             of the patches), either with arguments, as in
             `{name: patch_error, sharpness: 2.0}`, or a class of your own as
             `{class_path: my_module.Objective, init_args: {...}}`. Defaults to
-            the paper's.
+            the paper's; where settings are chosen, to `patch_error`.
         masking_module: Arguments of the masking module, such as `num_layers`,
             `width` or `head`; or a layer of your own by `class_path` and
             `init_args`. What is left out is what the objective asks for.

@@ -27,6 +27,8 @@ class StepSize:
         autoencoder_parameters: int. Trainable ones.
         masking_parameters: int. Trainable ones.
         flop_per_image: float. Of matrix products, both phases.
+        autoencoder_flop: float. Those of the autoencoder's phase alone, which
+            is plain MAE's step.
         tokens: int. Patches of an image.
         bytes_per_image: dict from `(gradient_checkpointing, bytes of a number)`
             to the bytes that the larger phase keeps for its backward pass.
@@ -35,6 +37,7 @@ class StepSize:
     autoencoder_parameters: int
     masking_parameters: int
     flop_per_image: float
+    autoencoder_flop: float
     tokens: int
     bytes_per_image: dict
 
@@ -108,6 +111,7 @@ def step_size(preset=None, **overrides):
         encoder + decoder,
         masking,
         flop,
+        3 * autoencoder_phase,
         tokens,
         {
             (on, size): size * numbers

@@ -68,9 +68,14 @@ def choice_rows(chosen):
         dict from name to text.
     """
     return {
-        f"chosen: --{choice.name}": f"{choice.value} ({choice.reason})"
+        f"chosen: --{choice.name}": f"{_value(choice.value)} ({choice.reason})"
         for choice in chosen
     }
+
+
+def _value(value):
+    """A value as an option takes it."""
+    return json.dumps(value) if isinstance(value, dict) else value
 
 
 def opening_rows(

@@ -57,6 +57,26 @@ def test_table(listing, device, expected):
     assert (values.get("precision") == "mixed_bfloat16") == device.is_gpu
 
 
+def test_masks_are_the_recommended_ones():
+    images = ImageListing(500, 32, 3)
+    values = chosen(images, GPU)
+    assert values["objective"] == {"name": "patch_error", "sharpness": 2.0}
+    # ViT-Ti is 192 wide.
+    assert values["masking_module"]["width"] == 48
+    assert values["final_factor"] == -0.5
+    values = chosen(images, GPU, model={"hidden_dim": 100}, final_factor=-1.0)
+    assert values["masking_module"]["width"] == 24
+    assert values["final_factor"] == -1.0
+    for given in (
+        {"method": "mae"},
+        {"objective": "curriculum"},
+        {"masking_module": {"num_layers": 2}},
+        {"random_mask_share": 0.5},
+    ):
+        values = chosen(images, GPU, **given)
+        assert {**values, **given} == values and "final_factor" not in values
+
+
 def test_batch_follows_the_memory():
     images = ImageListing(1_000_000, 375, 3)
     batches = [
@@ -102,6 +122,7 @@ def test_what_is_given_stays():
         "weight_decay": 0.1,
         "base_learning_rate": 1e-2,
         "curriculum": "cosine",
+        "objective": "curriculum",
     }
     values, reasons = choose(given, ImageListing(500, 32, 1), GPU)
     assert {name: values[name] for name in given} == given
@@ -215,14 +236,17 @@ def test_a_folder_is_all_it_takes(photos, tmp_path, capsys, monkeypatch):
     assert "tiny_patch16_224 (without a GPU; its layers" in printed
     assert "without --dry_run" in printed
     assert not run_dir.exists()
+    assert '{"name": "patch_error", "sharpness": 2.0} (ahead' in printed
     # A network that trains at once; what is given is not chosen.
-    short = ["--epochs=1", "--pictures_every=0", "--masking_module.width=8"]
+    short = ["--epochs=1", "--pictures_every=0", "--model.hidden_dim=48"]
     short += ["--model.num_layers=1", "--model.decoder_num_layers=1"]
-    model = cli.run([*arguments, *short, "--masking_module.num_layers=1"])
+    model = cli.run([*arguments, *short])
     printed = capsys.readouterr().out
     assert "chosen: --epochs" not in printed
     assert "encoder" in printed
     assert model.encoder.image_shape == (16, 16, 1)
+    assert model.masking_module.width == 12
+    assert not model.objective.needs_masking_phase
     assert (run_dir / "encoder" / "normalization.json").exists()
     stored = runs.read_settings(run_dir)
     assert (stored.image_size, stored.batch_size) == (16, 8)
