@@ -88,9 +88,7 @@ else
     session tensorflow tensorflow "${spread[@]}" -m "not once" "$@" &
     {
         session torch torch "${spread[@]}" -m "not once" "$@"
-        # The other sessions end while this one runs: two processes at least.
-        session once torch --numprocesses "$((workers > 2 ? workers : 2))" \
-            --dist worksteal -m once "$@"
+        session once torch "${spread[@]}" -m once "$@"
     } &
     wait
 fi
