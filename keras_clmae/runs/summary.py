@@ -288,7 +288,7 @@ def device_names():
 
 
 def _place(settings):
-    """Where the images come from, and whether from the split `train` of it."""
+    """Words where the images come from, and whether from `train` only."""
     kind, _, place = settings.data.partition(":")
     only = kind == "folder" and _training_folder(place) != place
     return settings.data + ", train/ only" * only
