@@ -62,7 +62,7 @@ def step(
         device: cpu or gpu, as the backends see it.
         precision: bfloat16 is mixed precision; autocast in the others' code.
             Several are put in one table; ratios are to the first.
-        quick: Tells within three minutes which backend and precision is fastest
+        quick: Tells in a few minutes which backend and precision is fastest
             here, in its last line, by a model of the width of ViT-Ti/4 and few
             layers. Options about sizes, methods, variants and rounds are not
             read.

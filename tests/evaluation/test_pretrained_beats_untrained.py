@@ -36,7 +36,7 @@ def adamw(learning_rate):
 def encoders():
     """The pretrained one, and an untrained one of the same sizes."""
     keras.utils.set_random_seed(0)
-    # Half of scripts/recipes/digits.yaml.
+    # About half of the recipe digits_published.
     model = CLMAE.from_sizes(
         masking_module=MaskingModule(
             num_layers=1, num_heads=4, name="masking_module"
