@@ -120,6 +120,11 @@ def check_images(images, image_shape):
     Raises:
         ValueError: If they are not.
     """
+    if not hasattr(images, "dtype"):
+        raise ValueError(
+            "`images` must be a tensor or an array, such as batch['image'] of "
+            f"a batch that is a dict. Received: images={type(images).__name__}"
+        )
     dtype = keras.backend.standardize_dtype(images.dtype)
     if "float" not in dtype:
         raise ValueError(

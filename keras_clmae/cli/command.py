@@ -4,10 +4,12 @@ Nothing here or in the subcommands imports Keras before the arguments are known
 to be good.
 """
 
+import contextlib
 import importlib.util
 import os
 import re
 import sys
+import warnings
 
 from keras_clmae.runs.suggestions import did_you_mean
 from keras_clmae.version import __version__
@@ -63,7 +65,8 @@ def run(arguments):
             work failed, and 130 where Ctrl-C ended it.
     """
     try:
-        return _dispatch(list(arguments))
+        with _warnings_in_one_line():
+            return _dispatch(list(arguments))
     except UsageError as error:
         _end(error, USAGE)
     except (ValueError, ImportError, OSError, FloatingPointError) as error:
@@ -76,6 +79,23 @@ def run(arguments):
         if message is None:
             raise
         _end(message, FAILURE)
+
+
+@contextlib.contextmanager
+def _warnings_in_one_line():
+    """Prints a warning of the user's data without the code that gives it."""
+    before = warnings.formatwarning
+
+    def one_line(message, category, *place, **line):
+        if category is not UserWarning:
+            return before(message, category, *place, **line)
+        return f"warning: {' '.join(str(message).split())}\n"
+
+    warnings.formatwarning = one_line
+    try:
+        yield
+    finally:
+        warnings.formatwarning = before
 
 
 def _message_of_reader(error):

@@ -153,7 +153,12 @@ def read_timm(
         # Before what the model says: tokens are refused by their names.
         vit_names.check_tokens(weights)
         told = describe(path_or_model)
-        num_heads = num_heads or told.num_heads
+        if num_heads not in (None, told.num_heads):
+            raise ValueError(
+                "`num_heads` must be left out for a timm model, or be its "
+                f"own, {told.num_heads}. Received: num_heads={num_heads}"
+            )
+        num_heads = told.num_heads
         layer_norm_epsilon = layer_norm_epsilon or told.layer_norm_epsilon
         global_pool = global_pool or told.global_pool
         grid_size = grid_size or told.grid_size

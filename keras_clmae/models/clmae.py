@@ -2,6 +2,7 @@
 
 import keras
 
+from keras_clmae.batches import unpack_batch
 from keras_clmae.maskers.masking_module import MaskingModule
 from keras_clmae.models.clmae_losses import CLMAELosses
 from keras_clmae.models.masked_autoencoder import MaskedAutoencoder
@@ -193,6 +194,11 @@ class CLMAE(RandomStateMixin, CLMAELosses, CLMAETrainer, PresetModel):
         return self.autoencoder.encoder
 
     @property
+    def image_shape(self):
+        """(height, width, channels), in pixels."""
+        return self.autoencoder.image_shape
+
+    @property
     def autoencoder_variables(self):
         """Trainable variables of the first player."""
         return self.autoencoder.trainable_variables
@@ -210,6 +216,7 @@ class CLMAE(RandomStateMixin, CLMAELosses, CLMAETrainer, PresetModel):
         self.built = True
 
     def call(self, images, training=None):
+        images, _ = unpack_batch(images)
         scores = self.keep_scores(images)
         outputs = self.autoencoder(
             images, keep_scores=scores, training=training

@@ -102,6 +102,9 @@ def check_takes_logits(name, value):
         ValueError: If it has `from_logits=False`.
     """
     getter = keras.losses.get if name == "loss" else keras.metrics.get
+    # Keras chooses among its cross-entropies by the labels.
+    if name == "loss" and str(value).lower() in ("crossentropy", "ce"):
+        value = "categorical_crossentropy"
     if isinstance(value, str):
         try:
             value = getter(value)
@@ -110,6 +113,7 @@ def check_takes_logits(name, value):
             return
     if inspect.isclass(value):
         value = value()
+    kind = getattr(value, "__name__", type(value).__name__)
     if hasattr(value, "get_config"):
         from_logits = value.get_config().get("from_logits")
     elif callable(value):
@@ -117,12 +121,13 @@ def check_takes_logits(name, value):
         from_logits = parameter and parameter.default
     else:
         return
-    if from_logits is False:
-        kind = getattr(value, "__name__", type(value).__name__)
+    # It knows no logits.
+    if from_logits is False or kind in ("KLDivergence", "kl_divergence"):
+        found = "" if from_logits is None else " with from_logits=False"
         raise ValueError(
             f"`{name}` must take logits, which is what the model gives, for "
             "instance `keras.losses.SparseCategoricalCrossentropy("
-            f"from_logits=True)`. Received: {kind} with from_logits=False"
+            f"from_logits=True)`. Received: {kind}{found}"
         )
 
 

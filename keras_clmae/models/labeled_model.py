@@ -72,9 +72,14 @@ class LabeledModel(HeadedPresetModel):
 
     def evaluate(self, x=None, y=None, *args, **kwargs):
         self._check_data(x, y)
+        warn_of_raw_pixels(x)
         result = super().evaluate(x, y, *args, **kwargs)
         self._refuse_foreign_labels()
         return result
+
+    def predict(self, x, *args, **kwargs):
+        warn_of_raw_pixels(x)
+        return super().predict(x, *args, **kwargs)
 
     def compute_loss(
         self, x=None, y=None, y_pred=None, sample_weight=None, training=True

@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from keras_clmae.argument_validation import check_images
+from keras_clmae.batches import unpack_batch
 from keras_clmae.layers.patch_embedding import patchify
 from keras_clmae.layers.patch_embedding import unpatchify
 from keras_clmae.layers.token_selection import gather_tokens
@@ -236,6 +237,7 @@ class MaskedAutoencoder(MAETrainer, PresetModel):
         return patch_errors(prediction, targets)
 
     def call(self, images, keep_scores=None, training=None):
+        images, _ = unpack_batch(images)
         tokens = self.encoder.embed(images)
         if keep_scores is None:
             keep_scores = self.masker(ops.stop_gradient(tokens))

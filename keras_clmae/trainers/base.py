@@ -14,7 +14,6 @@ from keras_clmae.distribution.replicas import order_by_share
 from keras_clmae.distribution.replicas import split_rows
 from keras_clmae.optimizers import NO_WEIGHT_DECAY
 from keras_clmae.trainers.base_mae import BaseMAETrainer
-from keras_clmae.trainers.batches import check_fit_arguments
 from keras_clmae.trainers.mask_health import WatchCurriculum
 from keras_clmae.trainers.player_optimizers import PlayerOptimizers
 from keras_clmae.trainers.progress import progress_for_fit
@@ -271,7 +270,6 @@ class BaseCLMAETrainer(BaseMAETrainer):
         Returns:
             A dict, or a list in the order of `metrics_names`.
         """
-        check_fit_arguments(kwargs)
         super().evaluate(*args, return_dict=True, **kwargs)
         self._merge_validation()
         logs = {n: float(v) for n, v in self.validation_logs().items()}

@@ -1,6 +1,7 @@
 """Check losses and images in Keras's own training, for plain MAE."""
 
 from keras_clmae.trainers.batches import check_fit_arguments
+from keras_clmae.trainers.batches import warn_of_raw_pixels
 from keras_clmae.trainers.batches import watch_for_raw_pixels
 from keras_clmae.trainers.terminate_on_non_finite import terminating_callbacks
 
@@ -60,6 +61,30 @@ class BaseMAETrainer:
             callbacks=callbacks,
             **kwargs,
         )
+
+    def evaluate(self, x=None, *args, **kwargs):
+        """Validates as any Keras model.
+
+        Takes what `keras.Model.evaluate` takes, but no weights of samples.
+
+        Returns:
+            The loss, or a dict with it.
+
+        Raises:
+            ValueError: If `sample_weight` is given.
+        """
+        check_fit_arguments(kwargs)
+        warn_of_raw_pixels(x)
+        return super().evaluate(x, *args, **kwargs)
+
+    def predict(self, x, *args, **kwargs):
+        """Predicts as any Keras model; batches may be dicts, as in `fit`.
+
+        Returns:
+            What the model returns, as arrays.
+        """
+        warn_of_raw_pixels(x)
+        return super().predict(x, *args, **kwargs)
 
     def _callbacks_of_fit(self, callbacks, verbose, x, batch_size):
         return callbacks, verbose

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import warnings
 
 import keras
 import pytest
@@ -194,6 +195,21 @@ def test_only_the_chatter_of_tensorflow_is_kept_back(monkeypatch, capfd):
     with backend._without_chatter():
         os.write(2, text)
     assert capfd.readouterr().err.splitlines() == lines
+
+
+def test_warnings_are_one_line(monkeypatch, capsys):
+    def warns(arguments):
+        for kind in (UserWarning, DeprecationWarning):
+            text = warnings.formatwarning("of data\nor so", kind, "x.py", 3, "")
+            print(text, end="", file=sys.stderr)
+
+    before = warnings.formatwarning
+    monkeypatch.setattr(cli.command, "_dispatch", warns)
+    cli.run([])
+    first, second, *_ = capsys.readouterr().err.splitlines()
+    assert first == "warning: of data or so"
+    assert second == "x.py:3: DeprecationWarning: of data"
+    assert warnings.formatwarning is before
 
 
 def test_ctrl_c_saves_first_and_ends_at_once_then(capsys):

@@ -12,6 +12,7 @@ from tests.data.pictures import save_picture
 from tests.drawn import drawn_panels
 from tests.once import ONCE
 from tests.tiny_models import tiny_autoencoder
+from tests.tiny_models import tiny_clmae
 
 for module in ("jsonargparse", "matplotlib", "tensorflow"):
     pytest.importorskip(module)
@@ -83,6 +84,14 @@ def test_anomaly(model, photos, tmp_path, capsys):
     assert drawn_panels(output / "highest.png")[1] == 6
     means = runs.anomaly(model, photos, output, score="mean", verbose=0)
     assert max(score for _, score in means) < scores[0]
+
+
+def test_anomaly_of_learned_masks(photos, tmp_path):
+    tiny_clmae(image_shape=(8, 8, 3)).save(tmp_path / "clmae.keras")
+    found = runs.anomaly(
+        tmp_path / "clmae.keras", photos, tmp_path / "out", verbose=0
+    )
+    assert len(found) == 5 and all(score > 0 for _, score in found)
 
 
 def test_anomaly_needs_a_decoder(photos, tmp_path, capsys):

@@ -119,6 +119,12 @@ def test_epsilon_is_read(make):
     assert ours.encoder.norm.epsilon == 1e-5
 
 
+def test_heads_are_the_models_own(make):
+    assert from_timm(make(), num_heads=2).encoder.num_heads == 2
+    with pytest.raises(ValueError, match="`num_heads` must be left out.*own, 2"):
+        from_timm(make(), num_heads=4)
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

@@ -151,7 +151,7 @@ def resident_bytes():
 @pytest.mark.skipif(
     not os.path.exists("/proc/self/statm"), reason="reads Linux's /proc"
 )
-@pytest.mark.parametrize("known", [False, pytest.param(True, marks=ONCE)])
+@pytest.mark.parametrize("known", [False, True])
 def test_memory_is_flat_over_measurements(known):
     model = keras.Sequential(
         [keras.Input((32, 32, 3)), keras.layers.GlobalAveragePooling2D()]

@@ -346,8 +346,12 @@ def test_batches_of_dicts_train_as_pairs():
 
 @ONCE
 def test_raw_pixels_are_warned_of():
+    classifier, raw = compiled(), 200 * np.abs(IMAGES)
+    for use in (classifier.fit, classifier.evaluate):
+        with pytest.warns(UserWarning, match="do not look normalized"):
+            use(raw, LABELS, verbose=0)
     with pytest.warns(UserWarning, match="do not look normalized"):
-        compiled().fit(200 * np.abs(IMAGES), LABELS, verbose=0)
+        classifier.predict(raw, verbose=0)
 
 
 @pytest.mark.parametrize("wrong", [9, pytest.param(-1, marks=ONCE)])
@@ -404,6 +408,9 @@ def test_class_names_are_remembered(tmp_path):
         ({"loss": keras.losses.BinaryCrossentropy}, "`loss`"),
         ({"loss": keras.losses.categorical_crossentropy}, "`loss`"),
         ({"loss": ["binary_focal_crossentropy"]}, "`loss`"),
+        ({"loss": "crossentropy"}, "`loss`"),
+        ({"loss": "kl_divergence"}, "`loss`.*: kl_divergence$"),
+        ({"loss": keras.losses.KLDivergence()}, "`loss`.*: KLDivergence$"),
         ({"metrics": ["sparse_categorical_crossentropy"]}, "`metrics`"),
         ({"metrics": [keras.metrics.BinaryCrossentropy()]}, "`metrics`"),
     ],

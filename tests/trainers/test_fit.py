@@ -12,6 +12,7 @@ from tests.tiny_models import assert_same_bits
 from tests.tiny_models import compiled_clmae
 from tests.tiny_models import compiled_mae
 from tests.tiny_models import shared_clmae
+from tests.tiny_models import tiny_autoencoder
 from tests.tiny_models import tiny_clmae
 from tests.tiny_models import tiny_images
 from tests.tiny_models import to_numpy
@@ -32,6 +33,8 @@ def test_weights_of_samples_are_refused(make):
     ):
         with pytest.raises(ValueError, match=f"`{[*arguments][-1]}` must be"):
             fit(model, images, **arguments)
+    with pytest.raises(ValueError, match="`sample_weight` must be"):
+        model.evaluate(images, sample_weight=np.zeros(4), verbose=0)
     with pytest.raises(ValueError, match="`sample_weight` and `class_weight`"):
         model.train_on_batch(images, np.zeros(4), sample_weight=np.ones(4))
 
@@ -56,6 +59,21 @@ def test_batches_of_dicts(make):
         model.train_on_batch({"picture": images})
 
 
+@ONCE
+@pytest.mark.parametrize("make", [tiny_clmae, tiny_autoencoder])
+def test_dicts_are_predicted_as_arrays(make):
+    model, images = make(), tiny_images(4)
+    weights = to_numpy(model.variables)
+    expected = model.predict(images, verbose=0)["prediction"]
+    for variable, value in zip(model.variables, weights, strict=True):
+        variable.assign(value)
+    batch = {"image": images, "label": np.zeros(4)}
+    found = model.predict(batch, verbose=0)["prediction"]
+    np.testing.assert_array_equal(found, expected)
+    with pytest.raises(ValueError, match=r"such as batch\['image'\].*=dict"):
+        model.encoder(batch)
+
+
 def test_metrics_names_name_what_evaluate_returns():
     model, images = shared_clmae(), tiny_images(6)
     values = model.evaluate(images, verbose=0)
@@ -76,6 +94,10 @@ def test_raw_pixels_are_warned_of_once(make):
         fit(model, 200 * np.abs(tiny_images()))
     messages = [str(warning.message) for warning in warned]
     assert sum("normalized" in message for message in messages) == 1
+    for use in (model.evaluate, model.predict):
+        use(tiny_images(4), verbose=0)
+        with pytest.warns(UserWarning, match="do not look normalized"):
+            use(200 * np.abs(tiny_images(4)), verbose=0)
 
 
 @ONCE
