@@ -4,6 +4,7 @@ import dataclasses
 import os
 from typing import Literal
 
+from keras_clmae.runs.checks import check_positive_integer
 from keras_clmae.runs.source_settings import OneSplit
 from keras_clmae.runs.source_settings import SourceSettings
 
@@ -46,16 +47,24 @@ class KNNSettings(EvaluationSettings):
 
     Args:
         protocol: `cosine_weighted` as in DINO, or `clmae` as in CL-MAE.
-        k: Numbers of neighbors; the first one is the score in the report.
+        k: Number of neighbors, or several; the first is the report's score.
             Defaults to the protocol's own, 20 or 5.
         pooling: `mean`, `class_token` or `mean_before_norm`.
         temperature: Temperature of the votes, for `cosine_weighted`.
     """
 
     protocol: Literal["cosine_weighted", "clmae"] = "cosine_weighted"
-    k: list[int] | None = None
+    k: int | list[int] | None = None
     pooling: Literal["mean", "class_token", "mean_before_norm"] = "mean"
     temperature: float = 0.07
+
+    def __post_init__(self):
+        super().__post_init__()
+        if isinstance(self.k, int):
+            self.k = [self.k]
+        # Features would be extracted first.
+        for each in self.k or ():
+            check_positive_integer("k", each)
 
     def protocol_label(self):
         """Name of the measurement for the report, a str."""

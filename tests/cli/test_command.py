@@ -133,7 +133,7 @@ def says(capsys, *words, status=2):
         (["visualize", "mask"], "Did you mean 'masks'?"),
         (
             ["knn", ".", "digits", "--k=zero"],
-            "`k` must be list[int] or None. Received: k=zero",
+            "`k` must be int or list[int] or None. Received: k=zero",
         ),
         (
             ["knn", ".", "digits", "--statistics=mine"],

@@ -296,7 +296,7 @@ def test_from_python(run_folder, tmp_path):
         str(run_folder), "digits", k=[3], verbose=0, output=paths[0]
     )
     by_command = cli.run(
-        ["knn", str(run_folder), "digits", "--k=[3]", "--verbose=0"]
+        ["knn", str(run_folder), "digits", "--k=3", "--verbose=0"]
         + [f"--output={paths[1]}"]
     )
     assert record["scores"] == by_command["scores"]
@@ -305,6 +305,7 @@ def test_from_python(run_folder, tmp_path):
     )
     for values, message in (
         ({"protokol": "clmae"}, "'protokol'. Did you mean 'protocol'"),
+        ({"k": [3, 0]}, "`k` must be a positive integer. Received: k=0"),
         ({"protocol": "clmea"}, "`protocol` must be one of .* 'clmae'\\?"),
     ):
         with pytest.raises(ValueError, match=message):
