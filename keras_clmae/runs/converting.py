@@ -202,10 +202,20 @@ def print_report(console, model, read, wrote, names):
     for title, names in (
         ("left over in the source, dropped", read.left_over),
         ("missing in the source, at random", read.missing),
-        ("without a place in the target, dropped", wrote.left_over),
+        (
+            "without a place in the target, dropped",
+            _parts_as_a_whole(wrote.left_over),
+        ),
     ):
         if names:
             console.print(f"{title}: {', '.join(names)}", style="yellow")
+
+
+def _parts_as_a_whole(names):
+    """Puts one entry in place of the many weights of the masking module."""
+    others = [name for name in names if "masking_module" not in name]
+    count = len(names) - len(others)
+    return others + [f"the masking module ({count} weights)"] * (count > 0)
 
 
 def check_outputs(console, compared, model, seed):

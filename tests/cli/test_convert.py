@@ -1,6 +1,7 @@
 """`keras-clmae convert`."""
 
 import json
+import re
 
 import keras
 import numpy as np
@@ -133,6 +134,8 @@ def test_nothing_is_dropped_silently(convert, tmp_path):
     status, printed = convert(tmp_path / "a.keras", target, "--allow-missing")
     assert status == 0 and target.exists()
     assert "without a place in the target, dropped" in printed
+    printed = " ".join(printed.split())
+    assert re.search(r"the masking module \(\d\d weights\)$", printed)
     # The other way: a decoder that is not there.
     again = tmp_path / "again.keras"
     tiny_autoencoder(**SQUARE).encoder.save(tmp_path / "e.keras")
