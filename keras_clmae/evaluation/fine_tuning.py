@@ -6,11 +6,10 @@ import numpy as np
 from keras_clmae.evaluation.feature_arrays import check_labels
 from keras_clmae.evaluation.prediction import known_num_batches
 from keras_clmae.evaluation.prediction import predict_dataset
+from keras_clmae.evaluation.schedule import probe_schedule
 from keras_clmae.models.image_classifier import ImageClassifier
 from keras_clmae.models.label_checks import check_class_names
 from keras_clmae.optimizers import LayerDecayAdamW
-from keras_clmae.optimizers import scale_learning_rate
-from keras_clmae.optimizers import warmup_cosine
 
 
 def fine_tune(
@@ -53,7 +52,8 @@ def fine_tune(
             5e-4.
         layer_decay: float in (0, 1]. See `LayerDecayAdamW`. Defaults to 0.75.
         weight_decay: float. Defaults to 0.05.
-        warmup_epochs: int. Defaults to 5.
+        warmup_epochs: int. Defaults to 5; a fifth of the epochs where these
+            are no more.
         drop_path_rate: float. Defaults to 0.1.
         label_smoothing: float in [0, 1), for integer labels. Defaults to 0.1.
         pooling: str. See `ImageClassifier`. Defaults to `"mean_before_norm"`.
@@ -147,10 +147,12 @@ def fit_by_protocol(
         ValueError: If `train_dataset` does not know its length.
     """
     num_batches = known_num_batches(train_dataset, batch_size)
-    schedule = warmup_cosine(
-        scale_learning_rate(base_learning_rate, batch_size),
-        epochs * num_batches,
-        warmup_epochs * num_batches,
+    schedule = probe_schedule(
+        base_learning_rate,
+        batch_size,
+        num_batches,
+        epochs,
+        warmup_epochs,
         final=1e-6,
     )
     optimizer = LayerDecayAdamW(

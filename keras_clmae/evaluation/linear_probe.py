@@ -10,12 +10,11 @@ from keras_clmae.evaluation.logistic_regression import (
     logistic_regression_accuracy,
 )
 from keras_clmae.evaluation.prediction import known_num_batches
+from keras_clmae.evaluation.schedule import probe_schedule
 from keras_clmae.models.heads import batch_norm_head
 from keras_clmae.models.image_classifier import ImageClassifier
 from keras_clmae.models.label_checks import check_class_names
 from keras_clmae.optimizers import LARS
-from keras_clmae.optimizers import scale_learning_rate
-from keras_clmae.optimizers import warmup_cosine
 
 # MAE's linear probe: table 10 of https://arxiv.org/abs/2111.06377, and the
 # head's first weights in its main_linprobe.py.
@@ -62,7 +61,8 @@ def linear_probe_accuracy(
         batch_size: int, at most the number of images. Defaults to 1024; MAE
             has 16,384 of 1.28 million.
         epochs: int. Defaults to 90.
-        warmup_epochs: int. Defaults to 10.
+        warmup_epochs: int. Defaults to 10; a fifth of the epochs where these
+            are no more.
         seed: int. Of the head's first weights and the order of the images.
             Defaults to 0.
         verbose: 0, 1 or 2, as in `keras.Model.fit`. Defaults to 0.
@@ -105,7 +105,7 @@ def linear_probe_accuracy(
             *batch_norm_head(num_classes, HEAD_STDDEV, seed),
         ]
     )
-    schedule = _schedule(
+    schedule = probe_schedule(
         base_learning_rate,
         batches.batch_size,
         batches.num_batches,
@@ -151,7 +151,8 @@ def linear_probe_images(
         solver: str. `"lars"` or `"sgd"`. Defaults to `"lars"`.
         base_learning_rate: float, for 256 images. Defaults to 0.1.
         epochs: int. Defaults to 90.
-        warmup_epochs: int. Defaults to 10.
+        warmup_epochs: int. Defaults to 10; a fifth of the epochs where these
+            are no more.
         verbose: 0, 1 or 2, as in `keras.Model.fit`. Defaults to 0.
 
     Returns:
@@ -195,7 +196,7 @@ def linear_probe_images(
     test_labels = check_labels(
         test_labels, len(test_features), "test_dataset", num_classes
     )
-    schedule = _schedule(
+    schedule = probe_schedule(
         base_learning_rate, batch_size, num_batches, epochs, warmup_epochs
     )
     classifier.compile(
@@ -235,14 +236,6 @@ def _check_solver(solver, solvers):
         raise ValueError(
             f"`solver` must be one of {solvers}. Received: solver={solver!r}"
         )
-
-
-def _schedule(base_rate, batch_size, num_batches, epochs, warmup_epochs):
-    return warmup_cosine(
-        scale_learning_rate(base_rate, batch_size),
-        epochs * num_batches,
-        warmup_epochs * num_batches,
-    )
 
 
 def _optimizer(solver, schedule):

@@ -47,7 +47,8 @@ def fine_tune_segmenter(
             2e-3.
         layer_decay: float in (0, 1]. See `LayerDecayAdamW`. Defaults to 0.75.
         weight_decay: float. Defaults to 0.05.
-        warmup_epochs: int. Defaults to 5.
+        warmup_epochs: int. Defaults to 5; a fifth of the epochs where these
+            are no more.
         drop_path_rate: float. Defaults to 0.1.
         ignore_label: int. See `ImageSegmenter`. Defaults to 255.
         ema_momentum: float in (0, 1). Where given, the segmenter ends with the

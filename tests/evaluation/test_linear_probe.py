@@ -9,6 +9,7 @@ from keras_clmae.evaluation import linear_probe
 from keras_clmae.evaluation import linear_probe_accuracy
 from keras_clmae.evaluation import linear_probe_images
 from keras_clmae.evaluation import logistic_regression_accuracy
+from keras_clmae.evaluation.schedule import probe_schedule
 from keras_clmae.models import ViTEncoder
 from keras_clmae.optimizers import LARS
 from tests.once import ONCE
@@ -134,6 +135,17 @@ def test_errors():
         linear_probe_accuracy(*TRAIN, *TEST, num_classes=3)
     with pytest.raises(ValueError, match=r"`train_labels`.*below 0"):
         linear_probe_accuracy(TRAIN[0], TRAIN[1] - 1, *TEST)
+
+
+@ONCE
+def test_a_short_training_has_a_short_warmup():
+    for epochs, warmup in ((5, 1), (3, 0), (20, 10)):
+        schedule = probe_schedule(1.0, 256, 4, epochs, 10)
+        rates = [float(schedule(4 * epoch)) for epoch in range(epochs)]
+        assert np.argmax(rates) == warmup
+        assert rates[warmup] == pytest.approx(1.0)
+    arguments = {"solver": "sgd", "batch_size": 128, "epochs": 1}
+    assert 0 <= linear_probe_accuracy(*TRAIN, *TEST, **arguments) <= 1
 
 
 @ONCE
