@@ -44,7 +44,7 @@ def augmentations(
     from keras_clmae.data import load
     from keras_clmae.visualization import rgb_function
     from keras_clmae.visualization import save_figure
-    from keras_clmae.visualization.figures import panel_grid
+    from keras_clmae.visualization.panels import panel_grid
 
     not_mixed = FineTuneTransform(image_size, mixup_alpha=0, cutmix_alpha=0)
     transforms = [
@@ -77,11 +77,11 @@ def augmentations(
                 (name, rgb_function(images, inverse, shown_channels)(images))
             )
     _, height, width, _ = rows[0][1].shape
-    figure, axes = panel_grid(
+    figure, panels = panel_grid(
         [name for name, _ in rows], count, width / height, cell=1.5
     )
-    for (_, pictures), places in zip(rows, axes, strict=True):
-        for picture, place in zip(pictures, places, strict=False):
-            place.imshow(picture)
+    for (_, pictures), places in zip(rows, panels, strict=True):
+        for picture, panel in zip(pictures, places, strict=False):
+            panel.show(picture)
     save_figure(figure, output)
     return output

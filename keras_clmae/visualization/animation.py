@@ -3,11 +3,12 @@
 import io
 
 from keras_clmae.saving.atomic_write import atomic_write
-from keras_clmae.visualization.figures import are_shares
-from keras_clmae.visualization.figures import panel_grid
-from keras_clmae.visualization.figures import score_bar
-from keras_clmae.visualization.figures import show_scores
+from keras_clmae.visualization.panels import panel_grid
 from keras_clmae.visualization.rgb import visible_image
+from keras_clmae.visualization.scores import SCALE_WIDTH
+from keras_clmae.visualization.scores import are_shares
+from keras_clmae.visualization.scores import score_scale
+from keras_clmae.visualization.scores import show_scores
 
 # The eye needs a moment at both ends.
 _FRAME_MS, _END_MS = 350, 1500
@@ -93,21 +94,26 @@ def _frame_title(epoch, factor):
 def _frame(image, arrays, rgb, grid_size, index, title, shares):
     import PIL.Image
 
-    figure, axes = panel_grid(
-        [""], 4, image.shape[1] / image.shape[0], title, cell=1.6
+    figure, (panels,) = panel_grid(
+        [""],
+        4,
+        image.shape[1] / image.shape[0],
+        title,
+        cell=1.6,
+        header=0.2,
+        right=SCALE_WIDTH,
     )
     shown = rgb(image)
-    axes = axes[0]
-    axes[0].imshow(shown)
+    panels[0].show(shown)
     heat_map = show_scores(
-        axes[1], arrays["keep_scores"][index], grid_size, shares
+        panels[1], arrays["keep_scores"][index], grid_size, shares
     )
-    axes[2].imshow(visible_image(shown, arrays["mask"][index], grid_size))
-    axes[3].imshow(rgb(arrays["reconstruction"][index]))
+    panels[2].show(visible_image(shown, arrays["mask"][index], grid_size))
+    panels[3].show(rgb(arrays["reconstruction"][index]))
     names = ("image", "keep scores", "visible", "rebuilt")
-    for axis, name in zip(axes, names, strict=True):
-        axis.set_title(name, fontsize=9)
-    score_bar(figure, heat_map, axes[1], shares, shrink=0.8)
+    for panel, name in zip(panels, names, strict=True):
+        panel.write_above(name, fontsize=9)
+    score_scale(figure, heat_map, panels, shares, height=0.8)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=75)
     frame = PIL.Image.open(buffer).convert("RGB")

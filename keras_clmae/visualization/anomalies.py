@@ -3,8 +3,9 @@
 import numpy as np
 
 from keras_clmae.visualization.figures import GRAY
-from keras_clmae.visualization.figures import panel_grid
 from keras_clmae.visualization.neighbors import short_name
+from keras_clmae.visualization.panels import panel_grid
+from keras_clmae.visualization.panels import scale_beside
 
 
 def anomalies_figure(images, maps, scores, names, rgb, title=""):
@@ -31,27 +32,25 @@ def anomalies_figure(images, maps, scores, names, rgb, title=""):
     ...     images, np.ones((3, 2, 2)), [1, 1, 1], ["a", "b", "c"],
     ...     keras_clmae.visualization.rgb_function(images),
     ... )
-    >>> len(figure.axes)
-    7
+    >>> len(figure.axes[0].images)
+    6
     """
-    figure, axes = panel_grid(
+    figure, panels = panel_grid(
         ["image", "error"],
         len(images),
         images.shape[2] / images.shape[1],
         title,
         cell=1.25,
+        header=0.2,
+        footer=0.15,
+        right=0.65,
     )
     highest = float(np.max(maps))
-    for index, (above, below) in enumerate(axes.T):
-        above.imshow(rgb(images[index]))
-        above.set_title(f"{scores[index]:.3g}", fontsize=8)
-        heat_map = below.imshow(
-            maps[index], vmin=0, vmax=highest, cmap="inferno"
-        )
-        below.set_xlabel(short_name(names[index]), fontsize=6, color=GRAY)
-    bar = figure.colorbar(
-        heat_map, ax=list(axes.flat), ticks=[0, highest], pad=0.01
-    )
-    bar.outline.set_visible(False)
-    bar.ax.set_yticklabels(["0", f"{highest:.3g}"], fontsize=8)
+    for index, (above, below) in enumerate(panels.T):
+        above.show(rgb(images[index]))
+        above.write_above(f"{scores[index]:.3g}", fontsize=8)
+        heat_map = below.show(maps[index], vmin=0, vmax=highest, cmap="inferno")
+        below.write_below(short_name(names[index]), fontsize=6, color=GRAY)
+    bar = scale_beside(figure, heat_map, panels[1], ticks=[0, highest])
+    bar.ax.set_yticklabels(["0", f"{highest:.3g}"])
     return figure

@@ -4,7 +4,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_clmae.visualization.figures import panel_grid
+from keras_clmae.visualization.panels import panel_grid
+from keras_clmae.visualization.panels import scale_beside
 
 
 def class_token_attention(encoder, images, block=-1):
@@ -78,29 +79,29 @@ def attention_figure(images, attention, rgb, max_heads=6, title=""):
     ...     keras_clmae.visualization.class_token_attention(encoder, images),
     ...     keras_clmae.visualization.rgb_function(images),
     ... )
-    >>> len(figure.axes)
-    21
+    >>> len(figure.axes[0].images)
+    20
     """
     heads = min(attention.shape[1], max_heads)
     maps = {"mean of heads": attention.mean(axis=1)}
     maps.update(
         {f"head {head + 1}": attention[:, head] for head in range(heads)}
     )
-    figure, axes = panel_grid(
-        ["image", *maps], len(images), images.shape[2] / images.shape[1], title
+    figure, panels = panel_grid(
+        ["image", *maps],
+        len(images),
+        images.shape[2] / images.shape[1],
+        title,
+        right=0.85,
     )
     largest = np.percentile(list(maps.values()), 99)
-    for index, column in enumerate(axes.T):
-        column[0].imshow(rgb(images[index]))
-        for axis, heat_map in zip(column[1:], maps.values(), strict=True):
-            drawn = axis.imshow(
+    for index, column in enumerate(panels.T):
+        column[0].show(rgb(images[index]))
+        for panel, heat_map in zip(column[1:], maps.values(), strict=True):
+            drawn = panel.show(
                 heat_map[index], vmin=0, vmax=largest, cmap="inferno"
             )
-    bar = figure.colorbar(
-        drawn, ax=list(axes.flat), shrink=0.5, pad=0.01, extend="max"
-    )
-    bar.outline.set_visible(False)
-    bar.ax.tick_params(labelsize=8)
+    bar = scale_beside(figure, drawn, panels[:, -1], extend="max")
     # Share of every token if attention had no preference.
     even = 1 / (attention[0, 0].size + 1)
     bar.ax.axhline(even, color="white", linewidth=1.5)

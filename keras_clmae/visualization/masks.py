@@ -3,12 +3,13 @@
 import numpy as np
 
 from keras_clmae.visualization.figures import GRAY
-from keras_clmae.visualization.figures import are_shares
-from keras_clmae.visualization.figures import panel_grid
-from keras_clmae.visualization.figures import score_bar
-from keras_clmae.visualization.figures import show_scores
+from keras_clmae.visualization.panels import panel_grid
 from keras_clmae.visualization.rgb import pixel_mask
 from keras_clmae.visualization.rgb import visible_image
+from keras_clmae.visualization.scores import SCALE_WIDTH
+from keras_clmae.visualization.scores import are_shares
+from keras_clmae.visualization.scores import score_scale
+from keras_clmae.visualization.scores import show_scores
 
 
 def masks_figure(images, arrays, rgb, grid_size, title=""):
@@ -38,26 +39,26 @@ def masks_figure(images, arrays, rgb, grid_size, title=""):
     ...     images, arrays, keras_clmae.visualization.rgb_function(images),
     ...     grid_size=(2, 2),
     ... )
-    >>> len(figure.axes)
-    13
+    >>> len(figure.axes[0].images)
+    12
     """
-    figure, axes = panel_grid(
+    figure, panels = panel_grid(
         ["image", "keep scores", "visible", "rebuilt"],
         len(images),
         _aspect(images),
         title,
+        right=SCALE_WIDTH,
     )
     shares = are_shares(arrays["keep_scores"])
-    for index, column in enumerate(axes.T):
+    for index, (image, scores, visible, rebuilt) in enumerate(panels.T):
         shown = rgb(images[index])
-        mask = arrays["mask"][index]
-        column[0].imshow(shown)
+        image.show(shown)
         heat_map = show_scores(
-            column[1], arrays["keep_scores"][index], grid_size, shares
+            scores, arrays["keep_scores"][index], grid_size, shares
         )
-        column[2].imshow(visible_image(shown, mask, grid_size))
-        column[3].imshow(rgb(arrays["reconstruction"][index]))
-    score_bar(figure, heat_map, list(axes[1]), shares)
+        visible.show(visible_image(shown, arrays["mask"][index], grid_size))
+        rebuilt.show(rgb(arrays["reconstruction"][index]))
+    score_scale(figure, heat_map, panels[1], shares)
     return figure
 
 
@@ -88,25 +89,31 @@ def reconstructions_figure(images, blocks, rgb, grid_size, title=""):
     ...     images, {"random masks": arrays},
     ...     keras_clmae.visualization.rgb_function(images), grid_size=(2, 2),
     ... )
-    >>> len(figure.axes)
+    >>> len(figure.axes[0].images)
     9
     """
     labels = ["image"]
     for name, arrays in blocks.items():
         error = removed_error(images, arrays, grid_size)
         labels += [name, f"rebuilt\nMSE {error:.3g}"]
-    figure, axes = panel_grid(labels, len(images), _aspect(images), title)
-    for index, column in enumerate(axes.T):
+    figure, panels = panel_grid(
+        labels, len(images), _aspect(images), title, footer=0.3
+    )
+    for index, column in enumerate(panels.T):
         shown = rgb(images[index])
-        column[0].imshow(shown)
+        column[0].show(shown)
         for number, arrays in enumerate(blocks.values()):
-            column[1 + 2 * number].imshow(
+            column[1 + 2 * number].show(
                 visible_image(shown, arrays["mask"][index], grid_size)
             )
-            column[2 + 2 * number].imshow(rgb(arrays["reconstruction"][index]))
-    figure.supxlabel(
-        "MSE: mean squared error over the removed pixels, as the model sees "
+            column[2 + 2 * number].show(rgb(arrays["reconstruction"][index]))
+    lowest = panels[-1, 0]
+    lowest.axes.text(
+        lowest.left,
+        lowest.bottom - 0.1,
+        "MSE: mean squared error over the removed pixels,\nas the model sees "
         "them (standardized)",
+        va="top",
         fontsize=8,
         color=GRAY,
     )
@@ -141,64 +148,57 @@ def masks_over_training_figure(images, snapshots, rgb, grid_size, title=""):
     ...     images, {0: arrays, 10: arrays},
     ...     keras_clmae.visualization.rgb_function(images), grid_size=(2, 2),
     ... )
-    >>> len(figure.axes)
-    22
+    >>> len(figure.axes[0].images)
+    21
     """
     firsts = [1 + 3 * index for index in range(len(snapshots))]
-    figure, axes = panel_grid(
+    figure, panels = panel_grid(
         [""] * len(images),
         1 + 3 * len(snapshots),
         _aspect(images),
         title,
         gaps=firsts,
+        header=0.5,
+        right=SCALE_WIDTH,
     )
     shares = are_shares([each["keep_scores"] for each in snapshots.values()])
-    axes[0, 0].set_title("image", fontsize=9)
-    for row, axis in enumerate(axes[:, 0]):
-        axis.imshow(rgb(images[row]))
+    panels[0, 0].write_above("image", fontsize=9)
+    for image, panel in zip(images, panels[:, 0], strict=True):
+        panel.show(rgb(image))
     for first, (epoch, arrays) in zip(firsts, snapshots.items(), strict=True):
-        block = axes[:, first : first + 3]
+        block = panels[:, first : first + 3]
         _group_title(block[0], "start" if epoch == 0 else f"epoch {epoch}")
-        for axis, part in zip(
+        for panel, part in zip(
             block[0], ("keep scores", "visible", "rebuilt"), strict=True
         ):
-            axis.set_title(part, fontsize=9)
+            panel.write_above(part, fontsize=9)
         for row, (scores, visible, rebuilt) in enumerate(block):
             heat_map = show_scores(
                 scores, arrays["keep_scores"][row], grid_size, shares
             )
-            visible.imshow(
+            visible.show(
                 visible_image(rgb(images[row]), arrays["mask"][row], grid_size)
             )
-            rebuilt.imshow(rgb(arrays["reconstruction"][row]))
-    score_bar(figure, heat_map, list(axes.flat), shares, shrink=0.4, aspect=30)
+            rebuilt.show(rgb(arrays["reconstruction"][row]))
+    score_scale(figure, heat_map, panels[:, -1], shares, height=0.5)
     return figure
 
 
-def _group_title(axes, name):
+def _group_title(panels, name):
     """Writes a name above three panels, and draws a line over all of them."""
-    from matplotlib.patches import ConnectionPatch
-    from matplotlib.transforms import offset_copy
-
-    figure = axes[1].figure
-    left, middle, right = (
-        offset_copy(axis.transAxes, figure, y=points, units="points")
-        for axis, points in zip(axes, (17, 20, 17), strict=True)
+    left, middle, right = panels
+    height = left.top + 0.24
+    middle.axes.plot(
+        (left.left, right.right), (height, height), color=GRAY, linewidth=0.8
     )
-    axes[1].text(
-        0.5,
-        1,
+    middle.axes.text(
+        (left.left + right.right) / 2,
+        height + 0.04,
         name,
         ha="center",
-        va="bottom",
         fontsize=10,
         fontweight="bold",
-        transform=middle,
     )
-    line = ConnectionPatch(
-        (0, 1), (1, 1), left, right, color=GRAY, linewidth=0.8
-    )
-    figure.add_artist(line)
 
 
 def removed_error(images, arrays, grid_size):

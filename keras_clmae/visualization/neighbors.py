@@ -4,7 +4,7 @@ import math
 
 from keras_clmae.visualization.figures import BLUE
 from keras_clmae.visualization.figures import GRAY
-from keras_clmae.visualization.figures import panel_grid
+from keras_clmae.visualization.panels import panel_grid
 
 _PER_ROW = 8
 # Letters of a name that fit below a panel.
@@ -35,33 +35,34 @@ def neighbors_figure(query, neighbors, similarities, names, rgb, title=""):
     ...     images[0], images[1:], [0.9, 0.8, 0.1], ["a", "b", "c"],
     ...     keras_clmae.visualization.rgb_function(images),
     ... )
-    >>> len(figure.axes)
+    >>> len(figure.axes[0].images)
     4
     """
     columns = min(len(neighbors), _PER_ROW)
     rows = math.ceil(len(neighbors) / columns)
-    figure, axes = panel_grid(
+    figure, panels = panel_grid(
         [""] * rows,
         1 + columns,
         query.shape[1] / query.shape[0],
         title,
         cell=1.35,
         gaps=(1,),
+        header=0.2,
+        footer=0.15,
+        between=0.35,
     )
-    axes[0, 0].imshow(rgb(query))
-    axes[0, 0].set_title("looked for", fontsize=8, color=BLUE)
-    axes[0, 0].spines[:].set_color(BLUE)
-    for axis in axes[1:, 0]:
-        axis.set_visible(False)
-    panels = axes[:, 1:].ravel()
-    for axis in panels[len(neighbors) :]:
-        axis.set_visible(False)
-    for axis, image, similarity, name in zip(
-        panels, neighbors, similarities, names, strict=False
+    panels[0, 0].show(rgb(query))
+    panels[0, 0].write_above("looked for", fontsize=8, color=BLUE)
+    panels[0, 0].frame.set_edgecolor(BLUE)
+    places = panels[:, 1:].ravel()
+    for panel in [*panels[1:, 0], *places[len(neighbors) :]]:
+        panel.hide()
+    for panel, image, similarity, name in zip(
+        places, neighbors, similarities, names, strict=False
     ):
-        axis.imshow(rgb(image))
-        axis.set_title(f"{similarity:.2f}", fontsize=8)
-        axis.set_xlabel(short_name(name), fontsize=6, color=GRAY)
+        panel.show(rgb(image))
+        panel.write_above(f"{similarity:.2f}", fontsize=8)
+        panel.write_below(short_name(name), fontsize=6, color=GRAY)
     return figure
 
 

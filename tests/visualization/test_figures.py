@@ -56,9 +56,12 @@ def test_attention_figure():
         visualization.rgb_function(images),
         max_heads=2,
     )
-    # The image, the mean and two heads; and the scale, which is one for all.
-    assert len(figure.axes) == 4 * 3 + 1
-    maps = [axis.get_images()[0] for axis in figure.axes[3:12]]
+    # The image, the mean and two heads, for each of three images.
+    drawn = figure.axes[0].images
+    assert len(drawn) == 4 * 3
+    maps = [each for each in drawn if each.get_array().ndim == 2]
+    assert len(maps) == 3 * 3
+    # The scale is one for all.
     (limits,) = {heat_map.get_clim() for heat_map in maps}
     assert limits[0] == 0 and 0.15 < limits[1] <= 0.2
 
@@ -78,20 +81,25 @@ def test_groups_of_masks_over_training():
         (2, 3),
     )
     figure.draw_without_rendering()
-    first_row = [axis.get_window_extent() for axis in figure.axes[:10]]
+    drawn = figure.axes[0].images
+    places = sorted({tuple(each.get_extent()[:2]) for each in drawn})
+    assert len(places) == 10
+    texts = {text.get_text(): text for text in figure.axes[0].texts}
     for number, name in enumerate(("start", "epoch 30", "epoch 60")):
-        left, middle, right = first_row[1 + 3 * number : 4 + 3 * number]
-        (title,) = [
-            text
-            for text in figure.axes[2 + 3 * number].texts
-            if text.get_text() == name
-        ]
-        box = title.get_window_extent()
-        center = (left.x0 + right.x1) / 2
+        left, middle, right = places[1 + 3 * number : 4 + 3 * number]
+        # Inches to pixels.
+        center = (left[0] + right[1]) / 2 * figure.dpi
+        box = texts[name].get_window_extent()
         assert abs((box.x0 + box.x1) / 2 - center) < 2
         # A gap to what comes before, wider than those inside.
-        before = first_row[3 * number]
-        assert left.x0 - before.x1 > 2 * (middle.x0 - left.x1)
+        before = places[3 * number]
+        assert left[0] - before[1] > 2 * (middle[0] - left[1])
+    # Nothing is cut off, and no words lie on others.
+    boxes = [text.get_window_extent() for text in figure.axes[0].texts]
+    for index, box in enumerate(boxes):
+        assert 0 <= box.x0 and box.x1 <= figure.bbox.width
+        assert 0 <= box.y0 and box.y1 <= figure.bbox.height
+        assert not any(box.overlaps(other) for other in boxes[:index])
     # The scale of the scores.
     labels = [text.get_text() for text in figure.axes[-1].get_yticklabels()]
     assert labels == ["0", "1 stays"]
