@@ -11,7 +11,8 @@ import pytest
 
 from keras_clmae.trainers import keep_freed_memory
 
-# A step with a buffer of 64 MB, and the pages that it takes anew.
+# A step with a buffer of 38 MB, and the pages that it takes anew: glibc keeps
+# smaller ones than 32 MB by itself.
 PROGRAM = """
 import resource
 import sys
@@ -32,14 +33,14 @@ import jax.numpy as jnp
 
 @jax.jit
 def step(x):
-    return jnp.sin(x) @ x.T
+    return jnp.abs(x) @ x.T
 
 
 def faults():
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 
 
-x = jnp.ones((16, 2**20))
+x = jnp.ones((9, 2**20))
 counts = []
 for _ in range(61):
     before = faults()
@@ -70,7 +71,7 @@ def test_steps_take_no_memory_anew():
         )
         return int(done.stdout)
 
-    assert new_pages("kept") < 100 < 10_000 < new_pages("given back")
+    assert new_pages("kept") < 100 < 5_000 < new_pages("given back")
 
 
 @pytest.mark.skipif(
