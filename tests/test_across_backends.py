@@ -1,7 +1,6 @@
 """Run the same `.keras` files on three backends, in a process each."""
 
 import json
-import os
 import pathlib
 import subprocess
 import sys
@@ -16,6 +15,7 @@ from keras_clmae.models import MaskedAutoencoder
 from keras_clmae.models import ViTEncoder
 from keras_clmae.optimizers import AdamW
 from keras_clmae.optimizers import LayerDecayAdamW
+from tests.lean import lean_environment
 from tests.once import ONCE
 from tests.tiny_models import FixedMasker
 from tests.tiny_models import compiled_clmae
@@ -124,7 +124,7 @@ def results(tmp_path_factory):
             capture_output=True,
             text=True,
             cwd=ROOT,
-            env={**os.environ, "KERAS_BACKEND": backend},
+            env=lean_environment(KERAS_BACKEND=backend),
         )
         assert done.returncode == 0, done.stderr
         results[backend] = json.loads(done.stdout.splitlines()[-1])

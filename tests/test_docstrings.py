@@ -1,7 +1,7 @@
 """Runs the examples of docstrings; checks the calls of those that cannot run.
 
-Examples with `>>>` run, some on every backend. Those in fenced blocks need data, a network or much time: their names must exist and
-their arguments fit.
+Examples with `>>>` run, some on every backend. Those in fenced blocks need
+data, a network or much time: their names must exist and their arguments fit.
 """
 
 import ast

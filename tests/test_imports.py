@@ -1,6 +1,5 @@
 """Imports that the package may make."""
 
-import os
 import pathlib
 import re
 import subprocess
@@ -8,6 +7,7 @@ import sys
 
 import keras
 
+from tests.lean import lean_environment
 from tests.once import ONCE
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -43,7 +43,7 @@ def test_works_with_keras_and_numpy_alone():
         capture_output=True,
         text=True,
         cwd=ROOT,
-        env={**os.environ, "KERAS_BACKEND": keras.backend.backend()},
+        env=lean_environment(KERAS_BACKEND=keras.backend.backend()),
     )
     assert done.returncode == 0, done.stderr
     assert "65, 192" in done.stdout
@@ -101,7 +101,7 @@ def test_unknown_backends_are_refused():
         capture_output=True,
         text=True,
         cwd=ROOT,
-        env={**os.environ, "KERAS_BACKEND": "numpy"},
+        env=lean_environment("jax", KERAS_BACKEND="numpy"),
     )
     assert done.returncode != 0
     assert "'jax', 'tensorflow' and 'torch'" in done.stderr

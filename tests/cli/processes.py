@@ -1,7 +1,6 @@
 """Run `keras-clmae pretrain` in processes of its own, for tests."""
 
 import csv
-import os
 import pathlib
 import signal
 import subprocess
@@ -13,10 +12,10 @@ import numpy as np
 
 # Registers the classes that are loaded.
 import keras_clmae  # noqa: F401
+from tests.lean import lean_environment
 
 ROOT = pathlib.Path(__file__).parents[2]
 COMMAND = [sys.executable, "-m", "keras_clmae"]
-NO_TENSORFLOW = str(pathlib.Path(__file__).parent / "no_tensorflow")
 # Seconds, not minutes: one layer each.
 SMALL = [
     "--config=digits",
@@ -36,19 +35,15 @@ SMALL = [
 
 
 def start(run_dir, *arguments, **environment):
-    environment = {**os.environ, "PYTHONUNBUFFERED": "1", **environment}
-    if keras.backend.backend() != "tensorflow":
-        # Keras would import it where it is installed.
-        environment["PYTHONPATH"] = os.pathsep.join(
-            [NO_TENSORFLOW, environment.get("PYTHONPATH", "")]
-        )
     return subprocess.Popen(
         [*COMMAND, "pretrain", *SMALL, f"--run_dir={run_dir}", *arguments],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        env=environment,
+        env=lean_environment(
+            "matplotlib", "sklearn", PYTHONUNBUFFERED="1", **environment
+        ),
     )
 
 

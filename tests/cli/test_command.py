@@ -15,6 +15,7 @@ from keras_clmae.cli.command import SUBCOMMANDS
 from keras_clmae.runs.stopping import StopRequest
 from tests.cli.processes import COMMAND
 from tests.cli.processes import ROOT
+from tests.lean import lean_environment
 from tests.once import ONCE
 
 pytest.importorskip("jsonargparse")
@@ -50,7 +51,7 @@ def in_process(code):
         capture_output=True,
         text=True,
         cwd=ROOT,
-        env={**os.environ, "KERAS_BACKEND": "torch"},
+        env=lean_environment(KERAS_BACKEND="torch"),
     )
 
 

@@ -1,9 +1,8 @@
 """The demo and a benchmark, from the command line to what they print."""
 
-import os
 import pathlib
 import re
-import subprocess
+import runpy
 import sys
 
 import pytest
@@ -17,20 +16,24 @@ pytestmark = ONCE
 SCRIPTS = pathlib.Path(__file__).parents[2] / "scripts"
 
 
-def output_of(program, *arguments):
-    done = subprocess.run(
-        [sys.executable, str(SCRIPTS / program), *arguments],
-        capture_output=True,
-        text=True,
-        timeout=1500,
+@pytest.fixture
+def output_of(monkeypatch, capsys):
+    """Runs a program in this process, which has imported all it needs."""
+
+    def run(program, *arguments):
+        path = str(SCRIPTS / program)
+        monkeypatch.setattr(sys, "argv", [path, *arguments])
+        # A program finds those beside it.
+        monkeypatch.syspath_prepend(str(SCRIPTS))
         # Rich would cut lines to the width of a terminal.
-        env={**os.environ, "COLUMNS": "200"},
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+        monkeypatch.setenv("COLUMNS", "200")
+        runpy.run_path(path, run_name="__main__")
+        return capsys.readouterr().out
+
+    return run
 
 
-def test_demo(tmp_path):
+def test_demo(output_of, tmp_path):
     output = output_of("demo.py", "--epochs=1", f"--run_dir={tmp_path}")
     rows = re.findall(r"│ (\S.*?) +│ +([\d.]+) % │ +([\d.]+) % │", output)
     assert [name for name, *_ in rows] == [
@@ -48,19 +51,19 @@ def test_demo(tmp_path):
         assert str(path) in output
 
 
-def test_scaling():
+def test_scaling(output_of):
+    # Several processes train in tests/distribution.
     output = output_of(
         "benchmark.py",
         "scaling",
-        "--devices=[2]",
+        "--devices=[1]",
         "--batch_size=4",
         "--steps=1",
     )
     measured = re.findall(r"│ (\d) +│ (\d+\.\d) +│ (\d+\.\d) +│", output)
     ((count, speed, megabytes),) = measured
-    assert count == "2" and float(speed) > 0
-    # Two devices send half of twice the gradients of 8 million weights.
-    assert 30 < float(megabytes) < 60
+    # Alone it sends nothing.
+    assert (count, megabytes) == ("1", "0.0") and float(speed) > 0
     predicted = re.findall(r"│ ([\d,]+) .*│ (\d+\.\d)% +│", output)
     assert [count for count, _ in predicted][-1] == "1,024"
     efficiencies = [float(share) for _, share in predicted]

@@ -5,7 +5,6 @@ Processes that are through train once more, until SIGTERM reaches one of them.
 
 import contextlib
 import json
-import os
 import pathlib
 import signal
 import socket
@@ -20,6 +19,7 @@ import keras_clmae
 from tests.distribution import worker
 from tests.distribution.worker import BATCH_SIZE
 from tests.distribution.worker import STEPS
+from tests.lean import lean_environment
 from tests.tiny_models import tiny_images
 from tests.tiny_models import to_numpy
 
@@ -83,7 +83,7 @@ def free_ports(count):
 
 def environment_of(index, ports):
     """Variables that a launcher sets for one process per port."""
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    environment = {"PYTHONPATH": str(ROOT)}
     count = len(ports)
     if count > 1 and BACKEND == "tensorflow":
         environment["TF_CONFIG"] = json.dumps(
@@ -126,7 +126,7 @@ def train(folder, name, processes, setup, plan, methods):
                 str(folder / f"{name}_{index}.npz"),
                 arguments,
             ],
-            env=environment_of(index, ports),
+            env=lean_environment(**environment_of(index, ports)),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

@@ -1,11 +1,12 @@
 """Features on two devices, in a process of its own: JAX on virtual CPUs."""
 
-import os
 import subprocess
 import sys
 
 import keras
 import pytest
+
+from tests.lean import lean_environment
 
 PROGRAM = """
 import keras, numpy as np
@@ -31,10 +32,7 @@ np.testing.assert_allclose(alone, together, rtol=1e-5, atol=1e-6)
     keras.backend.backend() != "jax", reason="virtual devices are JAX's"
 )
 def test_two_devices_agree_with_one():
-    environment = {
-        **os.environ,
-        "KERAS_BACKEND": "jax",
-        "JAX_PLATFORMS": "cpu",
-        "JAX_NUM_CPU_DEVICES": "2",
-    }
+    environment = lean_environment(
+        KERAS_BACKEND="jax", JAX_PLATFORMS="cpu", JAX_NUM_CPU_DEVICES="2"
+    )
     subprocess.run([sys.executable, "-c", PROGRAM], check=True, env=environment)

@@ -134,3 +134,6 @@ def test_predicted_communication(monkeypatch):
     # Two nodes: besides, an eighth of the bytes once between them.
     assert seconds(8e9, 16, 8, 1e9, 1e9, 0.0) == pytest.approx(15.0)
     assert seconds(8e9, 16, 8, 1e9, 1e9, 1e-3) > 15.0
+    # The gradients of 8 million weights, and little of every image.
+    size = step_size("tiny_patch4_32")
+    assert 30e6 < scaling.communicated_bytes(size, 4) < 40e6

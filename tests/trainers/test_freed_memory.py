@@ -1,6 +1,5 @@
 """Memory that is kept between steps, in processes of their own."""
 
-import os
 import platform
 import subprocess
 import sys
@@ -10,6 +9,7 @@ import keras
 import pytest
 
 from keras_clmae.trainers import keep_freed_memory
+from tests.lean import lean_environment
 
 # A step with a buffer of 38 MB, and the pages that it takes anew: glibc keeps
 # smaller ones than 32 MB by itself.
@@ -63,11 +63,7 @@ def test_steps_take_no_memory_anew():
             capture_output=True,
             text=True,
             check=True,
-            env={
-                **os.environ,
-                "KERAS_BACKEND": "jax",
-                "JAX_PLATFORMS": "cpu",
-            },
+            env=lean_environment(KERAS_BACKEND="jax", JAX_PLATFORMS="cpu"),
         )
         return int(done.stdout)
 

@@ -1,0 +1,3 @@
+"""Stands before the package of this name."""
+
+raise ImportError("hidden by tests/lean.py")
