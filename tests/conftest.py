@@ -58,8 +58,7 @@ def seed():
     keras.utils.set_random_seed(0)
 
 
-@pytest.fixture(scope="module")
-def untraced():
+def run_eagerly():
     """TensorFlow runs at once what it would trace and compile first.
 
     For tests of a few steps, of which no graph is the subject.
@@ -70,6 +69,10 @@ def untraced():
     tf.config.run_functions_eagerly(True)
     yield
     tf.config.run_functions_eagerly(False)
+
+
+untraced = pytest.fixture(run_eagerly, scope="module", name="untraced")
+untraced_test = pytest.fixture(run_eagerly, name="untraced_test")
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -3,7 +3,6 @@
 import ast
 import base64
 import importlib.util
-import os
 import pathlib
 import re
 import runpy
@@ -14,6 +13,7 @@ import keras
 import pytest
 
 from tests.drawn import drawn_panels
+from tests.lean import lean_environment
 from tests.once import ONCE
 
 nbformat = pytest.importorskip("nbformat")
@@ -35,6 +35,8 @@ RUNS = {
     "4": (("torch",), {"EPOCHS": 1}),
     "5": (("torch",), {"EPOCHS": 1}),
 }
+# What a notebook needs beside its backend and what all need.
+NEEDED = {"2": ("jax",), "4": ("tensorflow",)}
 HERE = [
     path
     for path in NOTEBOOKS
@@ -180,12 +182,17 @@ def test_every_loss_is_taken_away_once():
 # Of the machinery that runs notebooks, not of ours.
 @pytest.mark.filterwarnings("ignore")
 def test_notebook_runs(path, tmp_path, monkeypatch):
-    monkeypatch.setenv("KERAS_BACKEND", keras.backend.backend())
+    backend = keras.backend.backend()
+    monkeypatch.setenv("KERAS_BACKEND", backend)
     # The kernel starts elsewhere and finds the package as this process does.
-    monkeypatch.setenv(
-        "PYTHONPATH",
-        os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]),
+    environment = lean_environment(
+        "matplotlib",
+        "sklearn",
+        *NEEDED.get(path.name[0], ()),
+        KERAS_BACKEND=backend,
+        PYTHONPATH=str(ROOT),
     )
+    monkeypatch.setenv("PYTHONPATH", environment["PYTHONPATH"])
     monkeypatch.setenv(
         "MPLBACKEND", "module://matplotlib_inline.backend_inline"
     )

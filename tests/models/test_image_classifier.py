@@ -67,6 +67,7 @@ def test_logits_by_hand(pooling):
     )
 
 
+@pytest.mark.usefixtures("untraced_test")
 def test_fit_moves_a_copy_and_all_that_is_used():
     encoder = make_encoder()
     before = encoder.get_weights()
@@ -98,6 +99,7 @@ def test_fit_moves_a_copy_and_all_that_is_used():
 @pytest.mark.parametrize(
     "optimizer", [pytest.param(LARS, marks=ONCE), keras.optimizers.AdamW]
 )
+@pytest.mark.usefixtures("untraced_test")
 def test_a_frozen_encoder_does_not_move(optimizer):
     classifier = compiled(
         optimizer(0.1),
@@ -136,6 +138,7 @@ def test_drop_path_is_on_in_training_only_and_off_when_frozen():
     "head_norm",
     ["batch_norm", *(pytest.param(n, marks=ONCE) for n in (None, "none"))],
 )
+@pytest.mark.usefixtures("untraced_test")
 def test_saved_with_its_optimizer(tmp_path, head_norm):
     schedule = keras.optimizers.schedules.CosineDecay(1e-2, 20)
     classifier = compiled(
@@ -159,6 +162,7 @@ def test_saved_with_its_optimizer(tmp_path, head_norm):
 
 
 @ONCE
+@pytest.mark.usefixtures("untraced_test")
 def test_exponential_moving_average():
     classifier = compiled(LayerDecayAdamW(1e-2, use_ema=True, ema_momentum=0.9))
     classifier.fit(
@@ -174,6 +178,7 @@ def test_exponential_moving_average():
 
 
 @ONCE
+@pytest.mark.usefixtures("untraced_test")
 def test_soft_labels_and_label_smoothing():
     classifier = compiled()
     classifier.compile(
@@ -316,6 +321,7 @@ def dict_batches(labels=LABELS):
     return Dicts(labels)
 
 
+@pytest.mark.usefixtures("untraced_test")
 def test_batches_of_dicts_train_as_pairs():
     pairs, dicts = compiled(), compiled()
     dicts.set_weights(pairs.get_weights())
@@ -380,6 +386,7 @@ def test_labels_that_only_a_compiled_step_sees(wrong):
 
 
 @ONCE
+@pytest.mark.usefixtures("untraced_test")
 def test_class_names_are_remembered(tmp_path):
     classifier = compiled()
     classifier.fit(Unseen(LABELS, ["a", "b", "c"]), verbose=0)

@@ -172,6 +172,7 @@ def test_labels_that_only_a_compiled_step_sees(ignore_label):
 
 
 @ONCE
+@pytest.mark.usefixtures("untraced_test")
 def test_a_frozen_encoder_does_not_move():
     segmenter = ImageSegmenter(make_encoder(), 3, freeze_encoder=True)
     segmenter.compile(keras.optimizers.AdamW(1e-2))
@@ -287,6 +288,7 @@ def test_a_metric_of_probabilities():
         )
 
 
+@pytest.mark.usefixtures("untraced_test")
 def test_batches_of_dicts_train_as_pairs():
     pairs, dicts = compiled(), compiled()
     dicts.set_weights(pairs.get_weights())
