@@ -76,7 +76,7 @@ def main():
     recipe = load_recipe("digits")
     if options.epochs is not None:
         recipe["epochs"] = options.epochs
-    # What the figure of the masks shows; each takes as long as an epoch.
+    # What the figure of the masks shows.
     recipe["pictures_every"] = max(1, recipe["epochs"] // 2)
     for method, name in NAMES.items():
         settings = settings_to_run(

@@ -78,17 +78,17 @@ if [ -n "$one" ]; then
     session "$one" "$one" --numprocesses "${WORKERS:-$((cores < 8 ? cores : 8))}" \
         --dist worksteal "$@"
 else
-    # Three sessions share the cores, so these stay busy whichever backend takes
-    # longest. Tests that need no particular backend follow the quickest session.
+    # Three sessions share the cores, which so stay busy whichever takes longest.
+    # The two quickest follow each other: all three then end at about one time.
     names=(jax tensorflow torch once)
     workers=${WORKERS:-$((cores / 3))}
     spread=()
     [ "$workers" -le 1 ] || spread=(--numprocesses "$workers" --dist worksteal)
     session jax jax "${spread[@]}" -m "not once" "$@" &
-    session tensorflow tensorflow "${spread[@]}" -m "not once" "$@" &
+    session once torch "${spread[@]}" -m once "$@" &
     {
         session torch torch "${spread[@]}" -m "not once" "$@"
-        session once torch "${spread[@]}" -m once "$@"
+        session tensorflow tensorflow "${spread[@]}" -m "not once" "$@"
     } &
     wait
 fi

@@ -115,9 +115,11 @@ def load_data(settings, augmentation=None):
     even = {"drop_remainder": True} if plan.num_batch_shards > 1 else {}
     source = source_arguments(settings)
     if settings.data == "digits":
+        # A last batch of another size would be compiled on its own.
+        _, (held_out, _) = data.load_digits_arrays()
         return (
             data.digits(batch_size, "train", seed=settings.seed),
-            data.digits(batch_size, "test", **even),
+            data.digits(batch_size if even else len(held_out), "test", **even),
         )
 
     def load(transform, statistics, split, **arguments):
