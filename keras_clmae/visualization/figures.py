@@ -8,12 +8,14 @@ FRAME = "#d1d5db"
 DOTS_PER_INCH = 150
 
 
-def new_figure(width, height):
+def new_figure(width, height, layout="constrained"):
     """Makes a matplotlib figure without a window or global state.
 
     Args:
         width: float. Width in inches.
         height: float. Height in inches.
+        layout: str. Matplotlib's layout engine, or `None` where all places are
+            given. Defaults to `"constrained"`.
 
     Returns:
         A `matplotlib.figure.Figure`.
@@ -23,9 +25,7 @@ def new_figure(width, height):
             install.
     """
     matplotlib_figure = require("matplotlib.figure", "Drawing figures")
-    return matplotlib_figure.Figure(
-        figsize=(width, height), layout="constrained"
-    )
+    return matplotlib_figure.Figure(figsize=(width, height), layout=layout)
 
 
 def save_figure(figure, path):

@@ -9,6 +9,7 @@ import numpy as np
 
 from keras_clmae.optional_imports import require
 from keras_clmae.visualization.figures import FRAME
+from keras_clmae.visualization.figures import new_figure
 
 # Inches between panels, and at the edges of the figure.
 _PAD = 0.07
@@ -121,7 +122,6 @@ def panel_grid(
     Returns:
         The matplotlib figure and an array of `Panel`, (rows, columns).
     """
-    matplotlib_figure = require("matplotlib.figure", "Drawing figures")
     rows, width = len(row_labels), cell * aspect
     longest = max(len(part) for text in row_labels for part in text.split("\n"))
     start = _PAD + (_LETTER * longest + 0.1 if longest else 0)
@@ -136,7 +136,7 @@ def panel_grid(
         lefts[-1] + width + _PAD + right,
         above + rows * (cell + _PAD) + (rows - 1) * between + _PAD + footer,
     )
-    figure = matplotlib_figure.Figure(figsize=size)
+    figure = new_figure(*size, layout=None)
     axes = figure.add_axes((0, 0, 1, 1), autoscale_on=False)
     axes.set(xlim=(0, size[0]), ylim=(0, size[1]))
     axes.set_axis_off()

@@ -129,7 +129,7 @@ def test_pretraining_shows_on_few_labels():
     model.fit(unlabelled, batch_size=64, epochs=25, verbose=0)
     test = canvases(1, 200, seed=99)
     gains = []
-    for seed in range(2):
+    for seed in range(3):
         few = canvases(0, 32, seed=1000 + seed)
         dataset = ArrayDataset(
             *few, batch_size=16, seed=seed, drop_remainder=True
@@ -149,6 +149,6 @@ def test_pretraining_shows_on_few_labels():
             )
             scores.append(segmenter_mean_iou(segmenter, test, 50))
         gains.append(scores[0] - scores[1])
-    # Measured on PyTorch: 0.33 and 0.30 from the pretrained encoder, 0.26 and
-    # 0.29 from scratch.
+    # Measured on PyTorch: 0.33, 0.30 and 0.36 from the pretrained encoder, and
+    # 0.26, 0.29 and 0.27 from scratch.
     assert np.mean(gains) > 0.02
