@@ -2,6 +2,7 @@
 
 from keras_clmae.data.arrays import ArrayDataset
 from keras_clmae.data.contract import ImageDataset
+from keras_clmae.data.device_dataset import DeviceDataset
 from keras_clmae.data.examples import example_images
 from keras_clmae.data.fine_tuning import FineTuneTransform
 from keras_clmae.data.folder_source import image_folder

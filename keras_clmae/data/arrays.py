@@ -132,12 +132,16 @@ class ArrayDataset(keras.utils.PyDataset):
         return self.steps_per_epoch
 
     def __getitem__(self, index):
+        chosen = self._choose(index)
+        if self.labels is None:
+            return self.images[chosen]
+        return self.images[chosen], self.labels[chosen]
+
+    def _choose(self, index):
+        """Gives the numbers of a batch's examples, and counts it as read."""
         if not 0 <= index < len(self):
             raise IndexError(f"Batch {index} of {len(self)}")
         start = index * self.batch_size
         with self._lock:
-            chosen = self._order[start : start + self.batch_size]
             self._pending.discard(index)
-        if self.labels is None:
-            return self.images[chosen]
-        return self.images[chosen], self.labels[chosen]
+            return self._order[start : start + self.batch_size]

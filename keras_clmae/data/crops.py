@@ -8,7 +8,7 @@ from keras_clmae.data.decoding import REDUCTIONS
 from keras_clmae.optional_imports import require
 
 # Tries to fit a window into the image before it falls back to a central one.
-_ATTEMPTS = 10
+ATTEMPTS = 10
 
 
 def random_window(shape, seed, scale, aspect_ratio):
@@ -31,7 +31,7 @@ def random_window(shape, seed, scale, aspect_ratio):
     """
     tf = require("tensorflow", "Cropping images")
     size = tf.cast(shape, "float32")
-    draws = tf.random.stateless_uniform((_ATTEMPTS + 1, 2), seed)
+    draws = tf.random.stateless_uniform((ATTEMPTS + 1, 2), seed)
     # Of each attempt the logarithms of the area and of width / height; the
     # area is uniform.
     low, high = (math.log(ratio) for ratio in aspect_ratio)
@@ -47,8 +47,8 @@ def random_window(shape, seed, scale, aspect_ratio):
     fits = tf.concat([fits, [True]], axis=0)
     first = tf.argmax(fits)
     chosen = sizes[first]
-    place = tf.where(first < _ATTEMPTS, draws[0], 0.5)
-    room = size - chosen + tf.where(first < _ATTEMPTS, 1.0, 0.0)
+    place = tf.where(first < ATTEMPTS, draws[0], 0.5)
+    room = size - chosen + tf.where(first < ATTEMPTS, 1.0, 0.0)
     return tf.cast(tf.concat([tf.floor(place * room), chosen], 0), "int32")
 
 

@@ -2,6 +2,7 @@
 
 import keras
 import numpy as np
+from keras import ops
 
 from keras_clmae.batches import unpack_batch
 
@@ -69,5 +70,5 @@ def _from_batches(dataset, count):
     chosen = []
     for place in spaced(total, count):
         images, _ = unpack_batch(dataset[place // size])
-        chosen.append(images[place % size])
+        chosen.append(ops.convert_to_numpy(images[place % size]))
     return np.stack(chosen)

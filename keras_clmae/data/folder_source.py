@@ -7,15 +7,18 @@ import numpy as np
 
 from keras_clmae.data.damage import diagnose
 from keras_clmae.data.damage import display_name
-from keras_clmae.data.damage import find_readable
 from keras_clmae.data.decoding import SIGNATURES
 from keras_clmae.data.decoding import ImageDecoder
 from keras_clmae.data.decoding import jpeg_channels
 from keras_clmae.data.decoding import read_pixels
+from keras_clmae.data.device_dataset import DeviceDataset
+from keras_clmae.data.device_dataset import check_device_transform
 from keras_clmae.data.file_cache import DiskCache
 from keras_clmae.data.file_cache import MemoryCache
 from keras_clmae.data.fine_tuning import FineTuneTransform
 from keras_clmae.data.fine_tuning import get_transform
+from keras_clmae.data.folder_pixels import decode_all
+from keras_clmae.data.folder_pixels import without_damaged
 from keras_clmae.data.listing import check_subset
 from keras_clmae.data.listing import list_images
 from keras_clmae.data.listing import split_images
@@ -23,6 +26,7 @@ from keras_clmae.data.pipeline import get_normalization
 from keras_clmae.data.pipeline import make_batches
 from keras_clmae.data.pipeline import measure_statistics
 from keras_clmae.data.sharding import EpochSampler
+from keras_clmae.data.transforms import PretrainTransform
 from keras_clmae.optional_imports import require
 
 # Images that are looked at to find their number of channels.
@@ -96,8 +100,10 @@ def image_folder(
             `None`.
         cache: `"memory"` to keep the files in memory once they are read, a
             path to keep copies in a folder on a faster disk (which are made
-            anew where size or time of a file differ), or `None`. Defaults to
-            `None`.
+            anew where size or time of a file differ), `"device"` for a
+            `DeviceDataset` of images of one size where the transform is
+            `"pretrain"`, and as with `"memory"` where it is not, or `None`.
+            Defaults to `None`.
         on_error: `"skip"` to leave out images that cannot be read, with one
             warning for each that names it and their count at the end, or
             `"raise"` to stop at the first one. In a training order they are
@@ -135,6 +141,8 @@ def image_folder(
     require("tensorflow", "`image_folder`")
     check_subset(subset, validation_split)
     transform = get_transform(transform, image_size, labels)
+    if cache == "device" and isinstance(transform, PretrainTransform):
+        check_device_transform(transform)
     images = list_images(path, labels, num_classes, class_names)
     if validation_split is None:
         subsets = {"training": images}
@@ -161,36 +169,52 @@ def image_folder(
             shuffle = transform.is_training
         if drop_remainder is None:
             drop_remainder = shuffle
+        on_device = cache == "device" and isinstance(
+            transform, PretrainTransform
+        )
         images, skipped = subsets[part], {}
-        if not shuffle and on_error == "skip":
-            images, skipped = _without_damaged(images, decoder)
-        sampler = EpochSampler(
-            len(images),
-            batch_size,
-            shuffle=shuffle,
-            seed=seed,
-            drop_remainder=drop_remainder,
-            process_index=process_index,
-            process_count=process_count,
-        )
-        source = _FolderSource(images, cache, decoder, sampler)
-        dataset = make_batches(
-            source,
-            sampler,
-            transform,
-            decoder,
-            normalization,
-            labels=labels,
-            one_hot=one_hot,
-            num_classes=num_classes or len(images.class_names or ()),
-            on_error=on_error,
-        )
+        if on_error == "skip" and (on_device or not shuffle):
+            images, skipped = without_damaged(images, decoder)
+        order = {
+            "batch_size": batch_size,
+            "shuffle": shuffle,
+            "seed": seed,
+            "drop_remainder": drop_remainder,
+            "process_index": process_index,
+            "process_count": process_count,
+        }
+        if on_device:
+            targets = images.labels
+            if one_hot and labels:
+                count = num_classes or len(images.class_names)
+                targets = np.eye(count, dtype="float32")[targets]
+            dataset = DeviceDataset(
+                decode_all(images, decoder),
+                targets,
+                transform,
+                normalization,
+                **order,
+            )
+        else:
+            sampler = EpochSampler(len(images), **order)
+            dataset = make_batches(
+                _FolderSource(images, cache, decoder, sampler),
+                sampler,
+                transform,
+                decoder,
+                normalization,
+                labels=labels,
+                one_hot=one_hot,
+                num_classes=num_classes or len(images.class_names or ()),
+                on_error=on_error,
+            )
+            dataset.labels = images.labels
+            skipped = skipped or dataset.skipped
+        dataset.skipped = skipped
         dataset.class_names = images.class_names
-        dataset.labels = images.labels
-        dataset.file_paths = source.paths
+        dataset.file_paths = images.paths
         if not shuffle:
             dataset.names = images.names
-        dataset.skipped = skipped or dataset.skipped
         return dataset
 
     if subset != "both":
@@ -209,7 +233,7 @@ class _FolderSource:
 
     Args:
         images: An `ImageList`.
-        cache: `"memory"`, a path, or `None`.
+        cache: `"memory"` or `"device"`, a path, or `None`.
         decoder: An `ImageDecoder`.
         sampler: An `EpochSampler`.
     """
@@ -227,7 +251,8 @@ class _FolderSource:
         self._label_tensor = tf.constant(labels)
         self._read = tf.io.read_file
         if cache is not None:
-            reader = MemoryCache() if cache == "memory" else DiskCache(cache)
+            in_memory = cache in ("memory", "device")
+            reader = MemoryCache() if in_memory else DiskCache(cache)
             self._read = lambda path: tf.ensure_shape(
                 tf.numpy_function(reader, [path], "string"), ()
             )
@@ -246,36 +271,6 @@ class _FolderSource:
         order = self.sampler.order(epoch)
         path = self.paths[order[position % len(order)]]
         return display_name(path), diagnose(path, self.decoder)
-
-
-def _without_damaged(images, decoder):
-    """Reads all images once, and leaves out those that cannot be read."""
-    tf = require("tensorflow", "`image_folder`")
-    paths = images.paths
-    path_tensor = tf.constant([os.fsencode(path) for path in paths])
-
-    @tf.autograph.experimental.do_not_convert
-    def check(number):
-        pixels = decoder.decode(tf.io.read_file(path_tensor[number]))
-        # The size goes along, or else decoding would be optimized away.
-        return number, tf.size(pixels)
-
-    def describe(epoch, position):
-        path = paths[position]
-        return display_name(path), diagnose(path, decoder)
-
-    checked = tf.data.Dataset.range(len(paths)).map(
-        check, num_parallel_calls=tf.data.AUTOTUNE
-    )
-    is_readable, skipped = find_readable(
-        checked, len(paths), images.root, describe
-    )
-    if not is_readable.any():
-        raise ValueError(
-            "`path` must be a folder with images that can be read. "
-            f"Received: {images.root!r}, with not a single one"
-        )
-    return images.select(is_readable), skipped
 
 
 def make_decoder(images, channels=None):

@@ -104,6 +104,11 @@ def tfds_dataset(
     ```
     """
     require("tensorflow", "`tfds_dataset`")
+    if cache == "device":
+        raise ValueError(
+            '`cache` must be "memory", a folder or None: only the images of '
+            'folders can stay on the device. Received: cache="device"'
+        )
     transform = get_transform(transform, image_size, labels)
     builder = _get_builder(name, data_dir, download)
     image_key, label_key = _find_features(builder, labels)

@@ -95,7 +95,8 @@ class Settings:
             standardized: `imagenet`, `from_data` (measured in one pass), or
             two lists of one number per channel, such as `[[0.5], [0.2]]`, where
             white is 1. The run folder keeps them in normalization.json.
-        cache: `memory`, or a folder for copies on a faster disk.
+        cache: `memory`, a folder for copies on a faster disk, or `device`:
+            pixels of one size stay on the accelerator, which crops and flips.
         data_dir: Where TFDS keeps its data sets.
         batch_size: Images per step, on all devices together.
         epochs: Passes over the images.

@@ -36,7 +36,8 @@ class SourceSettings:
             the split to learn from, if there is one), or the lists [mean, std]
             of one number per channel. Defaults to what the folder of the model
             says, else to `imagenet`.
-        cache: `memory`, or a folder for copies on a faster disk.
+        cache: `memory`, a folder for copies on a faster disk, or `device`:
+            pixels of one size stay on the accelerator, which crops and flips.
         data_dir: Where TFDS keeps its data sets.
         batch_size: Images in a batch; all of them where there are fewer.
         num_heads: Attention heads of the encoder, for `.pth` files.

@@ -79,6 +79,28 @@ def test_gray_among_color_becomes_rgb(pictures, tmp_path, capsys):
     assert not (tmp_path / "run").exists()
 
 
+def test_images_stay_on_the_device(pictures, tmp_path, capsys):
+    run_dir = tmp_path / "run"
+    arguments = [f"--data=folder:{pictures}", "--channels=3"]
+    arguments += ["--cache=device", "--validation=test"]
+    cli.run(["pretrain", *SMALL, *arguments, f"--run_dir={run_dir}"])
+    scores = [
+        cli.run(
+            ["knn", str(run_dir), f"folder:{pictures}", "--k=[1]"]
+            + ["--verbose=0", *cache]
+        )["scores"]["pretrained"]["accuracy"]
+        for cache in ([], ["--cache=device"])
+    ]
+    assert scores[0] == scores[1]
+    with pytest.raises(SystemExit):
+        cli.run(
+            ["pretrain", *SMALL, *arguments, f"--run_dir={tmp_path}/other"]
+            + ["--color_jitter=0.4"]
+        )
+    assert "Received: color_jitter=0.4" in capsys.readouterr().err
+    assert not (tmp_path / "other").exists()
+
+
 def test_the_run_keeps_its_normalization(pictures, run):
     stored = json.loads((run / "normalization.json").read_text())
     assert len(stored["mean"]) == len(stored["std"]) == 3
