@@ -21,6 +21,7 @@ from importlib.metadata import metadata
 import keras
 import numpy as np
 import pytest
+from PIL import Image
 
 import keras_clmae
 from keras_clmae import cli
@@ -87,6 +88,7 @@ def test_python(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     # As where nothing shows figures.
     monkeypatch.setenv("MPLBACKEND", "agg")
+    write_photos(tmp_path / "photos")
     names = {}
     for code in blocks(page, "python"):
         # One epoch shows as much as sixty, and one layer as four.
@@ -94,6 +96,15 @@ def test_python(page, tmp_path, monkeypatch):
         exec(compile(short, page, "exec"), names)
     if page in RESULTS:
         RESULTS[page](names)
+
+
+def write_photos(folder):
+    """Eight pictures, of which the first and the last are alike."""
+    folder.mkdir()
+    random = np.random.default_rng(0)
+    drawn = random.integers(0, 256, (7, 40, 48, 3), np.uint8)
+    for number, pixels in enumerate((*drawn, drawn[0])):
+        Image.fromarray(pixels).save(folder / f"{number}.png")
 
 
 def readme_results(names):
@@ -112,6 +123,10 @@ def readme_results(names):
     )
     # Chance is 0.1; with labels in another order it is no more.
     assert accuracy > 0.3
+    assert names["photo_features"].shape == (8, 96)
+    assert names["nearest"].shape == (8, 6)
+    assert names["nearest"][0, 0] == 7
+    assert names["distances"][0, 0] == pytest.approx(0, abs=1e-5)
 
 
 def getting_started_results(names):
