@@ -51,6 +51,7 @@ FROM_RECIPE = ("base_learning_rate", "weight_decay", "curriculum")
 # last, by a predictor of a quarter of the encoder's width (docs/evaluation.md).
 OBJECTIVE = {"name": "patch_error", "sharpness": 2.0}
 FINAL_FACTOR = -0.5
+MASKING_LEARNING_RATE = 2e-4
 PREDICTOR = {"num_layers": 1, "num_heads": 2, "head": "per_token"}
 # A word on any of these is a word on the masks.
 ABOUT_MASKS = ("objective", "masking_module", "masker", "random_mask_share")
@@ -184,6 +185,8 @@ def _choose_masks(values, add):
     why = "a quarter of the encoder's width"
     add("masking_module", {**PREDICTOR, "width": width}, why)
     add("final_factor", FINAL_FACTOR, "harder masks take too much away")
+    why = "constant: the errors to predict change until the end"
+    add("masking_learning_rate", MASKING_LEARNING_RATE, why)
 
 
 def _choose_training(values, add, images, device, size):

@@ -64,6 +64,7 @@ def test_masks_are_the_recommended_ones():
     # ViT-Ti is 192 wide.
     assert values["masking_module"]["width"] == 48
     assert values["final_factor"] == -0.5
+    assert values["masking_learning_rate"] == 2e-4
     values = chosen(images, GPU, model={"hidden_dim": 100}, final_factor=-1.0)
     assert values["masking_module"]["width"] == 24
     assert values["final_factor"] == -1.0
