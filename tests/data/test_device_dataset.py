@@ -94,6 +94,20 @@ def test_batches_depend_on_seed_epoch_and_place():
         assert not np.array_equal(first[0][0], other[0][0])
 
 
+def test_the_rest_of_an_epoch_is_the_same():
+    dataset = DeviceDataset(pictures(12), batch_size=4, seed=1)
+    dataset.set_epoch(3)
+    dataset.on_epoch_begin()
+    whole = [as_array(batch[0]) for batch in dataset]
+    again = DeviceDataset(pictures(12), batch_size=4, seed=1)
+    again.set_epoch(3)
+    rest = keras_clmae.data.remaining_steps(again, 1)
+    rest.on_epoch_begin()
+    for index, expected in enumerate(whole[1:]):
+        np.testing.assert_array_equal(as_array(rest[index][0]), expected)
+    assert again.epoch == dataset.epoch == 3
+
+
 def test_whole_images_are_standardized_and_half_of_them_mirrored():
     images = pictures(64, 8, 8, 1)
     dataset = DeviceDataset(
