@@ -3,6 +3,7 @@
 import importlib
 import json
 import math
+import pathlib
 
 import pytest
 
@@ -13,11 +14,14 @@ from keras_clmae.runs.study_figure import study_figure
 from keras_clmae.runs.study_settings import read_study
 from keras_clmae.runs.study_table import paired_difference
 from keras_clmae.runs.study_table import study_table
+from keras_clmae.runs.studying import read_results
 from tests.once import ONCE
 
 for module in ("sklearn", "tensorboardX", "matplotlib", "yaml", "rich"):
     pytest.importorskip(module)
 pytestmark = ONCE
+
+SHIPPED = pathlib.Path(__file__).parents[2] / "docs" / "studies"
 
 STUDY = """
 recipe: digits
@@ -209,3 +213,17 @@ def test_how_to_go_on_with_the_same_part(tmp_path, capsys, monkeypatch):
         "Stopped on request. Go on with: keras-clmae study "
         f"'{path}' --methods mae --seeds 4\n"
     )
+
+
+@pytest.mark.parametrize(
+    "path", sorted(SHIPPED.glob("*.yaml")), ids=lambda path: path.stem
+)
+def test_shipped_studies_can_be_planned_and_their_tables_are_current(path):
+    settings = read_study(path)
+    planned = settings.planned_runs()
+    assert len(planned) == len(settings.methods) * len(settings.seeds)
+    table = SHIPPED / path.stem / "table.md"
+    if table.exists():
+        records = read_results(settings)
+        written = study_table(records, settings.baselines)
+        assert table.read_text(encoding="utf-8") == written
