@@ -1,5 +1,7 @@
 """Keep images on the accelerator, and crop and flip them there."""
 
+import warnings
+
 import numpy as np
 from keras import ops
 
@@ -46,7 +48,8 @@ class DeviceDataset(ArrayDataset):
         transform: The transform.
 
     Raises:
-        ValueError: If the transform does more, or an argument does not fit.
+        ValueError: If the transform does more, pixels are not 0 to 255, or an
+            argument does not fit.
 
     Example:
 
@@ -72,6 +75,7 @@ class DeviceDataset(ArrayDataset):
         if transform is None:
             transform = PretrainTransform(images.shape[1:3])
         check_device_transform(transform)
+        _check_levels(images)
         self.transform = transform
         self.normalization = get_normalization(
             statistics, images.shape[-1], lambda: _measure(images)
@@ -135,6 +139,23 @@ def check_device_transform(transform):
         "`augmentation`: on the device images are cropped and flipped only. "
         f"Received: {received}"
     )
+
+
+def _check_levels(images):
+    """Refuses pixels beyond 0 to 255, and warns of floats up to 1."""
+    low, high = images.min(), images.max()
+    # Not a number compares as false, and is refused too.
+    if not (low >= 0 and high <= 255):
+        raise ValueError(
+            "`images` must be from 0, black, to 255, white. Received: "
+            f"{images.dtype} from {low:.6g} to {high:.6g}"
+        )
+    if images.dtype.kind == "f" and high <= 1:
+        warnings.warn(
+            f"`images` are {images.dtype} up to {high:.6g}, nearly black where "
+            "255 is white. Multiply them by 255 if 1 is white.",
+            stacklevel=3,
+        )
 
 
 def _measure(images):

@@ -145,6 +145,15 @@ def test_statistics_from_data():
         DeviceDataset(images, statistics="from_data")
 
 
+def test_pixels_are_0_to_255():
+    images = pictures(4)
+    for wrong in (images * 2.0, images - 1.0, images * np.nan):
+        with pytest.raises(ValueError, match="`images` must be from 0"):
+            DeviceDataset(wrong)
+    with pytest.warns(UserWarning, match="Multiply them by 255"):
+        DeviceDataset(images / 255)
+
+
 @pytest.mark.parametrize(
     "transform",
     [
