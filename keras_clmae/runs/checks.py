@@ -10,6 +10,22 @@ import typing
 from keras_clmae.runs.own_code import check_function_name
 from keras_clmae.runs.suggestions import did_you_mean
 
+# Arguments of `MaskedAutoencoder.from_sizes` that `model` may give: those that
+# a preset has, and others.
+SIZES = (
+    "patch_size",
+    "hidden_dim",
+    "num_layers",
+    "num_heads",
+    "decoder_hidden_dim",
+    "decoder_num_layers",
+    "decoder_num_heads",
+)
+MODEL_OPTIONS = (
+    *("mask_ratio", "normalize_targets"),
+    *("drop_path_rate", "gradient_checkpointing", "dtype"),
+)
+
 # As `keras_clmae.data.EvaluationTransform`, which needs Keras.
 DEFAULT_EVALUATION_CROP = 224 / 256
 _KINDS = ("folder", "tfds", "hf-dataset", "webdataset", "parquet")
@@ -199,6 +215,65 @@ def check_image_options(settings):
         check_share("color_jitter", settings.color_jitter)
         if settings.augmentation is not None:
             check_function_name("augmentation", settings.augmentation)
+
+
+def check_sizes(settings):
+    """Refuses sizes that no model has, and models without all of theirs.
+
+    Args:
+        settings: has `model` and `preset`.
+
+    Raises:
+        ValueError: if a size is unknown, or missing and there is no preset.
+    """
+    known = (*SIZES, *MODEL_OPTIONS)
+    for name in settings.model:
+        if name not in known:
+            raise ValueError(
+                f"`model` must have arguments among {', '.join(known)}. "
+                f"Received: {name!r}{did_you_mean(name, known)}"
+            )
+    missing = [name for name in SIZES if name not in settings.model]
+    if settings.preset is None and missing:
+        raise ValueError(
+            "`preset` must name a size, or `model` must give all of "
+            f"{', '.join(SIZES)}. Received: preset=None, without "
+            f"{', '.join(missing)}"
+        )
+
+
+def check_cache(settings):
+    """Refuses a cache that the images cannot have, and misspelled ones.
+
+    Args:
+        settings: has `cache` and `data`, and `color_jitter` and
+            `augmentation`, or not.
+
+    Raises:
+        ValueError: if the cache does not fit.
+    """
+    cache = settings.cache
+    if cache == "device":
+        if not settings.data.startswith("folder:"):
+            raise ValueError(
+                "`cache=device` is for folders of images. Received: "
+                f"data={settings.data}"
+            )
+        for name in ("color_jitter", "augmentation"):
+            value = getattr(settings, name, None)
+            if value:
+                raise ValueError(
+                    f"`{name}` must be left out with `cache=device`, where "
+                    "images are cropped and flipped only. Received: "
+                    f"{name}={value}"
+                )
+    elif cache is not None and not os.path.isdir(cache):
+        suggestion = did_you_mean(cache, ("memory", "device"))
+        if suggestion and cache != "memory":
+            raise ValueError(
+                "`cache` must be 'memory', 'device' or a folder. Received: "
+                f"cache={cache!r}{suggestion}"
+            )
 
 
 def settings_of(kind, values):

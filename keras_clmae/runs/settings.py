@@ -6,11 +6,14 @@ from typing import Any
 from typing import Literal
 
 from keras_clmae.runs.checks import DEFAULT_EVALUATION_CROP
+from keras_clmae.runs.checks import SIZES
+from keras_clmae.runs.checks import check_cache
 from keras_clmae.runs.checks import check_data_arguments
 from keras_clmae.runs.checks import check_data_exists
 from keras_clmae.runs.checks import check_image_options
 from keras_clmae.runs.checks import check_literals
 from keras_clmae.runs.checks import check_positive_integer
+from keras_clmae.runs.checks import check_sizes
 from keras_clmae.runs.checks import data_spec
 from keras_clmae.runs.checks import settings_of
 from keras_clmae.runs.folder import RunFolder
@@ -26,16 +29,6 @@ Statistics = Literal["imagenet", "from_data"] | list[list[float]]
 Part = dict[str, Any] | str
 # The published warm-up, of 200 epochs.
 PUBLISHED_WARMUP = 40
-# Without which there is no model; the images have their shape.
-_SIZES = (
-    "patch_size",
-    "hidden_dim",
-    "num_layers",
-    "num_heads",
-    "decoder_hidden_dim",
-    "decoder_num_layers",
-    "decoder_num_heads",
-)
 # Kinds of data whose images can be looked at before a run.
 _LISTED = ("folder", "hf-dataset", "webdataset", "parquet")
 # Names in run folders of earlier versions.
@@ -219,6 +212,7 @@ class Settings:
         check_data_arguments(self.data, self.data_arguments)
         check_literals(self)
         check_image_options(self)
+        check_cache(self)
         for name in ("batch_size", "epochs"):
             check_positive_integer(name, getattr(self, name))
         for setting in NAMES:
@@ -346,7 +340,7 @@ def needs_choices(values):
         kind in _LISTED
         and (kind != "folder" or os.path.isdir(place))
         and values.get("preset") is None
-        and not all(name in model for name in _SIZES)
+        and not all(name in model for name in SIZES)
     )
 
 
@@ -397,12 +391,6 @@ def settings_to_run(values, resume=False):
         settings = read_settings(run_dir)
     else:
         settings = check_new_run(values)
-    missing = [name for name in _SIZES if name not in settings.model]
-    if settings.preset is None and missing:
-        raise ValueError(
-            "`preset` must name a size, or `model` must give all of "
-            f"{', '.join(_SIZES)}. Received: preset=None, without "
-            f"{', '.join(missing)}"
-        )
+    check_sizes(settings)
     check_data_exists(settings.data)
     return settings

@@ -5,6 +5,7 @@ import os
 from typing import Any
 
 from keras_clmae.runs.checks import DEFAULT_EVALUATION_CROP
+from keras_clmae.runs.checks import check_cache
 from keras_clmae.runs.checks import check_data_arguments
 from keras_clmae.runs.checks import check_data_exists
 from keras_clmae.runs.checks import check_image_options
@@ -72,6 +73,7 @@ class SourceSettings:
         kind = "masks" if getattr(self, "masks", None) else None
         check_data_arguments(self.data, self.data_arguments, kind)
         check_image_options(self)
+        check_cache(self)
         check_literals(self)
         check_positive_integer("batch_size", self.batch_size)
 

@@ -6,6 +6,7 @@ import json
 import os
 import pathlib
 import platform
+import re
 import shutil
 
 import keras
@@ -64,6 +65,7 @@ def finish_run(study, planned):
     record = read_record(path)
     if record is not None:
         check_same_settings(planned, record["settings"], path)
+        check_same_protocols(study, record, path)
         return record
     # Of the run before.
     keras.backend.clear_session()
@@ -85,6 +87,7 @@ def finish_run(study, planned):
     del record["protocol"]
     record |= {
         "seed": planned.seed,
+        "protocols": study.protocols,
         **log,
         "backend": keras.config.backend(),
         "processor": processor_name(),
@@ -145,6 +148,30 @@ def check_same_settings(planned, stored, place):
                 f"give the method another name. Received: {name}="
                 f"{stored[name]!r}; the study has {name}={value!r}"
             )
+
+
+def check_same_protocols(study, record, place):
+    """Refuses scores by other protocols than those of the study.
+
+    Args:
+        study: `StudySettings`.
+        record: dict. The result.
+        place: str. Where it lies.
+
+    Raises:
+        ValueError: if a protocol differs. Of an older result, which does not
+            tell its options, the names are compared.
+    """
+    wanted = json.loads(json.dumps(study.protocols))
+    stored = record.get("protocols")
+    if stored is None:
+        scored = {re.sub(r"_\d+$", "", name) for name in record["scores"]}
+        stored = {name: wanted.get(name, {}) for name in scored}
+    if stored != wanted:
+        raise ValueError(
+            f"{place!r} must have the study's protocols: delete it to have it "
+            f"made anew. Received: protocols={stored}; the study has {wanted}"
+        )
 
 
 def score(study, planned, encoder, normalization):

@@ -6,6 +6,7 @@ import os
 from typing import Any
 from typing import NamedTuple
 
+from keras_clmae.runs.checks import check_sizes
 from keras_clmae.runs.checks import settings_of
 from keras_clmae.runs.evaluation_settings import EvaluationSettings
 from keras_clmae.runs.evaluation_settings import FineTuneSettings
@@ -68,8 +69,10 @@ class StudySettings:
     Args:
         methods: From the name of a method to the settings in which it differs
             from the others, those of `pretrain`; `recipe` names the recipe that
-            they start from. `epochs` of its own let a method take as long as
-            another one; `epochs: 0` scores the encoder before pretraining.
+            they start from. Of `model` the sizes that are given change; any
+            other setting is replaced whole. `epochs` of its own let a method
+            take as long as another one; `epochs: 0` scores the encoder before
+            pretraining.
         seeds: Seeds; every method is run with each.
         recipe: Recipe of the methods that name none.
         settings: Settings that all methods share, over their recipes'.
@@ -166,19 +169,24 @@ class StudySettings:
     def _planned(self, method, seed):
         values = dict(self.methods[method])
         recipe = values.pop("recipe", self.recipe)
+        layers = (load_recipe(recipe) if recipe else {}, self.settings, values)
         values = {
             **_QUIET,
-            **(load_recipe(recipe) if recipe else {}),
-            **self.settings,
-            **values,
+            **{name: value for each in layers for name, value in each.items()},
             "seed": seed,
             "run_dir": os.path.join(self.run_dir, f"{method}_seed{seed}"),
+        }
+        sizes = [each.get("model") or {} for each in layers]
+        # One size may differ from the recipe's; objectives replace each other.
+        values["model"] = {
+            name: value for each in sizes for name, value in each.items()
         }
         is_trained = values.get("epochs") != 0
         if not is_trained:
             values["epochs"] = 1
         try:
             settings = make_settings(values)
+            check_sizes(settings)
         except ValueError as error:
             raise ValueError(f"Method {method!r}: {error}") from error
         return PlannedRun(method, seed, settings, is_trained)

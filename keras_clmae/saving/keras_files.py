@@ -18,6 +18,7 @@ import h5py
 import keras
 
 from keras_clmae.saving.errors import one_error
+from keras_clmae.saving.model_cards import check_weights
 from keras_clmae.saving.weight_files import MAX_JSON_BYTES
 from keras_clmae.saving.weight_files import read_json
 
@@ -47,7 +48,8 @@ def load_keras_model(path, load_weights=True):
 
     Raises:
         ValueError: If the file is missing, damaged, larger inside than outside,
-            or does not hold a model of keras_clmae.
+            or does not hold a model of keras_clmae; or if the weights in a
+            folder are not those of the model card there.
 
     Example:
 
@@ -58,6 +60,8 @@ def load_keras_model(path, load_weights=True):
     2
     """
     path = os.fspath(path)
+    if os.path.isdir(path) and load_weights:
+        check_weights(os.path.join(path, _WEIGHTS))
     with one_error(path, "a model of keras_clmae, whole"):
         if os.path.isdir(path):
             config = read_json(os.path.join(path, "config.json"))

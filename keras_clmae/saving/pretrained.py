@@ -1,16 +1,16 @@
 """Find and write the pretrained weights that come with the package."""
 
-import hashlib
 import json
 import os
 
 import h5py
 
+from keras_clmae.saving.model_cards import CARD
+from keras_clmae.saving.model_cards import sha256_of
 from keras_clmae.saving.preset_files import write_preset
 
 FOLDER = os.path.join(os.path.dirname(os.path.dirname(__file__)), "pretrained")
 WEIGHTS = "model.weights.h5"
-CARD = "card.json"
 
 
 def pretrained_names(prefix):
@@ -46,38 +46,13 @@ def find_pretrained(name):
 
     Returns:
         The path of a preset's folder, or `None` if the name is none of them.
-
-    Raises:
-        ValueError: If the weights there are not those of the model card.
     """
     if name.startswith("vit_"):
         rest, _, method = name.removeprefix("vit_").rpartition("_")
         name = f"{method}_{rest}"
     if name not in _stored():
         return None
-    folder = os.path.join(FOLDER, name)
-    expected = read_card(folder)["sha256"]
-    found = sha256_of(os.path.join(folder, WEIGHTS))
-    if found != expected:
-        raise ValueError(
-            f"The weights of {name!r} must have the SHA-256 {expected}, which "
-            f"is in their card. Received: {found}. Install the package anew"
-        )
-    return folder
-
-
-def read_card(folder):
-    """Reads the model card of a pretrained model.
-
-    Args:
-        folder: str. As `find_pretrained` gives it.
-
-    Returns:
-        A dict: data, recipe, seed, passes, machine, time, scores by protocol,
-        license and SHA-256 of the weights.
-    """
-    with open(os.path.join(folder, CARD), encoding="utf-8") as file:
-        return json.load(file)
+    return os.path.join(FOLDER, name)
 
 
 def write_pretrained(model, card, folder):
@@ -95,12 +70,6 @@ def write_pretrained(model, card, folder):
     with open(os.path.join(folder, CARD), "w", encoding="utf-8") as file:
         json.dump(card, file, indent=2)
         file.write("\n")
-
-
-def sha256_of(path):
-    """Computes the SHA-256 of a file, as hexadecimal digits."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _stored():

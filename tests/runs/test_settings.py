@@ -1,10 +1,12 @@
 """Settings: defaults that fit, what is refused, and what run folders hold."""
 
 import dataclasses
+import inspect
 
 import pytest
 
 from keras_clmae import runs
+from keras_clmae.runs import checks
 from keras_clmae.runs.checks import check_data_exists
 from keras_clmae.runs.loading import source_arguments
 from keras_clmae.runs.settings import settings_to_run
@@ -127,6 +129,7 @@ def test_numbers_as_people_write_them(tmp_path):
     [
         ({"epoch": 3}, "Received: 'epoch'. Did you mean 'epochs'"),
         ({"update": "both"}, "`update` must be one of 'alternating', 's"),
+        ({"model": {"hidden_dims": 3}}, "'hidden_dims'. Did you mean 'hidd"),
         ({"epochs": 0}, "`epochs` must be a positive integer"),
         ({"model": {}}, "`preset` must name a size, or `model` must give"),
         ({"run_dir": None}, "`run_dir` must be given"),
@@ -147,3 +150,35 @@ def test_recipes_are_settings():
                 settings_to_run(recipe)
         else:
             settings_to_run(recipe)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"data": "digits", "cache": "device"}, "is for folders of images"),
+        ({"data": "tfds:mnist", "cache": "device"}, "is for folders of images"),
+        (
+            {"data": "folder:a", "cache": "device", "color_jitter": 0.4},
+            "`color_jitter` must be left out",
+        ),
+        ({"data": "folder:a", "cache": "devise"}, "Did you mean 'device'"),
+        ({"data": "folder:a", "cache": "memroy"}, "Did you mean 'memory'"),
+    ],
+)
+def test_caches_that_do_not_fit(values, message):
+    with pytest.raises(ValueError, match=message):
+        runs.Settings("run", **values)
+    assert runs.Settings("run", data="folder:a", cache="fast_disk").cache
+
+
+def test_names_of_sizes_are_those_of_the_model():
+    from keras_clmae.models import MaskedAutoencoder
+
+    accepted = {
+        **inspect.signature(MaskedAutoencoder.from_sizes).parameters,
+        **inspect.signature(MaskedAutoencoder).parameters,
+    }
+    given_otherwise = {"image_shape", "encoder", "decoder", "seed", "masker"}
+    assert set(checks.SIZES) | set(checks.MODEL_OPTIONS) == (
+        set(accepted) - given_otherwise - {"kwargs"}
+    )

@@ -225,5 +225,43 @@ def test_shipped_studies_can_be_planned_and_their_tables_are_current(path):
     table = SHIPPED / path.stem / "table.md"
     if table.exists():
         records = read_results(settings)
+        for record in records:
+            study_record.check_same_protocols(settings, record, path.stem)
         written = study_table(records, settings.baselines)
         assert table.read_text(encoding="utf-8") == written
+
+
+def test_sizes_of_a_method_change_those_of_the_recipe(tmp_path):
+    path = tmp_path / "sizes.yaml"
+    path.write_text(
+        STUDY.replace("recommended:", "wide: {model: {hidden_dim: 32}}")
+    )
+    runs_ = read_study(path).planned_runs()
+    sizes = {run.method: run.settings.model for run in runs_}
+    assert sizes["wide"] == {**sizes["mae"], "hidden_dim": 32}
+    text = path.read_text()
+    path.write_text(text.replace("hidden_dim: 32", "hidden_dims: 3"))
+    with pytest.raises(ValueError, match="'wide': .* Did you mean 'hidden_dim"):
+        runs.study(path)
+    path.write_text(
+        "{seeds: [0], methods: {a: {method: mae, data: digits, "
+        "model: {patch_size: 2}}}}"
+    )
+    with pytest.raises(ValueError, match="without hidden_dim, num_layers"):
+        runs.study(path)
+    assert not (tmp_path / "sizes").exists()
+
+
+def test_other_protocols_are_refused(tmp_path):
+    settings = read_study(SHIPPED / "digits.yaml")
+    record = {"scores": {"knn": 0.5, "few_shot_1": 0.1, "few_shot_16": 0.2}}
+    settings.protocols = {"few_shot": {"shots": [1, 16]}, "knn": {}}
+    study_record.check_same_protocols(settings, record, "old.json")
+    settings.protocols["logistic_probe"] = {}
+    with pytest.raises(ValueError, match="'old.json' must have the study's"):
+        study_record.check_same_protocols(settings, record, "old.json")
+    record["protocols"] = {**settings.protocols, "knn": {"k": 5}}
+    with pytest.raises(ValueError, match="'k': 5"):
+        study_record.check_same_protocols(settings, record, "new.json")
+    record["protocols"]["knn"] = {}
+    study_record.check_same_protocols(settings, record, "new.json")

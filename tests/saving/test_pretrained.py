@@ -82,5 +82,8 @@ def test_other_weights_are_refused(model, tmp_path):
     card = tmp_path / NAME / pretrained.CARD
     content = json.loads(card.read_text())
     card.write_text(json.dumps({**content, "sha256": "0" * 64}))
-    with pytest.raises(ValueError, match="must have the SHA-256 000"):
-        CLMAE.from_preset(NAME)
+    # By name, and by the path of the folder.
+    for preset in (NAME, str(tmp_path / NAME)):
+        with pytest.raises(ValueError, match="must have the SHA-256 000"):
+            CLMAE.from_preset(preset)
+    CLMAE.from_preset(NAME, load_weights=False)

@@ -16,6 +16,7 @@ from keras_clmae.models import ViTEncoder
 from keras_clmae.runs.normalization import source_normalization
 from keras_clmae.saving import pretrained
 from keras_clmae.saving import pretrained_names
+from keras_clmae.saving.model_cards import read_card
 from tests.once import ONCE
 
 NAMES = pretrained_names("vit_")
@@ -46,7 +47,7 @@ def test_cards():
     size = 0
     for name in NAMES:
         folder = pretrained.find_pretrained(name)
-        card = pretrained.read_card(folder)
+        card = read_card(folder)
         assert {
             "data",
             "recipe",
@@ -78,7 +79,7 @@ def test_neighbors_of_digits(name):
     images, labels = digits()
     features = features_of(name, images)
     scores = evaluation.knn_leave_one_out_scores(features, labels, 20)
-    card = pretrained.read_card(pretrained.find_pretrained(name))
+    card = read_card(pretrained.find_pretrained(name))
     expected = card["scores"]["digits_knn_leave_one_out"]
     assert scores[20]["accuracy"] == pytest.approx(expected, abs=2e-3)
     assert expected > 0.8  # An untrained encoder of this size: 0.42 to 0.49.
@@ -128,7 +129,7 @@ def test_neighbors_of_cifar10(name, cifar10, tmp_path):
     record = runs.knn(
         name, f"folder:{cifar10}", output=str(tmp_path / "o.json"), verbose=0
     )
-    card = pretrained.read_card(pretrained.find_pretrained(name))
+    card = read_card(pretrained.find_pretrained(name))
     assert record["scores"]["pretrained"]["accuracy"] == pytest.approx(
         card["scores"]["knn"], abs=1e-3
     )
