@@ -25,5 +25,5 @@ def main(arguments):
     scored = run_anomaly(settings)
     for name, score in scored[: settings.count]:
         print(f"{score:10.4g}  {name}")
-    print(settings.output)
+    print(f"Written to {settings.output}")
     return scored

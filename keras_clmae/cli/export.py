@@ -26,7 +26,7 @@ def main(arguments):
     from keras_clmae.runs.exporting import run_export
 
     output = run_export(settings)
-    print(output)
+    print(f"Written to {output}")
     if settings.format in PROGRAMS:
         print(input_description(settings))
     return output

@@ -23,5 +23,5 @@ def main(arguments):
     found = run_search(settings)
     for name, similarity in found:
         print(f"{similarity:6.3f}  {name}")
-    print(settings.output)
+    print(f"Written to {settings.output}")
     return found

@@ -73,7 +73,12 @@ def run_study(settings, methods=None, seeds=None, table_only=False):
             end=" ",
             highlight=False,
         )
-        record = finish_run(settings, each)
+        try:
+            record = finish_run(settings, each)
+        except BaseException:
+            # What is said of it begins on a line of its own.
+            console.print()
+            raise
         protocol, score = next(iter(record["scores"].items()))
         seconds = record.get("processor_seconds", 0.0)
         console.print(
