@@ -162,7 +162,7 @@ def test_recipes_are_settings():
             "`color_jitter` must be left out",
         ),
         ({"data": "folder:a", "cache": "devise"}, "Did you mean 'device'"),
-        ({"data": "folder:a", "cache": "memroy"}, "Did you mean 'memory'"),
+        ({"data": "folder:a", "cache": "memory_"}, "Did you mean 'memory'"),
     ],
 )
 def test_caches_that_do_not_fit(values, message):
