@@ -8,7 +8,8 @@ class ImageDataset(typing.Protocol):
     """A data set of this package: batches, and these attributes.
 
     Iterating gives batches of float32 images of shape `(batch, height, width,
-    channels)`, or pairs of these and their labels. The order depends on seed
+    channels)`, or pairs of these and their labels; `DeviceDataset` gives images
+    alone as tuples of one tensor. The order depends on seed
     and epoch only, and each process gets its own part: `EpochSampler` does
     both. Labeled sets may have `class_names` (list of str) and `labels` too.
     Sets in fixed order whose images have names of their own, such as the paths

@@ -13,8 +13,8 @@ __all__ = ["attention", "compiled", "gelu", "layer_norm", "linear", "region"]
 
 NAME = "TensorFlow"
 
-# A step takes 1.29 (ViT-Ti/4) to 1.46 times (S/16) less time than in float32 on
-# an AMD EPYC with AVX512-BF16; docs/performance.md.
+# A step is 1.29 (ViT-Ti/4) to 1.46 times (S/16) as fast as in float32 on an AMD
+# EPYC with AVX512-BF16; docs/performance.md.
 FAST_BFLOAT16_UNITS = ("avx512_bf16",)
 
 

@@ -15,6 +15,7 @@ from keras_clmae.data.device_crops import windows_of_draws
 from tests.data.pictures import epoch_numbers
 from tests.data.pictures import save_picture
 from tests.once import ONCE
+from tests.tiny_models import SIZES
 
 
 def pictures(count, height=32, width=40, channels=3):
@@ -170,18 +171,12 @@ def test_other_transforms_are_refused(transform):
 def test_fit_trains_on_it():
     keras.utils.set_random_seed(0)
     dataset = DeviceDataset(
-        pictures(32, 12, 12), transform=PretrainTransform(8), batch_size=8
+        pictures(32, 12, 16, channels=2),
+        transform=PretrainTransform((8, 12)),
+        statistics="from_data",
+        batch_size=8,
     )
-    model = keras_clmae.models.MaskedAutoencoder.from_sizes(
-        image_shape=(8, 8, 3),
-        patch_size=2,
-        hidden_dim=16,
-        num_layers=1,
-        num_heads=2,
-        decoder_hidden_dim=16,
-        decoder_num_layers=1,
-        decoder_num_heads=2,
-    )
+    model = keras_clmae.models.MaskedAutoencoder.from_sizes(**SIZES)
     model.compile(keras_clmae.optimizers.AdamW(1e-2))
     history = model.fit(dataset, epochs=3, verbose=0).history
     assert history["loss"][-1] < history["loss"][0]
